@@ -1,0 +1,84 @@
+//! What a build asks of those who will run the catalog: connectors check configurations, the script engine checks modules.
+
+use serde_json::Value;
+
+use crate::{Collection, Endpoint, Module};
+
+/// The program that will run the catalog, as far as a build needs it. Nothing here touches a network.
+pub trait Host {
+    /// Checks a capture's configuration and the resources of its bindings.
+    fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>>;
+
+    /// Checks a materialization's configuration and one binding's resource; says what may be done with each field of the
+    /// collection, in the order of [`Collection::projections`].
+    fn check_binding(
+        &self,
+        endpoint: &Endpoint,
+        resource: &Value,
+        collection: &Collection,
+    ) -> Result<BindingRules, Vec<ConfigError>>;
+
+    /// Checks that a module parses and that its class has these methods.
+    fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>>;
+}
+
+/// A connector's answer for one binding of a materialization.
+#[derive(Debug)]
+pub struct BindingRules {
+    /// What the binding writes to, such as a table: no two bindings of a materialization may have the same.
+    pub path: Vec<String>,
+    /// Whether stored documents are never loaded.
+    pub delta_updates: bool,
+    /// What may be done with each projection, and why.
+    pub constraints: Vec<(Constraint, &'static str)>,
+}
+
+/// What a connector says of one field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Constraint {
+    /// This very field must be kept.
+    FieldRequired,
+    /// One field of its location must be kept.
+    LocationRequired,
+    /// One field of its location should be kept.
+    LocationRecommended,
+    /// It may be kept.
+    Optional,
+    /// It cannot be kept.
+    Forbidden,
+    /// It must be kept and cannot be.
+    Unsatisfiable,
+}
+
+/// A mistake in an endpoint's configuration or a binding's resource.
+#[derive(Debug)]
+pub struct ConfigError {
+    /// Which value.
+    pub at: ConfigAt,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Where in an endpoint a mistake is.
+#[derive(Debug)]
+pub enum ConfigAt {
+    /// The connector itself is not known.
+    Connector,
+    /// The value at this JSON pointer of the configuration.
+    Config(String),
+    /// The value at this JSON pointer of the resource of the n-th binding checked.
+    Resource(usize, String),
+}
+
+/// A mistake in a module.
+#[derive(Debug)]
+pub struct ModuleError {
+    /// Byte range in the module's text.
+    pub range: std::ops::Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}

@@ -1,0 +1,294 @@
+//! What a catalog says, as plain data: the specs that a build hands to the runtime, the connectors and the tests.
+//!
+//! Everything here has been checked: names resolve, keys exist, schemas compile. Nothing refers to YAML, except that each
+//! spec keeps its [`Place`] so that later messages can point at it.
+
+use std::sync::Arc;
+
+use doc::{Pointer, Schema, Types};
+use serde_json::Value;
+use url::Url;
+
+use crate::{Place, Sources, Tree};
+
+/// A built catalog. Lists are sorted by name, except tests: by file, then name.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The texts it was built from, to show places.
+    pub sources: Sources,
+    /// Collections, derived ones included.
+    pub collections: Vec<Collection>,
+    /// Captures.
+    pub captures: Vec<Capture>,
+    /// Materializations.
+    pub materializations: Vec<Materialization>,
+    /// Catalog tests.
+    pub tests: Vec<Test>,
+}
+
+impl Catalog {
+    /// The collection of this name.
+    pub fn collection(&self, name: &str) -> Option<&Collection> {
+        let at = self.collections.binary_search_by(|c| c.name.as_str().cmp(name)).ok()?;
+        self.collections.get(at)
+    }
+}
+
+/// A named set of documents of one schema, grouped by a key.
+#[derive(Debug)]
+pub struct Collection {
+    /// Its name, `a/b/c`.
+    pub name: String,
+    /// What documents are validated against when they are written, and how they reduce.
+    pub schema: Arc<Schema>,
+    /// What documents are validated against when they are read; the same unless the catalog gives a `readSchema`.
+    pub read_schema: Arc<Schema>,
+    /// The locations that make a document's key, in order; never empty.
+    pub key: Arc<[Pointer]>,
+    /// All fields, explicit and canonical, sorted by field name.
+    pub projections: Vec<Projection>,
+    /// How its documents are made from other collections, if they are.
+    pub derivation: Option<Derivation>,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+impl Collection {
+    /// The projections that partition it, sorted by field name.
+    pub fn partitions(&self) -> impl Iterator<Item = &Projection> {
+        self.projections.iter().filter(|p| p.partition)
+    }
+    /// The projection of this field.
+    pub fn projection(&self, field: &str) -> Option<&Projection> {
+        let at = self.projections.binary_search_by(|p| p.field.as_str().cmp(field)).ok()?;
+        self.projections.get(at)
+    }
+}
+
+/// A location of a collection's documents under a flat name.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    /// The name: of the author's choice, or the pointer without its slash; `flow_document` for the root.
+    pub field: String,
+    /// The location.
+    pub pointer: Pointer,
+    /// Whether the catalog names it.
+    pub explicit: bool,
+    /// Whether documents are partitioned by it.
+    pub partition: bool,
+    /// Whether the location is part of the collection's key.
+    pub key: bool,
+    /// The types the schema allows there.
+    pub types: Types,
+    /// Whether every valid document has it.
+    pub must_exist: bool,
+    /// The `format` the schema proves for strings there.
+    pub format: Option<String>,
+}
+
+/// How documents of a collection are made.
+#[derive(Debug)]
+pub struct Derivation {
+    /// What its lambdas are written in.
+    pub using: Using,
+    /// What registers validate against and reduce by.
+    pub register_schema: Arc<Schema>,
+    /// A register before its first update, as JSON.
+    pub register_initial: String,
+    /// Its transforms, sorted by name.
+    pub transforms: Vec<Transform>,
+}
+
+/// The language of a derivation's lambdas.
+#[derive(Debug)]
+pub enum Using {
+    /// One exported class of a TypeScript module.
+    Typescript(Module),
+    /// Statements of SQLite over a database of the shard's own.
+    Sqlite {
+        /// Statements that make the database, applied once each in order.
+        migrations: Vec<Text>,
+    },
+}
+
+/// A TypeScript module and the class of it that serves a derivation.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// The source text.
+    pub text: Text,
+    /// The exported class.
+    pub class: String,
+    /// Whether a method takes the whole read (`read.doc`) and there are no registers, as since 2023.
+    pub modern: bool,
+}
+
+/// A piece of program text and where it stands.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// The file, or the catalog file it is written in.
+    pub url: Url,
+    /// The text.
+    pub text: Arc<str>,
+    /// The file as a whole, or the scalar it is written in.
+    pub place: Place,
+}
+
+/// One source of a derivation and what is done with its documents.
+#[derive(Debug)]
+pub struct Transform {
+    /// Its name.
+    pub name: String,
+    /// The collection it reads.
+    pub source: String,
+    /// What source documents must also validate against, where stricter than their collection.
+    pub source_schema: Option<Arc<Schema>>,
+    /// Which partitions it reads.
+    pub selector: Selector,
+    /// The locations whose values select the register and the shard.
+    pub shuffle: Arc<[Pointer]>,
+    /// The lambda that updates the register.
+    pub update: Option<Lambda>,
+    /// The lambda that publishes documents.
+    pub publish: Option<Lambda>,
+    /// Ready documents of a higher priority go first.
+    pub priority: u32,
+    /// How long documents wait before they are read.
+    pub read_delay_seconds: u64,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// What runs for a source document.
+#[derive(Debug, Clone)]
+pub enum Lambda {
+    /// A method of the derivation's class.
+    Method(String),
+    /// SQLite statements.
+    Sql(Text),
+}
+
+/// Which partitions of a collection are meant. Values are JSON scalars.
+#[derive(Debug, Clone, Default)]
+pub struct Selector {
+    /// For each field here the document's value is one of the list.
+    pub include: Vec<(String, Vec<Value>)>,
+    /// No document has one of these values in the field.
+    pub exclude: Vec<(String, Vec<Value>)>,
+}
+
+/// A connector and its configuration.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The connector: the last component of its image's name without the tag, such as `materialize-sqlite`.
+    pub connector: String,
+    /// Its configuration, an object.
+    pub config: Value,
+    /// The file the configuration stands in: what relative paths in it are relative to.
+    pub base: Url,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// Documents from an endpoint into collections.
+#[derive(Debug)]
+pub struct Capture {
+    /// Its name.
+    pub name: String,
+    /// The source.
+    pub endpoint: Endpoint,
+    /// What of it goes where; the order is significant.
+    pub bindings: Vec<CaptureBinding>,
+    /// How long after the start of one run the next one starts, where the source ends.
+    pub interval_seconds: u64,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// One stream of a capture and its collection.
+#[derive(Debug)]
+pub struct CaptureBinding {
+    /// What of the endpoint, an object.
+    pub resource: Value,
+    /// The collection.
+    pub target: String,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// Collections kept up to date in an endpoint.
+#[derive(Debug)]
+pub struct Materialization {
+    /// Its name.
+    pub name: String,
+    /// The destination.
+    pub endpoint: Endpoint,
+    /// What goes where; the order is significant.
+    pub bindings: Vec<Binding>,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// One collection of a materialization.
+#[derive(Debug)]
+pub struct Binding {
+    /// Where in the endpoint, an object.
+    pub resource: Value,
+    /// The collection.
+    pub source: String,
+    /// Which partitions of it.
+    pub selector: Selector,
+    /// The fields that are kept.
+    pub fields: FieldSelection,
+    /// Whether the endpoint takes each transaction's documents as they are, and is never asked for what it holds.
+    pub delta_updates: bool,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// Fields of a collection, by the part they play in an endpoint. Each names a projection of the collection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldSelection {
+    /// One field per component of the key, in its order; empty where the endpoint keeps only documents.
+    pub keys: Vec<String>,
+    /// Further fields, sorted.
+    pub values: Vec<String>,
+    /// The field of the whole document.
+    pub document: Option<String>,
+}
+
+/// A catalog test.
+#[derive(Debug)]
+pub struct Test {
+    /// Its name.
+    pub name: String,
+    /// Its steps, in order.
+    pub steps: Vec<Step>,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// One step of a test.
+#[derive(Debug)]
+pub struct Step {
+    /// What it does.
+    pub kind: StepKind,
+    /// The collection it ingests into or verifies.
+    pub collection: String,
+    /// The documents, each an object with the place of every value in it.
+    pub documents: Vec<Tree>,
+    /// Which partitions a verify looks at.
+    pub selector: Selector,
+    /// What the author says of it.
+    pub description: Option<String>,
+    /// Where it is defined.
+    pub place: Place,
+}
+
+/// What a step does with its documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepKind {
+    /// Adds them to the collection.
+    Ingest,
+    /// Compares them with what the collection got since the test began.
+    Verify,
+}

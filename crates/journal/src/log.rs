@@ -1,0 +1,156 @@
+//! The door to durability: what a log promises to the tasks above it, whatever it is made of.
+//!
+//! A task's shard commits one [`Delta`] at a time: documents appended to journals, its own registers, its outbox, and the
+//! position that explains them all. A delta is applied whole or not at all, and once [`Commit::wait`] returns it survives
+//! the machine losing power. The position travels inside the delta and nowhere else. Readers only ever see what was
+//! committed. A commit whose outcome is unknown makes the log unusable until it is opened again, which looks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// A shard opened for writing: what its last committed delta left behind.
+#[derive(Debug)]
+pub struct Opened {
+    /// Names this owner of the shard; a later owner gets a larger one and fences this one.
+    pub epoch: u64,
+    /// The position of the last committed delta, as the shard wrote it; `None` for a shard never committed.
+    pub position: Option<Vec<u8>>,
+    /// What is still in the outbox, in the order of its sequence numbers.
+    pub outbox: Vec<(u64, Vec<u8>)>,
+}
+
+/// Everything one transaction of a shard makes durable.
+#[derive(Debug, Default)]
+pub struct Delta {
+    /// The shard that commits, as it was opened.
+    pub shard: String,
+    /// The epoch [`Opened`] gave it.
+    pub epoch: u64,
+    /// When the documents were published, in microseconds since 1970 UTC; names the hour of the fragments they go to.
+    pub time_us: u64,
+    /// Documents, at most one entry per journal.
+    pub appends: Vec<Append>,
+    /// Registers of the shard to put (`Some`) or delete (`None`), by key.
+    pub registers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Outbox entries to add, by sequence number.
+    pub outbox: Vec<(u64, Vec<u8>)>,
+    /// Outbox entries to clear.
+    pub outbox_clear: Vec<u64>,
+    /// The position that explains the rest; `None` leaves the former one.
+    pub position: Option<Vec<u8>>,
+}
+
+/// Documents for the end of one journal.
+#[derive(Debug)]
+pub struct Append {
+    /// `<collection>/<field>=<value>/…/pivot=00`; created by its first append.
+    pub journal: String,
+    /// Newline-terminated JSON documents; at least one.
+    pub documents: Vec<u8>,
+}
+
+/// A run of committed documents of one journal.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Offset of the first byte.
+    pub begin: u64,
+    /// Newline-terminated JSON documents; starts and ends at document boundaries, never empty.
+    pub documents: Bytes,
+}
+
+impl Block {
+    /// Offset behind the last byte.
+    pub fn end(&self) -> u64 {
+        self.begin + self.documents.len() as u64
+    }
+}
+
+/// One journal and how far it has been committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The journal's name.
+    pub journal: Arc<str>,
+    /// Offset of the first byte that is still kept.
+    pub begin: u64,
+    /// Offset behind the last committed byte.
+    pub end: u64,
+}
+
+/// Why the log could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LogError {
+    /// Another owner opened the shard after this one.
+    #[error("{shard} is now run by another process; this one stops")]
+    Fenced {
+        /// The shard.
+        shard: String,
+    },
+    /// A write or sync failed; nothing is committed until the log is opened again.
+    #[error("the data directory can no longer be written: {reason}")]
+    Poisoned {
+        /// What the store said first.
+        reason: String,
+    },
+    /// The bytes asked for are before the journal's begin, or past its end.
+    #[error("{journal} holds no documents at offset {offset}")]
+    NoSuchOffset {
+        /// The journal.
+        journal: String,
+        /// The offset asked for.
+        offset: u64,
+    },
+    /// Stored bytes do not match their checksum or cannot be decoded.
+    #[error("{what} is damaged: {reason}")]
+    Damaged {
+        /// The file or journal range.
+        what: String,
+        /// Expected and actual.
+        reason: String,
+    },
+    /// Reading failed.
+    #[error("the data directory cannot be read: {reason}")]
+    Unreadable {
+        /// What the store said.
+        reason: String,
+    },
+}
+
+/// A commit under way.
+pub trait Commit: Send {
+    /// Blocks until the delta is durable (the end offset of each append, in the order of [`Delta::appends`]) or refused.
+    fn wait(self: Box<Self>) -> Result<Vec<u64>, LogError>;
+    /// Whether [`Commit::wait`] would return at once.
+    fn is_done(&self) -> bool;
+}
+
+/// The log. Shared by all shards; every method may be called from any thread.
+pub trait Log: Send + Sync {
+    /// Takes a shard over, fencing its former owner.
+    fn open(&self, shard: &str) -> Result<Opened, LogError>;
+
+    /// Submits a delta. Deltas of one shard commit in the order submitted; a fenced epoch is refused. Bounded: blocks while
+    /// too many bytes are waiting to be committed.
+    fn commit(&self, delta: Delta) -> Box<dyn Commit>;
+
+    /// Registers of a shard as last committed, in the order of the keys.
+    fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError>;
+
+    /// The journals whose names start with `prefix`, sorted by name, as of one instant: all of a delta's appends or none.
+    fn heads(&self, prefix: &str) -> Vec<Head>;
+
+    /// Documents from `offset`, which must be a document boundary: a block of about `max_bytes` at most, but at least one
+    /// document. `None` at the journal's end.
+    fn read(&self, journal: &str, offset: u64, max_bytes: usize) -> Result<Option<Block>, LogError>;
+
+    /// Blocks until something was committed after `seen`, or until `timeout`; returns the present count of commits, to be
+    /// passed next time. Zero never waits for the first commit.
+    fn follow(&self, seen: u64, timeout: Duration) -> u64;
+}
+
+/// Where a log learns the time. The program has one implementation; tests move theirs by hand.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970 UTC. May jump either way.
+    fn now_us(&self) -> u64;
+}

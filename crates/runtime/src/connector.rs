@@ -1,0 +1,211 @@
+//! The seams to the outside: sources that documents come from, destinations they go to, lambdas that make them.
+//!
+//! The runtime does not know which connectors or script engines exist. It calls these traits from a shard's thread; each
+//! call may block, and a retry is always the runtime's decision.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use catalog::{Capture, Collection, Materialization};
+use doc::{Arena, Node};
+
+/// Opens what a catalog names.
+pub trait Connectors: Send + Sync {
+    /// Opens a capture's source to go on after `cursor`, which is what the source's last committed [`Batch`] said. With
+    /// `tail` unset the source ends once it has read what is there.
+    fn open_source(
+        &self,
+        capture: &Capture,
+        cursor: Option<&[u8]>,
+        tail: bool,
+    ) -> Result<Box<dyn Source>, ConnectorError>;
+
+    /// Opens a materialization's destination, creating what it needs (tables) on the first run. `collections` are those of
+    /// the bindings, in their order.
+    fn open_destination(
+        &self,
+        materialization: &Materialization,
+        collections: &[&Collection],
+    ) -> Result<Destination, ConnectorError>;
+
+    /// Opens a derivation's lambdas.
+    fn open_lambdas(&self, collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError>;
+}
+
+/// Why a connector could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectorError {
+    /// What happened, where, and what to do.
+    pub message: String,
+    /// Who has to mend it.
+    pub fault: Fault,
+    /// Whether trying again may help.
+    pub retry: Retry,
+}
+
+/// Whose mistake an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The catalog's, or the data's.
+    User,
+    /// The other side's, or the network's.
+    Endpoint,
+    /// Another process of ours took over.
+    Fenced,
+}
+
+/// Whether to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It will fail again.
+    Never,
+    /// It may pass.
+    Later,
+    /// It may pass after so long.
+    After(Duration),
+}
+
+/// A running capture.
+pub trait Source: Send {
+    /// Adds what is available now to `batch`, a few hundred kilobytes at most, and the cursor that explains it. Blocks for
+    /// no longer than a tenth of a second.
+    fn read(&mut self, batch: &mut Batch) -> Result<Progress, ConnectorError>;
+}
+
+/// Documents from a source, with the cursor behind them.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The text of the documents, one after another.
+    pub text: Vec<u8>,
+    /// Each document: the capture's binding, and its range of the text.
+    pub documents: Vec<(usize, Range<usize>)>,
+    /// Where the source goes on once these documents are committed; `None` leaves the former cursor.
+    pub cursor: Option<Vec<u8>>,
+    /// Where the n-th document comes from, for messages, such as `events.ndjson:17`. Empty where the source cannot say.
+    pub places: Vec<String>,
+}
+
+/// What a source expects next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More is waiting.
+    More,
+    /// Nothing is, for about so long.
+    Wait(Duration),
+    /// The source has ended.
+    Done,
+}
+
+/// A running materialization, by who is the authority on what was committed.
+pub enum Destination {
+    /// Tables, which keep the checkpoint in their own transaction.
+    Table(Box<dyn Table>),
+    /// Requests, kept in the log's outbox until they were taken.
+    Hook(Box<dyn Hook>),
+}
+
+/// Tables whose rows and checkpoint commit together. One owner at a time: a later one fences this.
+pub trait Table: Send {
+    /// The checkpoint of the last commit, by whichever owner.
+    fn checkpoint(&self) -> Option<Vec<u8>>;
+    /// Looks up stored documents by key, each key the values of [`catalog::FieldSelection::keys`]; calls `found` with the JSON
+    /// text of each that exists, in any order.
+    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError>;
+    /// Inserts or updates rows in the open transaction.
+    fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError>;
+    /// Commits what was stored together with the checkpoint. After an error nothing is known: the table is opened again.
+    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError>;
+}
+
+/// One row of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Values of the key fields.
+    pub key: &'a [Node<'a>],
+    /// Values of the further fields; null where the document has none.
+    pub values: &'a [Node<'a>],
+    /// The whole document as JSON text.
+    pub document: &'a str,
+    /// Whether the table holds the key already.
+    pub exists: bool,
+    /// Whether the reduction deleted the document.
+    pub delete: bool,
+}
+
+/// An endpoint that takes requests and cannot take part in a transaction.
+pub trait Hook: Send {
+    /// Makes requests of one transaction's documents of one binding, in order, each with at least one document.
+    fn encode(&self, binding: usize, documents: &[&[u8]]) -> Vec<Request>;
+    /// Sends one request and waits for the answer. Called again with the same bytes until it succeeds.
+    fn send(&mut self, id: &str, request: &Request) -> Result<(), ConnectorError>;
+}
+
+/// A request as it is kept in the outbox.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Request {
+    /// Absolute URL.
+    pub url: String,
+    /// The body.
+    pub body: String,
+}
+
+/// The lambdas of one derivation. Pure: the same documents give the same documents.
+pub trait Lambdas: Send {
+    /// Calls a transform's update lambda for each source; the n-th run of rows are the register deltas of the n-th source.
+    fn update<'a>(
+        &mut self,
+        arena: &'a Arena,
+        transform: usize,
+        sources: &[Node<'a>],
+    ) -> Result<Rows<'a>, LambdaError>;
+
+    /// Calls a transform's publish lambda for each source; the n-th run of rows are the documents of the n-th source.
+    fn publish<'a>(
+        &mut self,
+        arena: &'a Arena,
+        transform: usize,
+        sources: &[Publish<'a>],
+    ) -> Result<Rows<'a>, LambdaError>;
+
+    /// Starts anew, as between catalog tests.
+    fn reset(&mut self) -> Result<(), LambdaError>;
+}
+
+/// The arguments of a publish lambda.
+#[derive(Debug, Clone, Copy)]
+pub struct Publish<'a> {
+    /// The source document.
+    pub source: Node<'a>,
+    /// The register after this source's updates.
+    pub register: Node<'a>,
+    /// The register before them.
+    pub previous: Node<'a>,
+}
+
+/// What lambdas returned for a block of sources: runs of documents, one run per source.
+#[derive(Debug, Default)]
+pub struct Rows<'a> {
+    /// All documents.
+    pub documents: Vec<Node<'a>>,
+    /// For each source, the end of its run in `documents`.
+    pub ends: Vec<usize>,
+}
+
+impl<'a> Rows<'a> {
+    /// The run of the n-th source.
+    pub fn run(&self, n: usize) -> &[Node<'a>] {
+        let begin = if n == 0 { 0 } else { self.ends[n - 1] };
+        &self.documents[begin..self.ends[n]]
+    }
+}
+
+/// A lambda that failed; it stops its task.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct LambdaError {
+    /// What was thrown, or which limit was passed, with the method and the place in the module where known.
+    pub message: String,
+    /// Which source of the call it was, where known.
+    pub source_index: Option<usize>,
+}

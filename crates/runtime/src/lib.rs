@@ -1,0 +1,1 @@
+//! Tasks, shards, the transaction lifecycle, shuffles, catalog tests.

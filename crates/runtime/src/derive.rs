@@ -250,9 +250,9 @@ pub(crate) fn shortened(json: &str) -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
     /// Format version.
-    pub version: u32,
+    pub(crate) version: u32,
     /// How far the sources were processed.
-    pub offsets: Offsets,
+    pub(crate) offsets: Offsets,
 }
 
 /// The version of [`Position`] that is written, and the only one that is read.

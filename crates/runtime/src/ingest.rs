@@ -89,7 +89,15 @@ pub(crate) struct IngestTask {
     stamper: Stamper,
     arena: Arena,
     open: Open,
-    in_flight: Option<(Box<dyn Commit>, Vec<(String, u64)>, Vec<Waiting>)>,
+    in_flight: Option<InFlight>,
+}
+
+/// A transaction whose commit is under way.
+struct InFlight {
+    commit: Box<dyn Commit>,
+    /// The journals appended to, and how many bytes each got.
+    journals: Vec<(String, u64)>,
+    waiting: Vec<Waiting>,
 }
 
 /// Requests accepted into the open transaction.
@@ -225,15 +233,15 @@ impl Task for IngestTask {
             appends: open.appends,
             ..Delta::default()
         });
-        self.in_flight = Some((commit, journals, open.waiting));
+        self.in_flight = Some(InFlight { commit, journals, waiting: open.waiting });
         Ok(())
     }
 
     fn committed(&mut self) -> Result<bool, Failure> {
-        if self.in_flight.as_ref().is_some_and(|(commit, ..)| !commit.is_done()) {
+        if self.in_flight.as_ref().is_some_and(|t| !t.commit.is_done()) {
             return Ok(false);
         }
-        let Some((commit, journals, waiting)) = self.in_flight.take() else { return Ok(true) };
+        let Some(InFlight { commit, journals, waiting }) = self.in_flight.take() else { return Ok(true) };
         match commit.wait() {
             Ok(ends) => {
                 for request in waiting {
@@ -259,7 +267,7 @@ impl Task for IngestTask {
 
 impl Drop for IngestTask {
     fn drop(&mut self) {
-        let in_flight = self.in_flight.take().map(|(.., waiting)| waiting).unwrap_or_default();
+        let in_flight = self.in_flight.take().map(|t| t.waiting).unwrap_or_default();
         for request in self.open.waiting.drain(..).chain(in_flight) {
             (request.reply)(Err(IngestError::Unavailable("it is stopping".into())));
         }

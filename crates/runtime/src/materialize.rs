@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use catalog::{Catalog, Collection, FieldSelection, Materialization};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use doc::{Arena, Combiner, Node, Pointer};
-use journal::{Delta, Log};
+use journal::Delta;
 use serde::{Deserialize, Serialize};
 
 use crate::connector::{Connectors, Destination, Hook, Request, Retry, Row, Table};

@@ -315,7 +315,7 @@ impl Derivation<'_> {
                 !is_ready
             });
         }
-        ready.sort_by(|(a, _), (b, _)| a.cmp(b));
+        ready.sort_by_key(|(turn, _)| *turn);
         ready.into_iter().map(|((.., transform), text)| (transform, text)).collect()
     }
 }

@@ -82,12 +82,16 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     Ok(if halted > 0 { Exit::Failed } else { Exit::Ok })
 }
 
-/// Writes the catalog's files; files that are there already stay as they were made, but for the receiver's port.
+/// Writes the catalog's files. Those that are there stay as they are, except the two that the command line decides about.
 fn write_catalog(directory: &Path, port: u16, rate: u32) -> anyhow::Result<()> {
     for (name, text) in FILES {
         let path = directory.join(name);
         let parent = path.parent().unwrap_or(directory);
         std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
+        let decided = text.contains(RECEIVER) || text.contains(RATE);
+        if path.exists() && !decided {
+            continue;
+        }
         let text = text
             .replace(RECEIVER, &format!("http://localhost:{port}/"))
             .replace(RATE, &format!("maxEventsPerSecond: {rate}"));

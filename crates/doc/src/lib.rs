@@ -2,6 +2,16 @@
 //!
 //! This crate opens nothing and cannot observe the world: the same inputs give the same bytes.
 
+mod key;
 mod node;
+mod order;
+mod parse;
+mod pointer;
+mod write;
 
-pub use node::{Arena, Field, Node};
+pub use key::{hash, pack, pack_node};
+pub use node::{Arena, Field, Node, from_value, to_value};
+pub use order::{compare, compare_at};
+pub use parse::{ParseError, ParseReason, parse, parse_elements};
+pub use pointer::{Pointer, PointerError};
+pub use write::{stamp, write};

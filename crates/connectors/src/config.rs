@@ -4,7 +4,7 @@ use catalog::{ConfigAt, ConfigError};
 use serde_json::{Map, Value};
 
 /// How far a name may be from a known one to be taken for a slip of it.
-const NEAR_MIN: f64 = 0.6;
+const NEAR_MIN: f64 = 0.75;
 
 /// An object being read field by field. What goes wrong is collected until [`Fields::finish`].
 pub(crate) struct Fields<'a> {
@@ -135,7 +135,7 @@ pub(crate) fn both<A, B>(
 /// The known name that this one is probably a slip of.
 pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let lower = name.to_lowercase();
-    let scored = known.map(|other| (strsim::jaro_winkler(&lower, &other.to_lowercase()), other));
+    let scored = known.map(|other| (strsim::normalized_damerau_levenshtein(&lower, &other.to_lowercase()), other));
     scored.filter(|(score, _)| *score >= NEAR_MIN).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }
 

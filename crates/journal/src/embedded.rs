@@ -13,6 +13,7 @@ mod torn;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -100,7 +101,7 @@ pub struct Embedded {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     /// Last, so that the lock outlives everything that writes.
-    _directory: Directory,
+    directory: Directory,
 }
 
 /// What the threads share with callers.
@@ -203,7 +204,7 @@ impl Embedded {
         let mut embedded = Embedded {
             shared: shared.clone(),
             threads: Vec::new(),
-            _directory: directory,
+            directory: directory,
         };
         embedded.spawn("commit", move || committer.run())?;
         embedded.spawn("fragments", move || writer::run(&shared, policy, &told))?;
@@ -265,6 +266,14 @@ impl Embedded {
             fragment_failures: counters.fragment_failures.load(Relaxed),
             torn_bytes: counters.torn_bytes.load(Relaxed),
         }
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Embedded")
+            .field(&self.directory.path())
+            .finish()
     }
 }
 

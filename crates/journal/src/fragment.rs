@@ -218,7 +218,10 @@ mod tests {
         for at in 10..file.len() {
             let mut damaged = file.clone();
             damaged[at] ^= 0x10;
-            assert!(unpack(&damaged, bytes, &sha1).is_err(), "byte {at}");
+            // Some bits of gzip mean nothing; the documents are then unharmed.
+            if let Ok(found) = unpack(&damaged, bytes, &sha1) {
+                assert_eq!(found, b"{\"a\":1}\n{\"a\":2}\n", "byte {at}");
+            }
             assert!(unpack(&file[..at], bytes, &sha1).is_err(), "cut at {at}");
         }
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use catalog::ModuleError;
 use oxc_ast::AstKind;
 use oxc_ast::ast::{
     Class, ClassElement, Declaration, ExportDefaultDeclarationKind, Expression, ImportDeclaration,
@@ -13,8 +14,6 @@ use oxc_ast::ast::{
 use oxc_parser::ParserReturn;
 use oxc_semantic::AstNodes;
 use oxc_span::{GetSpan, Span, best_match};
-
-use crate::ModuleError;
 
 /// The base class of derivations, the one value among the generated types.
 pub(crate) const BASE_CLASS: &str = "IDerivation";

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use catalog::ModuleError;
 use doc::{Arena, Node, ParseReason};
+use runtime::{LambdaError, Rows};
 
-use crate::ModuleError;
 use crate::check::Wanted;
 use crate::quickjs::{Block, Failure, Limits, Worker};
 use crate::typescript::{Script, compile};
@@ -42,25 +43,6 @@ fn line_range(text: &str, line: u32) -> std::ops::Range<usize> {
     0..0
 }
 
-/// A call that failed.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct RunError {
-    /// What was thrown or which limit was broken, the class and the method, the line.
-    pub message: String,
-    /// Which call of the block.
-    pub call: Option<usize>,
-}
-
-/// What a block of calls returned: runs of documents, one run per call.
-#[derive(Debug, Default)]
-pub struct Returned<'a> {
-    /// All documents.
-    pub documents: Vec<Node<'a>>,
-    /// For each call, the end of its run in `documents`.
-    pub ends: Vec<usize>,
-}
-
 /// A class of lambdas, ready to be called.
 pub struct Engine {
     class: String,
@@ -80,12 +62,12 @@ impl Engine {
         class: &str,
         methods: &[&str],
         limits: Limits,
-    ) -> Result<Engine, RunError> {
+    ) -> Result<Engine, LambdaError> {
         let script = compile(text, &Wanted { class, methods }).map_err(|errors| {
             let first = errors.first().map_or("", |e| e.message.as_str());
-            RunError {
+            LambdaError {
                 message: format!("{first}, in {file}"),
-                call: None,
+                source_index: None,
             }
         })?;
         let mut engine = Engine {
@@ -100,7 +82,7 @@ impl Engine {
     }
 
     /// Starts anew: another engine, another instance, nothing remembered.
-    pub fn reset(&mut self) -> Result<(), RunError> {
+    pub fn reset(&mut self) -> Result<(), LambdaError> {
         self.worker = None;
         let started = Worker::start(&self.script, &self.class, self.limits);
         self.worker = Some(started.map_err(|failure| self.error(None, failure, 0))?);
@@ -113,8 +95,8 @@ impl Engine {
         arena: &'a Arena,
         method: &str,
         calls: impl IntoIterator<Item = [Node<'a>; WIDTH]>,
-    ) -> Result<Returned<'a>, RunError> {
-        let mut returned = Returned::default();
+    ) -> Result<Rows<'a>, LambdaError> {
+        let mut returned = Rows::default();
         let mut block = Vec::new();
         let mut count = 0;
         for arguments in calls {
@@ -148,8 +130,8 @@ impl Engine {
         width: usize,
         mut text: Vec<u8>,
         count: usize,
-        returned: &mut Returned<'a>,
-    ) -> Result<(), RunError> {
+        returned: &mut Rows<'a>,
+    ) -> Result<(), LambdaError> {
         let first = returned.ends.len();
         text.push(b']');
         let Some(worker) = &mut self.worker else {
@@ -157,9 +139,9 @@ impl Engine {
                 "{} stopped when it broke a limit, in {}",
                 self.class, self.file
             );
-            return Err(RunError {
+            return Err(LambdaError {
                 message,
-                call: None,
+                source_index: None,
             });
         };
         let lines = match worker.call(Block {
@@ -196,7 +178,7 @@ impl Engine {
         Ok(())
     }
 
-    fn error(&self, method: Option<&str>, failure: Failure, first: usize) -> RunError {
+    fn error(&self, method: Option<&str>, failure: Failure, first: usize) -> LambdaError {
         let what = match method {
             Some(method) => format!("{}.{method}", self.class),
             None => self.class.clone(),
@@ -206,9 +188,9 @@ impl Engine {
             None => self.file.clone(),
         };
         let message = format!("{}, in {what} ({place})", failure.message);
-        RunError {
+        LambdaError {
             message,
-            call: failure.call.map(|n| first + n),
+            source_index: failure.call.map(|n| first + n),
         }
     }
 }

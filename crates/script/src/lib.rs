@@ -6,22 +6,13 @@
 
 mod check;
 mod engine;
+mod lambdas;
 mod quickjs;
 mod typescript;
 
-pub use engine::{Engine, RunError, check};
+pub use engine::{Engine, check};
+pub use lambdas::{check_module, open};
 pub use quickjs::Limits;
 
 /// The longest module, in bytes of text.
 pub const MODULE_BYTES_MAX: usize = 256 << 10;
-
-/// A mistake in a module.
-#[derive(Debug)]
-pub struct ModuleError {
-    /// Byte range in the module's text.
-    pub range: std::ops::Range<usize>,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}

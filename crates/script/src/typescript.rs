@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use catalog::ModuleError;
 use oxc_allocator::Allocator;
 use oxc_codegen::{Codegen, CodegenOptions};
 use oxc_diagnostics::{OxcDiagnostic, Severity};
@@ -13,8 +14,8 @@ use oxc_semantic::SemanticBuilder;
 use oxc_span::SourceType;
 use oxc_transformer::{TransformOptions, Transformer};
 
+use crate::MODULE_BYTES_MAX;
 use crate::check::{Wanted, inspect, value_imports};
-use crate::{MODULE_BYTES_MAX, ModuleError};
 
 /// Stack for each byte of text: twice what the dearest nesting (a call within a call, three bytes a level) was seen to take.
 const STACK_PER_TEXT_BYTE: usize = 3 << 10;

@@ -244,14 +244,14 @@ fn lines_are_those_of_the_typescript() {
 fn errors_say_which_source_it_was() {
     let text = method("if (source.n === 3) throw new Error('three'); return [];");
     let error = call(&text, "m", &[r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#]).unwrap_err();
-    assert_eq!(error.call, Some(2));
+    assert_eq!(error.source_index, Some(2));
     let error = call(
         &method(r"return source.n ? [] : [{ s: '\ud800' }];"),
         "m",
         &[r#"{"n":1}"#, "{}"],
     )
     .unwrap_err();
-    assert_eq!(error.call, Some(1));
+    assert_eq!(error.source_index, Some(1));
 }
 
 #[test]
@@ -267,7 +267,10 @@ fn blocks_of_any_size_keep_their_order_and_count() {
 
     let failing =
         "export class T { n = 0; m(s: any) { if (++this.n === 11) throw 1; return []; } }";
-    assert_eq!(call(failing, "m", &sources).unwrap_err().call, Some(10));
+    assert_eq!(
+        call(failing, "m", &sources).unwrap_err().source_index,
+        Some(10)
+    );
     assert_eq!(call(text, "m", &[]).unwrap(), Vec::<String>::new());
 }
 

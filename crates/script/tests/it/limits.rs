@@ -109,7 +109,7 @@ fn after_a_broken_limit_only_a_reset_helps() {
     );
     let error = call_on(&mut engine, "m", &["{}", r#"{"loop":true}"#]).unwrap_err();
     assert_eq!(
-        (error.message.starts_with("ran longer"), error.call),
+        (error.message.starts_with("ran longer"), error.source_index),
         (true, Some(1))
     );
     let error = call_on(&mut engine, "m", &["{}"]).unwrap_err();

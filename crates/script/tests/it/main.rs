@@ -8,15 +8,20 @@ mod sandbox;
 mod segmentation;
 
 use doc::{Arena, Node};
-use script::{Engine, Limits, RunError};
+use runtime::LambdaError;
+use script::{Engine, Limits};
 
 /// Calls a method of the class `T` once for each of the JSON documents in `sources`; gives each call's documents as JSON.
-fn call(text: &str, method: &str, sources: &[&str]) -> Result<Vec<String>, RunError> {
+fn call(text: &str, method: &str, sources: &[&str]) -> Result<Vec<String>, LambdaError> {
     let mut engine = Engine::open("module.ts", text, "T", &[method], Limits::default())?;
     call_on(&mut engine, method, sources)
 }
 
-fn call_on(engine: &mut Engine, method: &str, sources: &[&str]) -> Result<Vec<String>, RunError> {
+fn call_on(
+    engine: &mut Engine,
+    method: &str,
+    sources: &[&str],
+) -> Result<Vec<String>, LambdaError> {
     let arena = Arena::new();
     let nodes = sources
         .iter()

@@ -19,7 +19,7 @@ pub use node::{Arena, Field, Node, from_value, to_value};
 pub use order::{compare, compare_at};
 pub use parse::{ParseError, ParseReason, parse, parse_elements};
 pub use pointer::{Pointer, PointerError};
-pub use reduce::ReduceError;
+pub use reduce::{Reason, ReduceError};
 pub use schema::{Invalid, Schema, SchemaError};
 pub use shape::{Exists, Inspection, Located, Property, Shape, Types};
 pub use write::{stamp, write};

@@ -5,12 +5,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::Pointer;
-
+mod algebra;
 mod infer;
 mod inspect;
+mod locate;
 
-pub(crate) use infer::infer;
 pub use inspect::Inspection;
 
 /// A set of JSON types. Integers and numbers with a fraction are told apart: `number` is both.
@@ -159,7 +158,7 @@ pub struct Shape {
     pub description: Option<String>,
     /// `default`
     pub default: Option<Value>,
-    /// The name of the reduction strategy, where it is given.
+    /// The name of the reduction strategy, where it is given; `multiple` where it depends on the value.
     pub reduce: Option<&'static str>,
     /// Least length of strings, in characters.
     pub length_min: u64,
@@ -199,5 +198,13 @@ pub struct Located<'s> {
     pub exists: Exists,
 }
 
+/// Stands for a strategy that alternatives of a schema do not agree on.
+const MULTIPLE: &str = "multiple";
+
 static ANY: Shape = Shape::of_types(Types::ANY);
 static NEVER: Shape = Shape::of_types(Types::NONE);
+
+/// Whether a name matches a pattern; patterns that are no regular expressions are refused before.
+fn matches(pattern: &str, name: &str) -> bool {
+    regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(name))
+}

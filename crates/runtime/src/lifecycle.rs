@@ -17,7 +17,7 @@
 
 /// Bounds of one transaction.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Close when it has read so many bytes; wait for the commit in flight when it cannot.
     pub bytes_max: u64,
     /// Close when its first document has waited so long, though more is waiting.
@@ -26,7 +26,7 @@ pub struct Limits {
 
 /// What the shard is to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Read what is there, and extend the open transaction by it.
     Read,
     /// Drain the open transaction and start its commit.
@@ -42,7 +42,7 @@ pub enum Action {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// A read ended.
     Read {
         /// Whether there is anything to commit for it.
@@ -68,7 +68,7 @@ pub enum Event {
 
 /// A shard's transactions.
 #[derive(Debug)]
-pub struct Lifecycle {
+pub(crate) struct Lifecycle {
     limits: Limits,
     open: Option<Open>,
     committing: bool,
@@ -85,12 +85,12 @@ struct Open {
 
 impl Lifecycle {
     /// A shard that has just recovered.
-    pub fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         Self { limits, open: None, committing: false, more: true, again_us: None, ending: false }
     }
 
     /// What to do at `now_us`.
-    pub fn next(&self, now_us: u64) -> Action {
+    pub(crate) fn next(&self, now_us: u64) -> Action {
         let full = self.open.is_some_and(|t| t.bytes >= self.limits.bytes_max);
         let old = self.open.is_some_and(|t| now_us.saturating_sub(t.since_us) >= self.limits.age_us_max);
         let due = self.again_us.is_some_and(|at| now_us >= at);
@@ -105,7 +105,7 @@ impl Lifecycle {
     }
 
     /// Takes note of an event at `now_us`.
-    pub fn on(&mut self, event: Event, now_us: u64) {
+    pub(crate) fn on(&mut self, event: Event, now_us: u64) {
         match event {
             Event::Read { extended, bytes, more, again_us } => {
                 if extended {
@@ -125,7 +125,7 @@ impl Lifecycle {
     }
 
     /// Whether nothing is open, in flight or known to be waiting.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.open.is_none() && !self.committing && (!self.more || self.ending)
     }
 }

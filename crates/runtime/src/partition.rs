@@ -16,31 +16,31 @@ const PIVOT: &str = "pivot=00";
 const COMPONENT_BYTES_MAX: usize = 255;
 
 /// Most journals of one collection: each costs memory in every reader.
-pub const PARTITIONS_MAX: usize = 10_000;
+pub(crate) const PARTITIONS_MAX: usize = 10_000;
 
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
 
 /// Names the journals of one collection.
 #[derive(Debug)]
-pub struct Partitions {
+pub(crate) struct Partitions {
     collection: String,
     fields: Vec<(String, Pointer)>,
 }
 
 impl Partitions {
     /// The partitions of a collection.
-    pub fn of(collection: &Collection) -> Self {
+    pub(crate) fn of(collection: &Collection) -> Self {
         let fields = collection.partitions().map(|p| (p.field.clone(), p.pointer.clone())).collect();
         Self { collection: collection.name.clone(), fields }
     }
 
     /// Whether documents need to be looked at to name their journal.
-    pub fn is_single(&self) -> bool {
+    pub(crate) fn is_single(&self) -> bool {
         self.fields.is_empty()
     }
 
     /// Writes the name of the document's journal. An error is a value that cannot be a path component.
-    pub fn journal(&self, document: Node<'_>, name: &mut String) -> Result<(), String> {
+    pub(crate) fn journal(&self, document: Node<'_>, name: &mut String) -> Result<(), String> {
         name.clear();
         name.push_str(&self.collection);
         name.push('/');
@@ -63,7 +63,7 @@ impl Partitions {
 }
 
 /// What all journals of a collection, and none of another, start with.
-pub fn prefix(collection: &str) -> String {
+pub(crate) fn prefix(collection: &str) -> String {
     format!("{collection}/")
 }
 
@@ -84,14 +84,14 @@ fn encode(value: Node<'_>, out: &mut String) {
 
 /// Picks journals by their partition values.
 #[derive(Debug, Default)]
-pub struct JournalFilter {
+pub(crate) struct JournalFilter {
     include: Vec<Vec<String>>,
     exclude: Vec<String>,
 }
 
 impl JournalFilter {
     /// The filter of a selector.
-    pub fn of(selector: &Selector) -> Self {
+    pub(crate) fn of(selector: &Selector) -> Self {
         let component = |field: &str, value: &serde_json::Value| {
             let arena = doc::Arena::new();
             let mut text = format!("/{field}=");
@@ -108,7 +108,7 @@ impl JournalFilter {
     }
 
     /// Whether the journal is meant.
-    pub fn matches(&self, journal: &str) -> bool {
+    pub(crate) fn matches(&self, journal: &str) -> bool {
         self.include.iter().all(|any| any.iter().any(|component| journal.contains(component.as_str())))
             && !self.exclude.iter().any(|component| journal.contains(component.as_str()))
     }

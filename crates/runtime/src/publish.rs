@@ -55,10 +55,10 @@ impl Publisher {
                     .journal(document, &mut name)
                     .map_err(|why| Failure::never(format!("a document of {} cannot be stored: {why}", self.collection)))?;
             }
+            let known = self.journals.len();
             let at = match self.journals.get_mut(&name) {
-                Some(Some(at)) => *at,
-                Some(none) => *none.insert(open(appends, &name)),
-                None if self.journals.len() >= PARTITIONS_MAX => {
+                Some(at) => *at.get_or_insert_with(|| open(appends, &name)),
+                None if known >= PARTITIONS_MAX => {
                     return Err(Failure::never(format!(
                         "{} has {PARTITIONS_MAX} partitions already and a document needs one more, {name}: \
                          partition by a field of fewer values",

@@ -21,7 +21,7 @@ const READ_BYTES_MAX: usize = 256 << 10;
 
 /// One collection to read.
 #[derive(Debug)]
-pub struct Read {
+pub(crate) struct Read {
     /// Names the read in positions: must stay the same from run to run.
     pub name: String,
     /// The collection.
@@ -36,11 +36,11 @@ pub struct Read {
 
 /// How far each journal of each read has been processed, by read and journal name. This is what checkpoints hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Offsets(pub BTreeMap<String, BTreeMap<Arc<str>, u64>>);
+pub(crate) struct Offsets(pub BTreeMap<String, BTreeMap<Arc<str>, u64>>);
 
 /// A document as it was read.
 #[derive(Debug, Clone)]
-pub struct Sourced {
+pub(crate) struct Sourced {
     /// Index of the read.
     pub read: usize,
     /// Its text.
@@ -49,7 +49,7 @@ pub struct Sourced {
 
 /// What there was to read.
 #[derive(Debug, Default)]
-pub struct Block {
+pub(crate) struct Block {
     /// Documents in order.
     pub documents: Vec<Sourced>,
     /// The sum of their lengths.
@@ -61,7 +61,7 @@ pub struct Block {
 }
 
 /// Merges reads. Bounded: holds one block per journal.
-pub struct Reader {
+pub(crate) struct Reader {
     log: Arc<dyn Log>,
     reads: Vec<State>,
 }
@@ -85,7 +85,7 @@ struct Cursor {
 
 impl Reader {
     /// A reader that goes on from `offsets`; what they do not mention is read from its begin.
-    pub fn new(log: Arc<dyn Log>, reads: Vec<Read>, offsets: &Offsets) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, offsets: &Offsets) -> Self {
         let reads = reads.into_iter().map(|read| {
             let known = offsets.0.get(&read.name).into_iter().flatten();
             let cursors = known.map(|(journal, next)| (Arc::clone(journal), Cursor { next: *next, ..Cursor::default() }));
@@ -100,7 +100,7 @@ impl Reader {
     }
 
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
-    pub fn next(&mut self, now_us: u64, bytes_max: usize) -> Result<Block, LogError> {
+    pub(crate) fn next(&mut self, now_us: u64, bytes_max: usize) -> Result<Block, LogError> {
         self.look()?;
         let mut heap = BinaryHeap::new();
         for (index, state) in self.reads.iter().enumerate() {
@@ -167,7 +167,7 @@ impl Reader {
     }
 
     /// How far the documents handed out so far reach.
-    pub fn offsets(&self) -> Offsets {
+    pub(crate) fn offsets(&self) -> Offsets {
         let read = |state: &State| {
             let journals = state.cursors.iter().map(|(journal, cursor)| (Arc::clone(journal), cursor.next));
             (state.read.name.clone(), journals.collect())
@@ -176,7 +176,7 @@ impl Reader {
     }
 
     /// Bytes that are committed and not handed out, as far as the reader has looked.
-    pub fn lag_bytes(&self) -> u64 {
+    pub(crate) fn lag_bytes(&self) -> u64 {
         self.reads.iter().flat_map(|s| s.cursors.values()).map(|c| c.end.saturating_sub(c.next)).sum()
     }
 }

@@ -139,7 +139,10 @@ pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Resul
     let mut attempts = 0;
     loop {
         let failure = match recover().and_then(|task| turn(context, task, &mut attempts)) {
-            Ok(()) => return context.counters.set_state(State::Stopped),
+            Ok(()) => {
+                context.counters.idle_at.store(u64::MAX, Ordering::Release);
+                return context.counters.set_state(State::Stopped);
+            }
             Err(failure) => failure,
         };
         context.counters.idle_at.store(0, Ordering::Release);

@@ -51,9 +51,9 @@ pub(crate) fn check(what: &str, name: &Word, form: Form, report: &mut Report) {
     }
 }
 
-/// Checks that no two of these names are the same but for case, and none is a parent of another: `a/b` and `a/b/c`.
-/// Gives back, sorted, which of them are the first of their name.
-pub(crate) fn check_distinct(what: &str, names: &[&Word], report: &mut Report) -> Vec<bool> {
+/// Checks that no two of these names are the same but for case, and with `prefixes` that none is a parent of another, as
+/// `a/b` is of `a/b/c`. Says of each whether it is the first of its name.
+pub(crate) fn check_distinct(what: &str, names: &[&Word], prefixes: bool, report: &mut Report) -> Vec<bool> {
     let mut order: Vec<(String, usize)> =
         names.iter().enumerate().map(|(at, name)| (name.value.to_lowercase(), at)).collect();
     // A slash sorts before all else, so that children follow their parent at once.
@@ -78,6 +78,10 @@ pub(crate) fn check_distinct(what: &str, names: &[&Word], report: &mut Report) -
                     format!("{what} `{}` is named like `{}`, but for case", name.value, other.value)
                 };
                 report.error("name-duplicate", name.place, message).related(other.place, "it is first defined here");
+                continue;
+            }
+            if !prefixes {
+                parents.push(entry);
                 continue;
             }
             let message = format!("{what} `{}` cannot be below {what} `{}`", name.value, other.value);
@@ -158,7 +162,7 @@ mod tests {
                 .map(|(at, name)| Word { value: (*name).to_owned(), place: Place { source, start: at, end: at } })
                 .collect();
             let mut report = Report::default();
-            check_distinct("collection", &words.iter().collect::<Vec<_>>(), &mut report);
+            check_distinct("collection", &words.iter().collect::<Vec<_>>(), true, &mut report);
             let list = report.into_sorted();
             list.iter().map(|d| (d.slug, d.place.start, d.related[0].0.start)).collect::<Vec<_>>()
         };

@@ -11,7 +11,7 @@ use url::Url;
 
 pub(crate) use collection::{RawCollection, RawProjection};
 pub(crate) use derivation::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing};
-pub(crate) use endpoint::{RawBinding, RawCapture, RawCaptureBinding, RawFields, RawMaterialization};
+pub(crate) use endpoint::{RawBinding, RawCapture, RawMaterialization};
 pub(crate) use test::{RawStep, RawTest};
 
 use crate::diagnostic::{Report, nearest};

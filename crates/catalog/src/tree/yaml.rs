@@ -447,7 +447,7 @@ mod tests {
             ("a: 1\n---\nb: 2\n", "2:1 yaml-documents"),
             ("a: &x [*x]", "1:8 yaml-alias"),
             ("a: *x", "1:4 yaml-syntax"),
-            (&bomb, "18:16 yaml-too-large"),
+            (&bomb, "17:6 yaml-too-large"),
             (&wide, "2:249 yaml-too-large"),
             (&block, "101:101 yaml-too-deep"),
             (&chain, "21:18 yaml-too-deep"),

@@ -36,7 +36,7 @@ struct Texts(BTreeMap<String, String>);
 
 impl Fetch for Texts {
     fn fetch(&self, url: &Url) -> Result<String, FetchError> {
-        self.0.get(url.path()).cloned().ok_or_else(|| FetchError::NotFound)
+        self.0.get(url.path()).cloned().ok_or(FetchError::Missing)
     }
 }
 

@@ -44,15 +44,6 @@ impl Dialect {
             (_, Kind::Json | Kind::Text) => "TEXT",
         }
     }
-
-    /// What follows the parenthesis of a table with a key. Without row numbers SQLite keeps a row in its key's own tree,
-    /// which halves what a store has to touch.
-    fn table_options(self) -> &'static str {
-        match self {
-            Dialect::Sqlite => " WITHOUT ROWID",
-            Dialect::Postgres => "",
-        }
-    }
 }
 
 /// What a column holds.
@@ -227,8 +218,7 @@ impl Table {
         if self.delta {
             sql.push_str(");\n");
         } else {
-            let options = dialect.table_options();
-            write!(sql, "\n\tPRIMARY KEY({})\n){options};\n", names(self.key_columns())).expect("memory can be written to");
+            write!(sql, "\n\tPRIMARY KEY({})\n);\n", names(self.key_columns())).expect("memory can be written to");
         }
         sql
     }

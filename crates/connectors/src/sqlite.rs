@@ -1,7 +1,8 @@
 //! `materialize-sqlite`: tables in an SQLite file.
 //!
 //! Every commit is synced (`WAL`, `synchronous=FULL`), and writing begins with the write lock (`BEGIN IMMEDIATE`), so that a
-//! busy database is waited for where waiting helps.
+//! busy database is waited for where waiting helps. Tables keep SQLite's row numbers: without them (`WITHOUT ROWID`) documents
+//! lie in the key's own tree, and stores in random order cost three times as much, for loads that are no cheaper.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,0 +1,404 @@
+//! One suite for all SQL endpoints: what it asks of a table holds for SQLite and for PostgreSQL alike.
+
+mod backend;
+
+use std::time::Instant;
+
+use doc::{Arena, Node, Types};
+use runtime::{ConnectorError, Destination, Fault, Retry, Row, Table};
+use serde_json::{Value, json};
+use testkit::Postgres;
+
+use crate::fixture::{Field, binding, builtin, collection, materialization};
+use backend::Backend;
+
+type Case = fn(&Backend<'_>);
+
+const CASES: [(&str, Case); 13] = [
+    ("rows and checkpoint", rows_and_checkpoint),
+    ("odd names", odd_names),
+    ("values", values),
+    ("values that do not fit", values_that_do_not_fit),
+    ("an older owner is fenced", an_older_owner_is_fenced),
+    ("an owner is fenced by the nonce", an_owner_is_fenced_by_the_nonce),
+    ("what was not committed is gone", what_was_not_committed_is_gone),
+    ("deleted documents", deleted_documents),
+    ("delta updates", delta_updates),
+    ("several bindings", several_bindings),
+    ("tables of others", tables_of_others),
+    ("tables of another catalog", tables_of_another_catalog),
+    ("many rows", many_rows),
+];
+
+#[test]
+fn sqlite_conforms() {
+    for (name, case) in CASES {
+        println!("{name}");
+        case(&Backend::sqlite());
+    }
+}
+
+#[test]
+fn postgres_conforms() {
+    let mut cluster = Postgres::start();
+    for (n, (name, case)) in CASES.into_iter().enumerate() {
+        println!("{name}");
+        // The name is one that has to be quoted.
+        case(&Backend::postgres(&cluster, &format!("Case \"{n}\"")));
+    }
+    lost_connections(&mut cluster);
+}
+
+/// Documents of the collection most cases use.
+const FIELDS: [Field<'_>; 5] = [
+    ("vendor", "/segment/vendor", Types::INTEGER, true, true),
+    ("user", "/user", Types::STRING, true, true),
+    ("last", "/last", Types::STRING, true, false),
+    ("member", "/member", Types::BOOLEAN, false, false),
+    ("segment", "/segment", Types::OBJECT, false, false),
+];
+
+/// A row as JSON values.
+struct Doc {
+    key: Vec<Value>,
+    values: Vec<Value>,
+    document: String,
+    exists: bool,
+    delete: bool,
+}
+
+fn doc(key: Value, values: Value, document: &str) -> Doc {
+    let list = |value: Value| value.as_array().unwrap().clone();
+    Doc { key: list(key), values: list(values), document: document.into(), exists: false, delete: false }
+}
+
+fn nodes<'a>(arena: &'a Arena, values: &[Value]) -> Vec<Node<'a>> {
+    values.iter().map(|value| doc::from_value(arena, value)).collect()
+}
+
+fn store(table: &mut dyn Table, binding: usize, docs: &[Doc]) -> Result<(), ConnectorError> {
+    let arena = Arena::new();
+    let nodes: Vec<_> = docs.iter().map(|doc| (nodes(&arena, &doc.key), nodes(&arena, &doc.values))).collect();
+    let rows: Vec<_> = docs
+        .iter()
+        .zip(&nodes)
+        .map(|(doc, (key, values))| Row { key, values, document: &doc.document, exists: doc.exists, delete: doc.delete })
+        .collect();
+    table.store(binding, &rows)
+}
+
+fn load(table: &mut dyn Table, keys: Value) -> Vec<String> {
+    let arena = Arena::new();
+    let keys: Vec<_> = keys.as_array().unwrap().iter().map(|key| nodes(&arena, key.as_array().unwrap())).collect();
+    let keys: Vec<&[Node<'_>]> = keys.iter().map(Vec::as_slice).collect();
+    let mut found = Vec::new();
+    table.load(0, &keys, &mut |text| found.push(String::from_utf8(text.to_vec()).unwrap())).unwrap();
+    found.sort();
+    found
+}
+
+fn try_open(
+    backend: &Backend<'_>,
+    task: &str,
+    bindings: &[(&str, &[Field<'_>], bool)],
+) -> Result<Box<dyn Table>, ConnectorError> {
+    let collections: Vec<_> = bindings.iter().map(|(table, fields, _)| collection(&format!("acme/{table}"), fields)).collect();
+    let bindings = bindings.iter().zip(&collections).map(|((table, fields, delta), collection)| {
+        binding(json!({"table": table, "delta_updates": delta}), &collection.name, fields, *delta)
+    });
+    let task = materialization(task, backend.endpoint(), bindings.collect());
+    match builtin().open_destination(&task, &collections.iter().collect::<Vec<_>>())? {
+        Destination::Table(table) => Ok(table),
+        Destination::Hook(_) => panic!("a table is no webhook"),
+    }
+}
+
+fn open(backend: &Backend<'_>) -> Box<dyn Table> {
+    try_open(backend, "acme/tables", &[("members", &FIELDS, false)]).unwrap()
+}
+
+fn refused(result: Result<Box<dyn Table>, ConnectorError>) -> String {
+    let error = result.err().expect("it was opened");
+    assert_eq!((error.fault, error.retry), (Fault::User, Retry::Never), "{error}");
+    error.message
+}
+
+fn member(vendor: i64, user: &str, last: &str) -> Doc {
+    let document = format!(r#"{{"vendor": {vendor},"user":{},"last":"{last}"}}"#, json!(user));
+    doc(json!([vendor, user]), json!([last, true, {"vendor": vendor}]), &document)
+}
+
+fn rows_and_checkpoint(backend: &Backend<'_>) {
+    let mut table = open(backend);
+    assert_eq!(table.checkpoint(), None);
+    assert_eq!(load(&mut *table, json!([[1, "ä"]])), [""; 0]);
+    store(&mut *table, 0, &[member(1, "ä", "1"), member(1, "b", "1"), member(2, "ä", "1")]).unwrap();
+    table.commit(r#"{"n":1,"text":"ü"}"#.as_bytes()).unwrap();
+    assert_eq!(table.checkpoint().unwrap(), r#"{"n":1,"text":"ü"}"#.as_bytes());
+
+    let mut changed = member(1, "ä", "2");
+    changed.exists = true;
+    store(&mut *table, 0, &[changed, member(3, "😀'\"\\", "1")]).unwrap();
+    table.commit(b"{}").unwrap();
+    table.commit(br#"{"n":3}"#).unwrap();
+    drop(table);
+
+    let mut table = open(backend);
+    assert_eq!(table.checkpoint().unwrap(), br#"{"n":3}"#);
+    let keys = json!([[1, "ä"], [2, "ä"], [9, "ä"], [1, "c"], [3, "😀'\"\\"]]);
+    assert_eq!(
+        load(&mut *table, keys),
+        [
+            r#"{"vendor": 1,"user":"ä","last":"2"}"#,
+            r#"{"vendor": 2,"user":"ä","last":"1"}"#,
+            r#"{"vendor": 3,"user":"😀'\"\\","last":"1"}"#,
+        ]
+    );
+    assert_eq!(
+        backend.query(r#"SELECT "vendor", "user", "last", "member", "segment" FROM "members" ORDER BY 1, 2"#),
+        [
+            ["1", "b", "1", "1", r#"{"vendor":1}"#],
+            ["1", "ä", "2", "1", r#"{"vendor":1}"#],
+            ["2", "ä", "1", "1", r#"{"vendor":2}"#],
+            ["3", "😀'\"\\", "1", "1", r#"{"vendor":3}"#],
+        ]
+    );
+    assert_eq!(backend.query("SELECT materialization, fence FROM flow_checkpoints_v1"), [["acme/tables", "2"]]);
+}
+
+fn odd_names(backend: &Backend<'_>) {
+    let fields: [Field<'_>; 6] = [
+        ("select", "/select", Types::STRING, true, true),
+        ("a\"b; --", "/a", Types::INTEGER, true, true),
+        ("ünï cödé", "/u", Types::NUMBER, false, false),
+        ("segment/name", "/segment/name", Types::STRING, false, false),
+        ("$1", "/n\nDROP TABLE x; /*", Types::STRING, false, false),
+        ("123456789012345678901234567890123456789012345678901234567890123", "/long", Types::STRING, false, false),
+    ];
+    let name = "from \"x\"; DROP TABLE y; --";
+    let bindings: [(&str, &[Field<'_>], bool); 1] = [(name, &fields, false)];
+    let mut table = try_open(backend, "acme/'odd\"", &bindings).unwrap();
+    store(&mut *table, 0, &[doc(json!(["x", 1]), json!([0.5, "n", "o", "p"]), r#"{"a":1}"#)]).unwrap();
+    store(&mut *table, 0, &[doc(json!(["x", 1]), json!([1.5, "n", null, "p"]), r#"{"a":2}"#)]).unwrap();
+    table.commit(b"{}").unwrap();
+    assert_eq!(load(&mut *table, json!([["x", 1], ["x", 2]])), [r#"{"a":2}"#]);
+    let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+    assert_eq!(
+        backend.query(&format!(r#"SELECT "select", "a""b; --", "ünï cödé", "$1", "{}" FROM {quoted}"#, fields[5].0)),
+        [["x", "1", "1.5", "NULL", "p"]]
+    );
+    drop(table);
+    try_open(backend, "acme/'odd\"", &bindings).unwrap();
+}
+
+fn values(backend: &Backend<'_>) {
+    let fields: [Field<'_>; 6] = [
+        ("id", "/id", Types::INTEGER, true, true),
+        ("flag", "/flag", Types::BOOLEAN, true, true),
+        ("number", "/number", Types::NUMBER, false, false),
+        ("text", "/text", Types::STRING.union(Types::NULL), true, false),
+        ("list", "/list", Types::ARRAY, false, false),
+        ("whole", "/whole", Types::INTEGER, false, false),
+    ];
+    let mut table = try_open(backend, "acme/values", &[("values", &fields, false)]).unwrap();
+    let docs = [
+        doc(json!([i64::MAX, true]), json!([1, "a\tb\nc", [1, "ü", null], 2.0]), "{}"),
+        doc(json!([i64::MIN, false]), json!([-0.25, null, null, null]), r#"{"b":"\u0000"}"#),
+        doc(json!([0, true]), json!([u64::MAX, "", [], -7]), r#"{"text":"' \" \\ \u00e9"}"#),
+    ];
+    store(&mut *table, 0, &docs).unwrap();
+    table.commit(b"{}").unwrap();
+    assert_eq!(
+        backend.query(r#"SELECT "id", "flag", "number", "text", "list", "whole" FROM "values" ORDER BY "id""#),
+        [
+            ["-9223372036854775808", "0", "-0.25", "NULL", "NULL", "NULL"],
+            ["0", "1", "1.8446744073709552e+19", "", "[]", "-7"],
+            ["9223372036854775807", "1", "1", "a\tb\nc", r#"[1,"ü",null]"#, "2"],
+        ]
+    );
+    let documents = load(&mut *table, json!([[i64::MAX, true], [i64::MIN, false], [0, true], [0, false]]));
+    assert_eq!(documents, [r#"{"b":"\u0000"}"#, r#"{"text":"' \" \\ \u00e9"}"#, "{}"], "as they were written");
+}
+
+fn values_that_do_not_fit(backend: &Backend<'_>) {
+    let fields: [Field<'_>; 3] = [
+        ("id", "/id", Types::STRING, true, true),
+        ("count", "/count", Types::INTEGER, true, false),
+        ("text", "/text", Types::STRING, false, false),
+    ];
+    for (values, reason) in [
+        (json!([1_u64 << 63, "a"]), "column \"count\" holds an integer beyond 64 bits"),
+        (json!([1e300, "a"]), "column \"count\" holds an integer beyond 64 bits"),
+        (json!(["1", "a"]), "column \"count\" has another type"),
+        (json!([null, "a"]), "null"),
+        (json!([1, "a\0b"]), "column \"text\" holds the character NUL"),
+    ] {
+        let mut table = try_open(backend, "acme/values", &[("values", &fields, false)]).unwrap();
+        let stored = store(&mut *table, 0, &[doc(json!(["the key"]), values.clone(), "{}")]);
+        if backend.is_sqlite() && reason.contains("NUL") {
+            stored.unwrap();
+            continue;
+        }
+        let error = stored.unwrap_err();
+        assert!(error.message.to_lowercase().contains(&reason.to_lowercase()), "{values}: {error}");
+        assert_eq!((error.fault, error.retry), (Fault::User, Retry::Never));
+        assert!(reason == "null" || error.message.contains(r#"["the key"]"#), "{error}");
+        drop(table);
+        assert_eq!(backend.query("SELECT * FROM \"values\""), [[""; 0]; 0]);
+    }
+}
+
+fn an_older_owner_is_fenced(backend: &Backend<'_>) {
+    let mut older = open(backend);
+    store(&mut *older, 0, &[member(1, "a", "1")]).unwrap();
+    older.commit(br#"{"n":1}"#).unwrap();
+
+    let mut newer = open(backend);
+    assert_eq!(newer.checkpoint().unwrap(), br#"{"n":1}"#);
+    store(&mut *older, 0, &[member(1, "a", "2"), member(1, "b", "2")]).unwrap();
+    let error = older.commit(br#"{"n":2}"#).unwrap_err();
+    assert_eq!((error.fault, error.retry), (Fault::Fenced, Retry::Never));
+    let members = || backend.query(r#"SELECT "user", "last" FROM "members" ORDER BY 1"#);
+    assert_eq!(members(), [["a", "1"]]);
+    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[r#"{"n":1}"#]]);
+
+    store(&mut *newer, 0, &[member(1, "a", "3")]).unwrap();
+    newer.commit(br#"{"n":3}"#).unwrap();
+    assert_eq!(members(), [["a", "3"]]);
+    assert_eq!(older.commit(br#"{"n":4}"#).unwrap_err().fault, Fault::Fenced);
+    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[r#"{"n":3}"#]]);
+}
+
+/// A restored backup brings the counter back, and with it the number an owner believes in.
+fn an_owner_is_fenced_by_the_nonce(backend: &Backend<'_>) {
+    let mut owner = open(backend);
+    backend.run("UPDATE flow_checkpoints_v1 SET nonce = 'of another'");
+    assert_eq!(owner.commit(b"{}").unwrap_err().fault, Fault::Fenced);
+    backend.run("DELETE FROM flow_checkpoints_v1");
+    assert_eq!(open(backend).checkpoint(), None);
+    backend.run("DELETE FROM flow_checkpoints_v1");
+    assert_eq!(owner.commit(b"{}").unwrap_err().fault, Fault::Fenced);
+}
+
+fn what_was_not_committed_is_gone(backend: &Backend<'_>) {
+    let mut table = open(backend);
+    store(&mut *table, 0, &[member(1, "a", "1")]).unwrap();
+    drop(table);
+    let mut table = open(backend);
+    assert_eq!(table.checkpoint(), None);
+    assert!(load(&mut *table, json!([[1, "a"]])).is_empty());
+}
+
+fn deleted_documents(backend: &Backend<'_>) {
+    let mut table = open(backend);
+    store(&mut *table, 0, &[member(1, "a", "1"), member(1, "b", "1")]).unwrap();
+    table.commit(b"{}").unwrap();
+    let gone = |user| Doc { delete: true, exists: true, ..member(1, user, "2") };
+    store(&mut *table, 0, &[gone("a"), member(1, "c", "2"), gone("never")]).unwrap();
+    table.commit(b"{}").unwrap();
+    assert_eq!(backend.query(r#"SELECT "user" FROM "members" ORDER BY 1"#), [["b"], ["c"]]);
+}
+
+fn delta_updates(backend: &Backend<'_>) {
+    let mut table = try_open(backend, "acme/tables", &[("members", &FIELDS, true)]).unwrap();
+    for last in ["1", "2"] {
+        store(&mut *table, 0, &[member(1, "a", last), member(1, "b", last)]).unwrap();
+        table.commit(b"{}").unwrap();
+    }
+    assert_eq!(
+        backend.query(r#"SELECT "user", "last" FROM "members" ORDER BY 1, 2"#),
+        [["a", "1"], ["a", "2"], ["b", "1"], ["b", "2"]]
+    );
+    drop(table);
+    let message = refused(try_open(backend, "acme/tables", &[("members", &FIELDS, false)]));
+    assert!(message.contains(r#"its column "vendor" is no part of its key, and should be part 1 of"#), "{message}");
+}
+
+fn several_bindings(backend: &Backend<'_>) {
+    let bindings: [(&str, &[Field<'_>], bool); 2] = [("one", &FIELDS, false), ("two", &FIELDS, false)];
+    let mut table = try_open(backend, "acme/both", &bindings).unwrap();
+    let mut other = try_open(backend, "acme/other", &[("three", &FIELDS, false)]).unwrap();
+    store(&mut *table, 0, &[member(1, "a", "1")]).unwrap();
+    store(&mut *table, 1, &[member(1, "a", "2")]).unwrap();
+    store(&mut *table, 0, &[member(1, "b", "1")]).unwrap();
+    table.commit(br#"{"both":1}"#).unwrap();
+    store(&mut *other, 0, &[member(1, "a", "3")]).unwrap();
+    other.commit(br#"{"other":1}"#).unwrap();
+    table.commit(br#"{"both":2}"#).unwrap();
+    let count = |table: &str| backend.query(&format!("SELECT COUNT(*) FROM {table}"))[0][0].clone();
+    assert_eq!(["one", "two", "three"].map(count), ["2", "1", "1"]);
+    assert_eq!(
+        backend.query("SELECT materialization, checkpoint FROM flow_checkpoints_v1 ORDER BY 1"),
+        [["acme/both", r#"{"both":2}"#], ["acme/other", r#"{"other":1}"#]]
+    );
+}
+
+fn tables_of_others(backend: &Backend<'_>) {
+    backend.run("CREATE TABLE taken (a INTEGER)");
+    let message = refused(try_open(backend, "acme/tables", &[("fresh", &FIELDS, false), ("taken", &FIELDS, false)]));
+    assert!(message.contains("table taken exists already and was not made for acme/tables"), "{message}");
+    backend.run("CREATE TABLE fresh (a INTEGER)"); // Nothing of what failed was kept.
+    drop(open(backend));
+    let message = refused(try_open(backend, "acme/more", &[("members", &FIELDS, false)]));
+    assert!(message.contains("was not made for acme/more"), "{message}");
+}
+
+fn tables_of_another_catalog(backend: &Backend<'_>) {
+    open(backend).commit(b"{}").unwrap();
+    let with = |change: fn(&mut Vec<Field<'static>>)| {
+        let mut fields = FIELDS.to_vec();
+        change(&mut fields);
+        refused(try_open(backend, "acme/tables", &[("members", &fields, false)]))
+    };
+    for (message, reason) in [
+        (with(|fields| fields[2].2 = Types::INTEGER), "its column \"last\" is TEXT, not "),
+        (with(|fields| fields[2].3 = false), "its column \"last\" is required, and should be optional"),
+        (with(|fields| fields[3].3 = true), "its column \"member\" is optional, and should be required"),
+        (with(|fields| fields.push(("more", "/more", Types::STRING, false, false))), "it has no column \"more\""),
+        (with(|fields| fields.truncate(4)), "its column \"segment\" is not kept any more"),
+        (with(|fields| fields.swap(0, 1)), "its column \"user\" is part 2 of its key, and should be part 1 of"),
+    ] {
+        assert!(message.contains(reason), "{message}");
+    }
+    assert_eq!(open(backend).checkpoint().unwrap(), b"{}", "what is refused changes nothing");
+
+    backend.run("DROP TABLE members");
+    let message = refused(try_open(backend, "acme/tables", &[("members", &FIELDS, false)]));
+    assert!(message.contains("table members is gone"), "{message}");
+    backend.run("DELETE FROM flow_checkpoints_v1");
+    assert_eq!(open(backend).checkpoint(), None);
+}
+
+fn many_rows(backend: &Backend<'_>) {
+    const ROWS: i64 = 25_000;
+    let mut table = open(backend);
+    let docs: Vec<Doc> = (0..ROWS).map(|n| member(n % 10, &format!("usr-{n:06x}"), "2021-07-22T21:00:00Z")).collect();
+    for round in ["inserts", "updates"] {
+        let start = Instant::now();
+        store(&mut *table, 0, &docs).unwrap();
+        table.commit(b"{}").unwrap();
+        println!("{round}: {:.0} rows/s", ROWS as f64 / start.elapsed().as_secs_f64());
+    }
+    let keys: Vec<Value> = docs.iter().map(|doc| json!(doc.key)).collect();
+    let start = Instant::now();
+    assert_eq!(load(&mut *table, json!(keys)).len(), docs.len());
+    println!("loads: {:.0} rows/s", ROWS as f64 / start.elapsed().as_secs_f64());
+    assert_eq!(backend.query("SELECT COUNT(*) FROM members"), [[ROWS.to_string()]]);
+}
+
+/// The server may go away at any time; what was committed is there when it is back.
+fn lost_connections(cluster: &mut Postgres) {
+    let mut table = open(&Backend::postgres(cluster, "lost"));
+    store(&mut *table, 0, &[member(1, "a", "1")]).unwrap();
+    table.commit(br#"{"n":1}"#).unwrap();
+    store(&mut *table, 0, &[member(1, "a", "2")]).unwrap();
+    cluster.kill_9();
+    let error = table.commit(br#"{"n":2}"#).unwrap_err();
+    assert_eq!((error.fault, error.retry), (Fault::Endpoint, Retry::Later), "{error}");
+    let error = try_open(&Backend::of_schema(cluster, "lost"), "acme/tables", &[("members", &FIELDS, false)]).err();
+    assert_eq!(error.map(|error| (error.fault, error.retry)), Some((Fault::Endpoint, Retry::Later)));
+    cluster.restart();
+    let mut table = open(&Backend::of_schema(cluster, "lost"));
+    assert_eq!(table.checkpoint().unwrap(), br#"{"n":1}"#);
+    assert_eq!(load(&mut *table, json!([[1, "a"]])).len(), 1);
+}

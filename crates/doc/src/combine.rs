@@ -172,6 +172,16 @@ impl Combiner {
         }
     }
 
+    /// All packed keys and documents so far, in the order in which their keys came first.
+    pub fn documents(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|entry| (&self.keys[entry.key.clone()], &self.documents[entry.document.clone()]))
+    }
+
+    /// Forgets all documents.
+    pub fn clear(&mut self) {
+        self.take_entries();
+    }
+
     /// Takes all documents, in the order in which their keys came first.
     pub fn drain_by_arrival(&mut self) -> impl ExactSizeIterator<Item = Drained<'_>> {
         self.take_entries();

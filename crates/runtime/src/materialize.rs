@@ -375,7 +375,8 @@ impl Finisher for HookFinisher {
                 continue;
             }
             documents += combiner.len() as u64;
-            let drained: Vec<_> = combiner.drain_by_key().collect();
+            // In the order of arrival, so that what happened to one user is told in the order it happened in.
+            let drained: Vec<_> = combiner.drain_by_arrival().collect();
             let texts: Vec<&[u8]> = drained.iter().map(|d| d.document).collect();
             for request in self.hook.encode(binding, &texts) {
                 delta.outbox.push((self.next_sequence, encode_request(&request)));

@@ -3,12 +3,23 @@
 use catalog::{
     BindingRules, Capture, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
 };
+use journal::Clock as _;
 use runtime::{ConnectorError, Connectors, Destination, LambdaError, Lambdas, Source};
 use serde_json::Value;
 
+use crate::clock::SystemClock;
+
 /// The built-in connectors and lambdas.
-#[derive(Debug, Clone, Copy)]
-pub struct Program;
+pub struct Program {
+    connectors: connectors::Builtin,
+}
+
+impl Program {
+    /// With the machine's clock, for connectors that make up timestamps.
+    pub fn new() -> Self {
+        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()) }
+    }
+}
 
 impl Host for Program {
     fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>> {
@@ -25,7 +36,7 @@ impl Host for Program {
     }
 
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
-        script::check(module, methods)
+        script::check_module(module, methods)
     }
 }
 
@@ -36,7 +47,7 @@ impl Connectors for Program {
         cursor: Option<&[u8]>,
         tail: bool,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        connectors::open_source(capture, cursor, tail)
+        self.connectors.open_source(capture, cursor, tail)
     }
 
     fn open_destination(
@@ -44,7 +55,7 @@ impl Connectors for Program {
         materialization: &Materialization,
         collections: &[&Collection],
     ) -> Result<Destination, ConnectorError> {
-        connectors::open_destination(materialization, collections)
+        self.connectors.open_destination(materialization, collections)
     }
 
     fn open_lambdas(&self, collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {

@@ -13,7 +13,7 @@ use crate::output::{Exit, Paint, fail, paint, say};
 pub fn run(args: &Source) -> anyhow::Result<Exit> {
     let Some(catalog) = build(&args.source)? else { return Ok(Exit::Invalid) };
     say(&format!("Running {} tests...", catalog.tests.len()));
-    let mut tests = match Tests::open(&catalog, &Program) {
+    let mut tests = match Tests::open(&catalog, &Program::new()) {
         Ok(tests) => tests,
         Err(why) => {
             fail(&why);

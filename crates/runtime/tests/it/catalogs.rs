@@ -41,7 +41,7 @@ impl Fetch for Texts {
 }
 
 /// Builds a catalog that has no mistakes.
-pub fn build(yaml: &str) -> Arc<Catalog> {
+pub(crate) fn build(yaml: &str) -> Arc<Catalog> {
     let texts = [("/flow.yaml", yaml), ("/flow.ts", "// The lambdas are in the test.\n")];
     let texts = Texts(texts.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect());
     let built = catalog::build(&Url::parse("file:///flow.yaml").unwrap(), &texts, &AnyHost);
@@ -50,7 +50,7 @@ pub fn build(yaml: &str) -> Arc<Catalog> {
 }
 
 /// Transfers between accounts, the balance of each kept in a register, in a table and in a hook.
-pub const BANK: &str = r#"
+pub(crate) const BANK: &str = r#"
 collections:
   bank/transfers:
     schema:

@@ -12,18 +12,18 @@ use runtime::{
 };
 
 /// Transfers of the source.
-pub const TRANSFERS: u64 = 3_000;
+pub(crate) const TRANSFERS: u64 = 3_000;
 /// Accounts they are spread over.
-pub const ACCOUNTS: u64 = 17;
+pub(crate) const ACCOUNTS: u64 = 17;
 
 /// The n-th transfer.
-pub fn transfer(n: u64) -> (String, i64) {
+pub(crate) fn transfer(n: u64) -> (String, i64) {
     (format!("account-{}", n * 7 % ACCOUNTS), (n * 31 % 100) as i64 - 40)
 }
 
 /// Everything outside the runtime.
 #[derive(Default)]
-pub struct World {
+pub(crate) struct World {
     pub tables: BTreeMap<usize, BTreeMap<String, String>>,
     pub checkpoint: Option<Vec<u8>>,
     pub sent: Vec<(String, String)>,
@@ -36,7 +36,7 @@ pub struct World {
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
-pub enum Defect {
+pub(crate) enum Defect {
     #[default]
     None,
     CheckpointLost,
@@ -45,13 +45,13 @@ pub enum Defect {
 
 /// How often things fail: one call of so many; zero never.
 #[derive(Clone, Copy, Default)]
-pub struct Faults(pub u64);
+pub(crate) struct Faults(pub u64);
 
 #[derive(Clone, Default)]
-pub struct Fakes(pub Arc<Mutex<World>>);
+pub(crate) struct Fakes(pub Arc<Mutex<World>>);
 
 impl Fakes {
-    pub fn with_faults(every: u64, defect: Defect) -> Self {
+    pub(crate) fn with_faults(every: u64, defect: Defect) -> Self {
         let fakes = Self::default();
         fakes.0.lock().unwrap().faults = Faults(every);
         fakes.0.lock().unwrap().defect = defect;
@@ -62,7 +62,9 @@ impl Fakes {
 impl World {
     fn fails(&mut self) -> bool {
         self.calls += 1;
-        let fails = self.faults.0 > 0 && (self.calls * 2_654_435_761) % self.faults.0 == 0;
+        // Scattered, not periodic: a period can fall in step with the retries it causes.
+        let mixed = (self.calls ^ self.calls << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let fails = self.faults.0 > 0 && (mixed ^ mixed >> 29) % self.faults.0 == 0;
         self.failed += u64::from(fails);
         fails
     }

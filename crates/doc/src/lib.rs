@@ -2,6 +2,24 @@
 //!
 //! This crate opens nothing and cannot observe the world: the same inputs give the same bytes.
 
+mod combine;
+mod key;
 mod node;
+mod order;
+mod parse;
+mod pointer;
+mod reduce;
+mod schema;
+mod shape;
+mod write;
 
-pub use node::{Arena, Field, Node};
+pub use combine::{CombineError, Combiner, Drained};
+pub use key::{hash, pack, pack_node};
+pub use node::{Arena, Field, Node, from_value, to_value};
+pub use order::{compare, compare_at};
+pub use parse::{ParseError, ParseReason, parse, parse_elements};
+pub use pointer::{Pointer, PointerError};
+pub use reduce::{Reason, ReduceError};
+pub use schema::{Invalid, Schema, SchemaError};
+pub use shape::{Exists, Inspection, Located, Property, Shape, Types};
+pub use write::{stamp, write};

@@ -25,6 +25,6 @@ pub use connector::{
     Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request, Retry,
     Row, Rows, Source, Table,
 };
-pub use ingest::{Ingest, IngestError, Ingested};
+pub use ingest::{Ingest, IngestError, Ingested, Reply};
 pub use run::{Options, Runtime};
 pub use status::{Counts, State, Status};

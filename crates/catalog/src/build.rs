@@ -1,0 +1,322 @@
+//! From raw definitions to specs: names resolve, schemas compile, keys exist, connectors and modules agree. Never stops at
+//! the first mistake: what depends on something broken is left out in silence, all else is checked.
+
+mod collection;
+mod derivation;
+mod materialization;
+mod schema;
+mod test;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use doc::{Schema, Types};
+use serde_json::Value;
+use url::Url;
+
+use crate::diagnostic::{Report, nearest};
+use crate::load::{Library, Unread, unreadable};
+use crate::names::{self, Form};
+use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Spanned, Word};
+use crate::tree;
+use crate::{
+    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place, Selector,
+    Severity, Tree,
+};
+
+/// A catalog and what is wrong with it.
+#[derive(Debug)]
+pub struct Built {
+    /// What could be built. It may be run only if [`Built::is_sound`].
+    pub catalog: Catalog,
+    /// All mistakes, in the order of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Built {
+    /// Whether there are no errors; there may be warnings.
+    pub fn is_sound(&self) -> bool {
+        self.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
+    }
+}
+
+/// Builds the catalog at `root`, an absolute URL, and all that it imports.
+pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
+    let library = Library::new(fetch);
+    let mut report = Report::default();
+    let files = read_catalogs(root, &library, &mut report);
+    let mut build = Build {
+        library: &library,
+        host,
+        report,
+        schemas: HashMap::new(),
+        names: BTreeMap::new(),
+        collections: BTreeMap::new(),
+        read_urls: HashMap::new(),
+    };
+    let (captures, materializations, tests) = build.catalog(files);
+    let Build { mut report, collections, .. } = build;
+    let (sources, mut broken) = library.close();
+    report.append(&mut broken);
+    let collections = collections.into_values().collect();
+    let catalog = Catalog { sources, collections, captures, materializations, tests };
+    Built { catalog, diagnostics: report.into_sorted() }
+}
+
+/// A catalog file and what it defines.
+struct File {
+    url: Url,
+    raw: RawCatalog,
+}
+
+/// Reads the root and whatever it imports, each file once.
+fn read_catalogs(root: &Url, library: &Library, report: &mut Report) -> Vec<File> {
+    let mut files = Vec::new();
+    let mut seen = HashSet::from([root.clone()]);
+    let mut queue: VecDeque<Spanned<Url>> = VecDeque::new();
+    if let Err(error) = library.file(root) {
+        let place = Place::file(library.missing(root));
+        unreadable(library, report, place, root, &error);
+        return files;
+    }
+    let mut next = Some(root.clone());
+    while let Some(url) = next {
+        if let Ok(document) = library.document(&url) {
+            let mut tree = (*document.tree).clone();
+            tree::expand_merges(&mut tree, report);
+            let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url });
+            for import in &raw.imports {
+                if seen.insert(import.value.clone()) {
+                    queue.push_back(import.clone());
+                }
+            }
+            files.push(File { url, raw });
+        }
+        next = None;
+        while let Some(import) = queue.pop_front() {
+            match library.document(&import.value) {
+                Err(Unread::Fetch(error)) => unreadable(library, report, import.place, &import.value, &error),
+                Err(Unread::Broken) => {}
+                Ok(_) => {
+                    next = Some(import.value);
+                    break;
+                }
+            }
+        }
+    }
+    files
+}
+
+/// What a build knows so far.
+struct Build<'a, 'f> {
+    library: &'a Library<'f>,
+    host: &'a dyn Host,
+    report: Report,
+    /// Each schema, compiled once; `None` if it is broken.
+    schemas: HashMap<Url, Option<Arc<Schema>>>,
+    /// Every collection that is defined, well or badly, and where.
+    names: BTreeMap<String, Place>,
+    /// Those that could be built.
+    collections: BTreeMap<String, Collection>,
+    /// Of each of those, the schema it is read by.
+    read_urls: HashMap<String, Url>,
+}
+
+/// Everything but collections.
+type Tasks = (Vec<Capture>, Vec<crate::Materialization>, Vec<crate::Test>);
+
+impl Build<'_, '_> {
+    fn catalog(&mut self, files: Vec<File>) -> Tasks {
+        let collections: Vec<_> =
+            files.iter().flat_map(|file| file.raw.collections.iter().map(move |raw| (&file.url, raw))).collect();
+        let words: Vec<&Word> = collections.iter().map(|(_, raw)| &raw.name).collect();
+        let first = self.names("collection", &words, Form::Path);
+        for ((_, raw), _) in collections.iter().zip(&first).filter(|(_, first)| **first) {
+            self.names.insert(raw.name.value.clone(), raw.name.place);
+            if let Some(built) = self.collection(raw) {
+                self.collections.insert(built.name.clone(), built);
+            }
+        }
+        let mut derivations = Vec::new();
+        for ((url, raw), _) in collections.iter().zip(&first).filter(|(_, first)| **first) {
+            if let Some(derivation) = &raw.derivation {
+                derivations.push((&raw.name.value, self.derivation(url, &raw.name.value, derivation)));
+            }
+        }
+        let derived: HashSet<&str> = derivations.iter().map(|(name, _)| name.as_str()).collect();
+        for (name, derivation) in derivations {
+            if let Some(collection) = self.collections.get_mut(name) {
+                collection.derivation = derivation;
+            }
+        }
+
+        let raw: Vec<_> = files.iter().flat_map(|file| &file.raw.captures).collect();
+        let first = self.names("capture", &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(), Form::Path);
+        let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
+        let mut captures: Vec<_> = of_first.filter_map(|(raw, _)| self.capture(raw, &derived)).collect();
+        captures.sort_by(|a, b| a.name.cmp(&b.name));
+
+        let raw: Vec<_> = files.iter().flat_map(|file| &file.raw.materializations).collect();
+        let first = self.names("materialization", &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(), Form::Path);
+        let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
+        let mut materializations: Vec<_> = of_first.filter_map(|(raw, _)| self.materialization(raw)).collect();
+        materializations.sort_by(|a, b| a.name.cmp(&b.name));
+
+        let mut files = files;
+        files.sort_by(|a, b| a.url.cmp(&b.url));
+        let mut raw: Vec<_> = files.iter().map(|file| file.raw.tests.iter().collect::<Vec<_>>()).collect();
+        raw.iter_mut().for_each(|tests| tests.sort_by(|a, b| a.name.value.cmp(&b.name.value)));
+        let raw = raw.concat();
+        let first = self.names("test", &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(), Form::Free);
+        let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
+        let tests = of_first.map(|(raw, _)| self.test(raw)).collect();
+        (captures, materializations, tests)
+    }
+
+    /// Checks names of one kind of thing; says of each whether it is the first of its name.
+    fn names(&mut self, what: &str, words: &[&Word], form: Form) -> Vec<bool> {
+        for word in words {
+            names::check(what, word, form, &mut self.report);
+        }
+        names::check_distinct(what, words, form != Form::Free, &mut self.report)
+    }
+
+    /// The collection of this name. Reports a name that is not defined; is silent of one that could not be built.
+    fn resolve(&mut self, name: &Word, referrer: &str) -> Option<&Collection> {
+        if !self.names.contains_key(&name.value) {
+            let message = format!("collection `{}`, which {referrer} refers to, is not defined", name.value);
+            let found = nearest(&name.value, self.names.keys().map(String::as_str));
+            let error = self.report.error("collection-unknown", name.place, message);
+            match found {
+                Some(found) => {
+                    error.hint(format!("did you mean `{found}`?"));
+                    error.related(self.names[found], format!("`{found}` is defined here"));
+                }
+                None => {
+                    error.hint("define it, or `import` the file that does");
+                }
+            }
+        }
+        self.collections.get(&name.value)
+    }
+
+    fn capture(&mut self, raw: &RawCapture, derived: &HashSet<&str>) -> Option<Capture> {
+        let name = &raw.name.value;
+        let mut bindings = Vec::new();
+        let mut first: Vec<(&Value, Place)> = Vec::new();
+        let resources: Vec<Value> = raw.bindings.iter().map(|binding| binding.resource.to_value()).collect();
+        for (binding, resource) in raw.bindings.iter().zip(&resources) {
+            let known = self.resolve(&binding.target, &format!("capture `{name}`")).is_some();
+            if derived.contains(binding.target.value.as_str()) {
+                let message = format!("`{}` is derived, and a capture cannot add to it", binding.target.value);
+                let place = self.names[&binding.target.value];
+                let error = self.report.error("capture-into-derivation", binding.target.place, message);
+                error.related(place, "it is defined here").hint("capture into a collection of its own, and derive from that");
+                continue;
+            }
+            if let Some((_, place)) = first.iter().find(|(other, _)| *other == resource) {
+                let message = "another binding captures the same resource";
+                self.report.error("resource-duplicate", binding.resource.place, message).related(*place, "it is here");
+            }
+            first.push((resource, binding.resource.place));
+            if known {
+                bindings.push(CaptureBinding {
+                    resource: resource.clone(),
+                    target: binding.target.value.clone(),
+                    place: binding.place,
+                });
+            }
+        }
+        let endpoint = raw.endpoint.as_ref()?;
+        if let Err(errors) = self.host.check_capture(&endpoint.endpoint, &resources.iter().collect::<Vec<_>>()) {
+            let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
+            self.config_errors(&endpoint.endpoint, endpoint.connector_place, &endpoint.config, &trees, errors);
+        }
+        Some(Capture {
+            name: name.clone(),
+            endpoint: endpoint.endpoint.clone(),
+            bindings,
+            interval_seconds: raw.interval_seconds,
+            place: raw.name.place,
+        })
+    }
+
+    /// Reports what a connector says of a configuration, each mistake where its value stands.
+    fn config_errors(
+        &mut self,
+        endpoint: &Endpoint,
+        connector: Place,
+        config: &Tree,
+        resources: &[&Tree],
+        errors: Vec<ConfigError>,
+    ) {
+        for ConfigError { at, message, hint } in errors {
+            let (slug, place) = match at {
+                ConfigAt::Connector => ("connector-unknown", connector),
+                ConfigAt::Config(pointer) => ("config-invalid", config.place_at(&pointer)),
+                ConfigAt::Resource(at, pointer) => {
+                    ("resource-invalid", resources.get(at).map_or(endpoint.place, |tree| tree.place_at(&pointer)))
+                }
+            };
+            self.report.error(slug, place, message).hint = hint;
+        }
+    }
+
+    /// Checks a selector against the partitions of a collection.
+    fn selector(&mut self, raw: &RawSelector, collection: &str) -> Selector {
+        let mut side = |fields: &[(Word, Vec<Tree>)]| -> Vec<(String, Vec<Value>)> {
+            let checked = fields.iter().filter_map(|(field, values)| {
+                let collection = self.collections.get(collection)?;
+                check_partition(field, collection, values, &mut self.report)
+            });
+            checked.collect()
+        };
+        Selector { include: side(&raw.include), exclude: side(&raw.exclude) }
+    }
+}
+
+fn check_partition(
+    field: &Word,
+    collection: &Collection,
+    values: &[Tree],
+    report: &mut Report,
+) -> Option<(String, Vec<Value>)> {
+    let partitions: Vec<&str> = collection.partitions().map(|projection| projection.field.as_str()).collect();
+    let Some(projection) = collection.projection(&field.value) else {
+        let message = format!("`{}` is not a field of collection `{}`", field.value, collection.name);
+        let error = report.error("selector-field-unknown", field.place, message);
+        suggest(error, &field.value, &partitions, "it has no partitions");
+        return None;
+    };
+    if !projection.partition {
+        let message = format!("collection `{}` is not partitioned by `{}`", collection.name, field.value);
+        let error = report.error("selector-not-partition", field.place, message);
+        suggest(error, &field.value, &partitions, "add `partition: true` to its projection");
+        return None;
+    }
+    let mut checked = Vec::new();
+    for tree in values {
+        let value = tree.to_value();
+        if Types::of(&value).intersect(projection.types).is_empty() {
+            let message =
+                format!("`{}` is never {}: its types are {}", field.value, tree.describe(), projection.types);
+            report.error("selector-type", tree.place, message);
+        } else if value.as_str() == Some("") {
+            let message = format!("`{}` cannot be selected by an empty string", field.value);
+            report.error("selector-empty-string", tree.place, message);
+        } else {
+            checked.push(value);
+        }
+    }
+    Some((field.value.clone(), checked))
+}
+
+/// Hints at the nearest of some names, or lists them.
+fn suggest(error: &mut Diagnostic, name: &str, known: &[&str], none: &str) {
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(near) if near != name => format!("did you mean `{near}`?"),
+        _ if known.is_empty() => none.to_owned(),
+        _ => format!("there are {}", parse::quoted(known)),
+    };
+    error.hint(hint);
+}

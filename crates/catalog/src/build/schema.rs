@@ -1,0 +1,229 @@
+//! Compiling schemas, and finding in their text what is said of them.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use doc::{Exists, Pointer, Schema, Shape, Types};
+use url::Url;
+
+use super::Build;
+use crate::load::{Library, Unread, unreadable};
+use crate::parse::{Spanned, Word};
+use crate::{FetchError, Kind, Place, Tree};
+
+/// The types that can be part of a key.
+const KEY_TYPES: Types = Types::INTEGER.union(Types::STRING).union(Types::BOOLEAN);
+/// How many references are followed in search of a place.
+const REFERENCES_MAX: usize = 64;
+
+/// A schema and where it is.
+#[derive(Clone)]
+pub(super) struct Named {
+    pub(super) url: Url,
+    pub(super) schema: Arc<Schema>,
+}
+
+impl Build<'_, '_> {
+    /// Compiles a schema, once. All that is wrong with it is reported when it is first referred to.
+    pub(super) fn schema(&mut self, url: &Spanned<Url>) -> Option<Named> {
+        if let Some(known) = self.schemas.get(&url.value) {
+            return known.clone().map(|schema| Named { url: url.value.clone(), schema });
+        }
+        let compiled = self.compile(url).map(Arc::new);
+        if let Some(schema) = &compiled {
+            for inspection in schema.shape().inspect() {
+                let place = place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);
+                self.report.error(inspection.slug, place, inspection.message);
+            }
+        }
+        self.schemas.insert(url.value.clone(), compiled.clone());
+        compiled.map(|schema| Named { url: url.value.clone(), schema })
+    }
+
+    fn compile(&mut self, url: &Spanned<Url>) -> Option<Schema> {
+        let library = self.library;
+        match library.document(&url.value) {
+            Ok(_) => {}
+            Err(Unread::Broken) => return None,
+            Err(Unread::Fetch(error)) => {
+                unreadable(library, &mut self.report, url.place, &url.value, &error);
+                // What was found missing is told once for each place that refers to it.
+                return None;
+            }
+        }
+        let unread: RefCell<Vec<(Url, FetchError)>> = RefCell::default();
+        let broken = RefCell::new(Vec::new());
+        let documents = |url: &Url| match library.document(url) {
+            Ok(document) => Some(document.value),
+            Err(Unread::Broken) => {
+                broken.borrow_mut().push(url.clone());
+                None
+            }
+            Err(Unread::Fetch(error)) => {
+                unread.borrow_mut().push((url.clone(), error));
+                None
+            }
+        };
+        match Schema::compile(&url.value, &documents) {
+            Ok(schema) => Some(schema),
+            Err(errors) => {
+                for error in errors {
+                    let target = target_of(library, &error.url, &error.pointer);
+                    let same = |other: &Url| target.as_ref() == Some(other);
+                    if broken.borrow().iter().any(same) {
+                        continue;
+                    }
+                    let place = library.place(&error.url, &error.pointer).unwrap_or(url.place);
+                    if let Some((missing, why)) = unread.borrow().iter().find(|(other, _)| same(other)) {
+                        unreadable(library, &mut self.report, place, missing, why);
+                        continue;
+                    }
+                    // A fragment that the catalog asks for is its own mistake, not its schema's.
+                    let whole = error.pointer.is_empty() && url.value.fragment().is_some_and(|f| !f.is_empty());
+                    let place = if whole { url.place } else { place };
+                    self.report.error(error.slug, place, error.message).hint = error.hint;
+                }
+                None
+            }
+        }
+    }
+
+    /// Checks that a location can be part of a key; gives it back wherever it is a pointer.
+    pub(super) fn key_location(&mut self, word: &Word, named: &Named) -> Option<Pointer> {
+        let pointer = self.pointer(word)?;
+        let text = &word.value;
+        let shape = named.schema.shape();
+        let located = shape.locate(&pointer);
+        let schema = place_of(self.library, &named.url, &pointer);
+        let report = &mut self.report;
+        let error = match located.exists {
+            Exists::Cannot => {
+                Some(report.error("key-never-exists", word.place, format!("`{text}` is part of a key, and can never exist")))
+            }
+            Exists::Implicit => {
+                let message = format!("`{text}` is part of a key, and the schema says nothing of it");
+                Some(report.error("key-unknown", word.place, message))
+            }
+            Exists::May if located.shape.default.is_none() => {
+                let message = format!("`{text}` is part of a key, and documents may lack it");
+                let error = report.error("key-may-be-absent", word.place, message);
+                if let Some(hint) = absence_hint(shape, &pointer) {
+                    error.hint(hint);
+                }
+                Some(error)
+            }
+            _ => {
+                let bad = located.shape.types.without(KEY_TYPES);
+                if !bad.is_empty() {
+                    let message = format!("`{text}` is part of a key, and may be {bad}; only {KEY_TYPES} can be");
+                    let error = report.error("key-type", word.place, message);
+                    if bad.contains(Types::FRACTION) && bad.subset(Types::NUMBER) {
+                        error.hint("use `type: integer`");
+                    }
+                    Some(error)
+                } else if let Some(strategy) = located.shape.reduce.filter(|strategy| *strategy != "lastWriteWins") {
+                    let message = format!("`{text}` is part of a key, and reduces by `{strategy}`");
+                    Some(report.error("key-reduce", word.place, message).hint("a key stays as it is: remove its `reduce`"))
+                } else {
+                    None
+                }
+            }
+        };
+        if let (Some(error), Some(place)) = (error, schema) {
+            error.related(place, "the schema of its values is here");
+        }
+        Some(pointer)
+    }
+
+    pub(super) fn pointer(&mut self, word: &Word) -> Option<Pointer> {
+        match word.value.parse() {
+            Ok(pointer) => Some(pointer),
+            Err(error) => {
+                let error = self.report.error("pointer-invalid", word.place, format!("{error}"));
+                if !word.value.is_empty() && !word.value.contains('/') {
+                    error.hint(format!("write `/{}`", word.value));
+                }
+                None
+            }
+        }
+    }
+}
+
+/// What would make a location exist.
+fn absence_hint(shape: &Shape, pointer: &Pointer) -> Option<String> {
+    let mut parent = Pointer::root();
+    for token in pointer.tokens() {
+        let location = parent.child(token);
+        if shape.locate(&location).exists != Exists::Must {
+            let of = if parent.is_root() { "the schema".to_owned() } else { format!("`{parent}`") };
+            let types = shape.locate(&parent).shape.types;
+            return Some(if types == Types::OBJECT {
+                format!("add `{token}` to `required` of {of}")
+            } else if types.contains(Types::OBJECT) {
+                format!("give {of} `type: object`, and `{token}` in `required`")
+            } else {
+                return None;
+            });
+        }
+        parent = location;
+    }
+    None
+}
+
+/// The URL, without fragment, that the `$ref` at this place of a schema refers to.
+fn target_of(library: &Library, url: &Url, pointer: &str) -> Option<Url> {
+    let document = library.document(url).ok()?;
+    let tree = document.tree.at(pointer)?;
+    let reference = tree.as_str().or_else(|| tree.get("$ref")?.as_str())?;
+    let mut target = url.join(reference).ok()?;
+    target.set_fragment(None);
+    Some(target)
+}
+
+/// Where a schema speaks of a location of its documents, as far as a look at `properties`, `items`, `$ref` and `allOf` tells.
+fn place_of(library: &Library, url: &Url, pointer: &Pointer) -> Option<Place> {
+    let document = library.document(url).ok()?;
+    let tree = at_fragment(&document.tree, url.fragment().unwrap_or_default())?;
+    let tokens: Vec<&str> = pointer.tokens().collect();
+    let mut references = REFERENCES_MAX;
+    find(library, url, tree, &tokens, &mut references)
+}
+
+fn find(library: &Library, url: &Url, tree: &Tree, tokens: &[&str], references: &mut usize) -> Option<Place> {
+    let Some((token, rest)) = tokens.split_first() else { return Some(tree.place) };
+    *references = references.checked_sub(1)?;
+    let property = tree.get("properties").and_then(|properties| properties.get(token));
+    let item = || match (token.parse::<usize>(), tree.get("prefixItems"), tree.get("items")) {
+        (Ok(at), Some(Tree { kind: Kind::Array(tuple), .. }), _) if at < tuple.len() => tuple.get(at),
+        (Ok(at), _, Some(Tree { kind: Kind::Array(tuple), .. })) => tuple.get(at),
+        (Ok(_), _, items) => items,
+        _ => None,
+    };
+    if let Some(child) = property.or_else(item) {
+        // A property under a reference is best shown where it is named, if not deeper.
+        return find(library, url, child, rest, references).or(Some(child.place));
+    }
+    if let Some(reference) = tree.get("$ref").and_then(Tree::as_str) {
+        let target = url.join(reference).ok()?;
+        let document = library.document(&target).ok()?;
+        let tree = at_fragment(&document.tree, target.fragment().unwrap_or_default())?;
+        if let Some(found) = find(library, &target, tree, tokens, references) {
+            return Some(found);
+        }
+    }
+    let all = tree.get("allOf").and_then(Tree::as_array).unwrap_or_default();
+    all.iter().find_map(|tree| find(library, url, tree, tokens, references))
+}
+
+fn at_fragment<'t>(tree: &'t Tree, fragment: &str) -> Option<&'t Tree> {
+    if fragment.is_empty() || fragment.starts_with('/') { tree.at(fragment) } else { anchored(tree, fragment) }
+}
+
+fn anchored<'t>(tree: &'t Tree, anchor: &str) -> Option<&'t Tree> {
+    match &tree.kind {
+        Kind::Object(_) if tree.get("$anchor").and_then(Tree::as_str) == Some(anchor) => Some(tree),
+        Kind::Object(members) => members.iter().find_map(|member| anchored(&member.value, anchor)),
+        Kind::Array(items) => items.iter().find_map(|item| anchored(item, anchor)),
+        _ => None,
+    }
+}

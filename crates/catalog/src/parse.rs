@@ -1,0 +1,323 @@
+//! Strict reading of catalog files: trees in, raw definitions out, every unknown field and wrong type reported with its place.
+//!
+//! Raw definitions are complete in syntax only. What a name refers to and what a schema proves is for `build`.
+
+mod collection;
+mod derivation;
+mod endpoint;
+mod test;
+
+use url::Url;
+
+pub(crate) use collection::{RawCollection, RawProjection};
+pub(crate) use derivation::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing};
+pub(crate) use endpoint::{RawBinding, RawCapture, RawMaterialization};
+pub(crate) use test::{RawStep, RawTest};
+
+use crate::diagnostic::{Report, nearest};
+use crate::load::Library;
+use crate::tree::escaped;
+use crate::{Kind, Member, Place, Tree};
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) place: Place,
+}
+
+/// A string and where it stands.
+pub(crate) type Word = Spanned<String>;
+
+/// Which partitions are meant, as written.
+#[derive(Debug, Default)]
+pub(crate) struct RawSelector {
+    pub(crate) include: Vec<(Word, Vec<Tree>)>,
+    pub(crate) exclude: Vec<(Word, Vec<Tree>)>,
+}
+
+/// What one catalog file defines.
+#[derive(Default)]
+pub(crate) struct RawCatalog {
+    /// Other catalog files.
+    pub(crate) imports: Vec<Spanned<Url>>,
+    pub(crate) collections: Vec<RawCollection>,
+    pub(crate) captures: Vec<RawCapture>,
+    pub(crate) materializations: Vec<RawMaterialization>,
+    pub(crate) tests: Vec<RawTest>,
+}
+
+/// Reads a catalog file whose merge keys are expanded.
+pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
+    const FIELDS: &[&str] = &[
+        "import",
+        "collections",
+        "captures",
+        "materializations",
+        "tests",
+        "$schema",
+        "npmDependencies",
+        "storageMappings",
+        "journalRules",
+        "resources",
+    ];
+    let mut raw = RawCatalog::default();
+    let Some(object) = reader.object(tree, "a catalog", FIELDS) else { return raw };
+    if let Some(resources) = object.get("resources") {
+        reader.unsupported(resources.place, "`resources`").hint("keep what they hold in files of their own");
+    }
+    if let Some(imports) = object.get("import") {
+        raw.imports = reader.list(imports, "`import`").iter().filter_map(|item| reader.import(item)).collect();
+    }
+    if let Some(map) = object.get("collections") {
+        raw.collections =
+            reader.map(map, "`collections`").iter().map(|member| collection::read(member, reader)).collect();
+    }
+    if let Some(map) = object.get("captures") {
+        raw.captures = reader.map(map, "`captures`").iter().map(|m| endpoint::capture(m, reader)).collect();
+    }
+    if let Some(map) = object.get("materializations") {
+        let members = reader.map(map, "`materializations`");
+        raw.materializations = members.iter().map(|member| endpoint::materialization(member, reader)).collect();
+    }
+    if let Some(map) = object.get("tests") {
+        raw.tests = reader.map(map, "`tests`").iter().map(|member| test::read(member, reader)).collect();
+    }
+    raw
+}
+
+/// Reads values of one file and reports what is wrong with them.
+pub(crate) struct Reader<'a, 'f> {
+    pub(crate) library: &'a Library<'f>,
+    pub(crate) report: &'a mut Report,
+    /// What references in the file are relative to.
+    pub(crate) file: &'a Url,
+}
+
+/// An object whose fields are all known.
+#[derive(Clone, Copy)]
+pub(crate) struct Object<'t> {
+    what: &'static str,
+    place: Place,
+    members: &'t [Member],
+}
+
+impl<'t> Object<'t> {
+    /// The value of an optional field; `null` is as good as absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&'t Tree> {
+        self.members.iter().find(|member| member.key == name).map(|member| &member.value).filter(|tree| !tree.is_null())
+    }
+
+    /// Where a field's key stands.
+    pub(crate) fn key_place(&self, name: &str) -> Place {
+        self.members.iter().find(|member| member.key == name).map_or(self.place, |member| member.key_place)
+    }
+
+    /// The value of a field that must be there.
+    pub(crate) fn require(&self, name: &str, reader: &mut Reader) -> Option<&'t Tree> {
+        let found = self.get(name);
+        if found.is_none() {
+            let place = Place { end: self.place.end.min(self.key_place(name).end), ..self.key_place(name) };
+            reader.report.error("field-missing", place, format!("{} must have a `{name}`", self.what));
+        }
+        found
+    }
+}
+
+impl Reader<'_, '_> {
+    /// An object with these fields only.
+    pub(crate) fn object<'t>(&mut self, tree: &'t Tree, what: &'static str, fields: &[&str]) -> Option<Object<'t>> {
+        let Kind::Object(members) = &tree.kind else {
+            self.wrong(tree, what, "an object");
+            return None;
+        };
+        for member in members.iter().filter(|member| !fields.contains(&member.key.as_str())) {
+            let message = format!("{what} has no field `{}`", member.key);
+            let error = self.report.error("field-unknown", member.key_place, message);
+            match nearest(&member.key, fields.iter().copied()) {
+                Some(name) => error.hint(format!("did you mean `{name}`?")),
+                None => error.hint(format!("its fields are {}", quoted(fields))),
+            };
+        }
+        Some(Object { what, place: tree.place, members })
+    }
+
+    /// An object whose keys are names of the author's choice; empty if it is something else, or `null`.
+    pub(crate) fn map<'t>(&mut self, tree: &'t Tree, what: &str) -> &'t [Member] {
+        match &tree.kind {
+            Kind::Object(members) => members,
+            Kind::Null => &[],
+            _ => {
+                self.wrong(tree, what, "an object");
+                &[]
+            }
+        }
+    }
+
+    /// A list; empty if it is something else.
+    pub(crate) fn list<'t>(&mut self, tree: &'t Tree, what: &str) -> &'t [Tree] {
+        match &tree.kind {
+            Kind::Array(items) => items,
+            _ => {
+                self.wrong(tree, what, "a list");
+                &[]
+            }
+        }
+    }
+
+    pub(crate) fn word(&mut self, tree: &Tree, what: &str) -> Option<Word> {
+        match &tree.kind {
+            Kind::String(text) => Some(Spanned { value: text.clone(), place: tree.place }),
+            _ => {
+                self.wrong(tree, what, "a string");
+                None
+            }
+        }
+    }
+
+    /// A list of strings.
+    pub(crate) fn words(&mut self, tree: &Tree, what: &str, item: &str) -> Vec<Word> {
+        self.list(tree, what).iter().filter_map(|tree| self.word(tree, item)).collect()
+    }
+
+    pub(crate) fn boolean(&mut self, tree: &Tree, what: &str) -> Option<bool> {
+        match &tree.kind {
+            Kind::Bool(value) => Some(*value),
+            _ => {
+                self.wrong(tree, what, "a boolean");
+                None
+            }
+        }
+    }
+
+    pub(crate) fn unsigned(&mut self, tree: &Tree, what: &str) -> Option<u32> {
+        let value = match &tree.kind {
+            Kind::Number(number) => number.as_u64().and_then(|value| u32::try_from(value).ok()),
+            _ => None,
+        };
+        if value.is_none() {
+            self.wrong(tree, what, "an integer from 0 to 4294967295");
+        }
+        value
+    }
+
+    /// A duration in whole seconds.
+    pub(crate) fn seconds(&mut self, tree: &Tree, what: &str) -> Option<u64> {
+        let word = self.word(tree, what)?;
+        match humantime::parse_duration(&word.value) {
+            Ok(duration) => Some(duration.as_secs()),
+            Err(error) => {
+                let message = format!("`{}` is not a duration: {error}", word.value);
+                self.report.error("duration-invalid", word.place, message).hint("write `90s`, `15m`, `48 hours` or `1day`");
+                None
+            }
+        }
+    }
+
+    /// A reference to a file, relative to this one.
+    pub(crate) fn url(&mut self, word: &Word) -> Option<Spanned<Url>> {
+        match self.file.join(&word.value) {
+            Ok(url) => Some(Spanned { value: url, place: word.place }),
+            Err(error) => {
+                let message = format!("`{}` is not a URL: {error}", word.value);
+                self.report.error("url-invalid", word.place, message);
+                None
+            }
+        }
+    }
+
+    /// A schema: a URL, or one written here, at this pointer of the file.
+    pub(crate) fn schema(&mut self, tree: &Tree, pointer: &str) -> Option<Spanned<Url>> {
+        match &tree.kind {
+            Kind::String(text) => self.url(&Spanned { value: text.clone(), place: tree.place }),
+            Kind::Object(_) | Kind::Bool(_) => {
+                Some(Spanned { value: self.library.inline(self.file, pointer, tree), place: tree.place })
+            }
+            _ => {
+                self.wrong(tree, "a schema", "a URL, an object or a boolean");
+                None
+            }
+        }
+    }
+
+    /// A list of JSON pointers, not looked into yet.
+    pub(crate) fn key(&mut self, tree: &Tree, what: &str) -> Spanned<Vec<Word>> {
+        Spanned { value: self.words(tree, what, "a JSON pointer"), place: tree.place }
+    }
+
+    /// A selector of partitions.
+    pub(crate) fn selector(&mut self, tree: Option<&Tree>) -> RawSelector {
+        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"])) else {
+            return RawSelector::default();
+        };
+        let mut side = |name: &str| {
+            let Some(tree) = object.get(name) else { return Vec::new() };
+            let members = self.map(tree, "a list of values by field").iter();
+            let fields = members.map(|member| {
+                let values = self.list(&member.value, "the values of a field").to_vec();
+                (Spanned { value: member.key.clone(), place: member.key_place }, values)
+            });
+            fields.collect()
+        };
+        RawSelector { include: side("include"), exclude: side("exclude") }
+    }
+
+    pub(crate) fn unsupported(&mut self, place: Place, what: &str) -> &mut crate::Diagnostic {
+        self.report.error("unsupported", place, format!("{what} is not supported"))
+    }
+
+    pub(crate) fn wrong(&mut self, tree: &Tree, what: &str, expected: &str) {
+        let message = format!("{what} must be {expected}, and this is {}", tree.describe());
+        self.report.error("wrong-type", tree.place, message);
+    }
+
+    /// An item of `import`; nothing if it is no catalog.
+    fn import(&mut self, tree: &Tree) -> Option<Spanned<Url>> {
+        let url = match &tree.kind {
+            Kind::Object(_) => {
+                let object = self.object(tree, "an import", &["url", "contentType"])?;
+                let url = object.require("url", self)?;
+                if let Some(kind) = object.get("contentType") {
+                    let kind = self.word(kind, "`contentType`")?;
+                    match kind.value.to_lowercase().replace('_', "").as_str() {
+                        "catalog" => {}
+                        "jsonschema" | "typescriptmodule" | "config" | "documentsfixture" => return None,
+                        _ => {
+                            let message = format!("`{}` is not a kind of content", kind.value);
+                            let hint = "`CATALOG`, `JSON_SCHEMA`, `TYPESCRIPT_MODULE`, `CONFIG` or `DOCUMENTS_FIXTURE`";
+                            self.report.error("content-type-unknown", kind.place, message).hint(hint);
+                            return None;
+                        }
+                    }
+                }
+                url
+            }
+            _ => tree,
+        };
+        let word = self.word(url, "an import")?;
+        let url = self.url(&word)?;
+        if url.value.fragment().is_some() {
+            let message = format!("an import is a whole file, and `{}` has a fragment", word.value);
+            self.report.error("import-fragment", word.place, message).hint("leave out `#` and what follows");
+            return None;
+        }
+        Some(url)
+    }
+}
+
+impl Member {
+    /// The key as a name.
+    pub(crate) fn name(&self) -> Word {
+        Spanned { value: self.key.clone(), place: self.key_place }
+    }
+}
+
+/// The pointer below `parent` to `token`.
+fn below(parent: &str, token: &str) -> String {
+    format!("{parent}/{}", escaped(token))
+}
+
+/// Names as a hint lists them.
+pub(crate) fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,100 @@
+//! Reading catalog tests.
+
+use super::endpoint::read_file;
+use super::{RawSelector, Reader, Spanned, Word, quoted};
+use crate::{Kind, Member, Place, StepKind, Tree};
+
+/// A test as written.
+pub(crate) struct RawTest {
+    pub(crate) name: Word,
+    pub(crate) steps: Vec<RawStep>,
+}
+
+pub(crate) struct RawStep {
+    pub(crate) place: Place,
+    pub(crate) kind: StepKind,
+    pub(crate) collection: Word,
+    pub(crate) documents: Vec<Tree>,
+    pub(crate) selector: RawSelector,
+    pub(crate) description: Option<String>,
+}
+
+pub(super) fn read(member: &Member, reader: &mut Reader) -> RawTest {
+    let mut raw = RawTest { name: member.name(), steps: Vec::new() };
+    let steps = match &member.value.kind {
+        Kind::Object(_) => {
+            let fields = ["description", "steps", "expectPubId", "delete"];
+            let object = reader.object(&member.value, "a test", &fields);
+            object.and_then(|object| object.require("steps", reader))
+        }
+        _ => Some(&member.value),
+    };
+    let Some(steps) = steps else { return raw };
+    let list = reader.list(steps, "a test");
+    if list.is_empty() && steps.as_array().is_some() {
+        let message = format!("test `{}` has no steps", member.key);
+        reader.report.error("test-empty", member.key_place, message).hint("add an `ingest` and a `verify`");
+    }
+    raw.steps = list.iter().filter_map(|tree| step(tree, reader)).collect();
+    raw
+}
+
+fn step(tree: &Tree, reader: &mut Reader) -> Option<RawStep> {
+    const KINDS: &[&str] = &["ingest", "verify"];
+    let member = match reader.object(tree, "a test step", KINDS)?.members {
+        [one] => one,
+        _ => {
+            let message = format!("a test step is one of {}", quoted(KINDS));
+            reader.report.error("step-count", tree.place, message).hint("begin each step with `- `");
+            return None;
+        }
+    };
+    let (kind, what, fields): (_, _, &[&str]) = match member.key.as_str() {
+        "ingest" => (StepKind::Ingest, "an `ingest` step", &["collection", "documents", "description"]),
+        "verify" => (StepKind::Verify, "a `verify` step", &["collection", "documents", "partitions", "description"]),
+        _ => return None,
+    };
+    let object = reader.object(&member.value, what, fields)?;
+    let mut selector = reader.selector(object.get("partitions"));
+    let collection = object.require("collection", reader).and_then(|tree| match &tree.kind {
+        Kind::Object(_) if kind == StepKind::Verify => {
+            let object = reader.object(tree, "a source", &["name", "partitions"])?;
+            if object.get("partitions").is_some() {
+                selector = reader.selector(object.get("partitions"));
+            }
+            object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"))
+        }
+        _ => reader.word(tree, "`collection`"),
+    });
+    let documents = object.require("documents", reader).and_then(|tree| documents(tree, reader));
+    let description = object.get("description").and_then(|tree| reader.word(tree, "`description`"));
+    Some(RawStep {
+        place: member.key_place,
+        kind,
+        collection: collection?,
+        documents: documents?,
+        selector,
+        description: description.map(|word| word.value),
+    })
+}
+
+/// Documents, listed here or in a file.
+fn documents(tree: &Tree, reader: &mut Reader) -> Option<Vec<Tree>> {
+    let file;
+    let list = match &tree.kind {
+        Kind::String(text) => {
+            let url = reader.url(&Spanned { value: text.clone(), place: tree.place })?;
+            file = read_file(&url, reader)?;
+            &file
+        }
+        _ => tree,
+    };
+    let mut documents = Vec::new();
+    for document in reader.list(list, "`documents`") {
+        match &document.kind {
+            Kind::Object(_) => documents.push(document.clone()),
+            _ => reader.wrong(document, "a document", "an object"),
+        }
+    }
+    Some(documents)
+}

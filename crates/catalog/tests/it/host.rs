@@ -1,0 +1,138 @@
+//! A small world around a build: files in memory, and a host that knows four connectors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use catalog::{
+    BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Fetch, FetchError, Host, Module, ModuleError,
+};
+use doc::Types;
+use serde_json::Value;
+use url::Url;
+
+/// Files by name, all in `file:///w/`.
+#[derive(Clone)]
+pub(crate) struct Memory(pub(crate) BTreeMap<String, String>);
+
+impl Memory {
+    /// The golden catalog.
+    pub(crate) fn golden() -> Memory {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden");
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.map(|path| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        });
+        Memory(files.collect())
+    }
+
+    /// Builds `catalog.yaml`.
+    pub(crate) fn build(&self) -> catalog::Built {
+        catalog::build(&Url::parse("file:///w/catalog.yaml").unwrap(), self, &Shop)
+    }
+}
+
+impl Fetch for Memory {
+    fn fetch(&self, url: &Url) -> Result<String, FetchError> {
+        assert_eq!(url.fragment(), None);
+        if url.scheme() != "file" {
+            return Err(FetchError::Scheme(url.scheme().to_owned()));
+        }
+        let name = url.path().strip_prefix("/w/").ok_or(FetchError::Missing)?;
+        self.0.get(name).cloned().ok_or(FetchError::Missing)
+    }
+}
+
+struct Shop;
+
+fn error(at: ConfigAt, message: &str) -> ConfigError {
+    ConfigError { at, message: message.to_owned(), hint: None }
+}
+
+/// Demands that a property be a string, and that there be no other.
+fn one_string(value: &Value, name: &str, at: &dyn Fn(String) -> ConfigAt) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    match &value[name] {
+        Value::String(_) => {}
+        Value::Null => errors.push(error(at(String::new()), &format!("`{name}` is missing"))),
+        _ => errors.push(error(at(format!("/{name}")), &format!("`{name}` must be a string"))),
+    }
+    for key in value.as_object().unwrap().keys().filter(|key| *key != name) {
+        errors.push(error(at(format!("/{key}")), &format!("`{key}` is not known")));
+    }
+    errors
+}
+
+impl Host for Shop {
+    fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>> {
+        if endpoint.connector != "source-http-ingest" {
+            return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{}`", endpoint.connector))]);
+        }
+        let errors: Vec<_> = resources
+            .iter()
+            .enumerate()
+            .flat_map(|(n, resource)| one_string(resource, "name", &|pointer| ConfigAt::Resource(n, pointer)))
+            .collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn check_binding(
+        &self,
+        endpoint: &Endpoint,
+        resource: &Value,
+        collection: &Collection,
+    ) -> Result<BindingRules, Vec<ConfigError>> {
+        let (config, name) = match endpoint.connector.as_str() {
+            "materialize-sqlite" => ("path", "table"),
+            "materialize-webhook" => ("address", "relativePath"),
+            other => return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{other}`"))]),
+        };
+        let mut errors = one_string(&endpoint.config, config, &ConfigAt::Config);
+        errors.extend(one_string(resource, name, &|pointer| ConfigAt::Resource(0, pointer)));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let sql = name == "table";
+        let constraints = collection.projections.iter().map(|projection| {
+            let types = projection.types.without(Types::NULL);
+            if projection.pointer.is_root() {
+                (Constraint::LocationRequired, "the document is kept whole")
+            } else if !sql {
+                (Constraint::Forbidden, "only whole documents are sent")
+            } else if projection.field == "open" {
+                (Constraint::Unsatisfiable, "it was kept before, with another type")
+            } else if projection.field == "orders" {
+                (Constraint::FieldRequired, "the table has it")
+            } else if projection.key {
+                (Constraint::LocationRequired, "it is part of the key")
+            } else {
+                match types.names().count() {
+                    1 if types.intersect(Types::ARRAY.union(Types::OBJECT)).is_empty() => {
+                        (Constraint::LocationRecommended, "it is a scalar")
+                    }
+                    1 => (Constraint::Optional, "it is not a scalar"),
+                    _ => (Constraint::Forbidden, "it has more than one type"),
+                }
+            }
+        });
+        Ok(BindingRules {
+            path: vec![resource[name].as_str().unwrap().to_owned()],
+            delta_updates: !sql,
+            constraints: constraints.collect(),
+        })
+    }
+
+    fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
+        let text = &module.text.text;
+        let hint = |hint: String| Some(hint);
+        let Some(at) = text.find(&format!("class {} ", module.class)) else {
+            let message = format!("there is no class `{}`", module.class);
+            return Err(vec![ModuleError { range: 0..0, message, hint: hint(format!("export class {}", module.class)) }]);
+        };
+        let missing = methods.iter().filter(|method| !text.contains(&format!("{method}(")));
+        let errors: Vec<_> = missing
+            .map(|method| ModuleError { range: at..at + 5, message: format!("there is no method `{method}`"), hint: None })
+            .collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}

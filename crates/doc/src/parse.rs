@@ -1,0 +1,565 @@
+//! From JSON text to nodes, strictly: what two readers could understand differently is refused.
+//!
+//! Refused: a name given twice in one object, integers beyond 64 bits, numbers beyond `f64`, lone surrogates, invalid UTF-8,
+//! anything deeper than [`DEPTH_MAX`]. `-0` is the integer zero. A string without escapes is a slice of the text; names that
+//! come in order, as our own writer leaves them, are not sorted again.
+
+use std::ops::Range;
+
+use crate::{Arena, Field, Node};
+
+/// How many arrays and objects may stand within each other.
+pub(crate) const DEPTH_MAX: usize = 128;
+
+/// Why a text is not a JSON document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason} at byte {at}")]
+pub struct ParseError {
+    /// Offset of the byte where reading stopped; for a duplicate name, of its object.
+    pub at: usize,
+    /// What is wrong there.
+    pub reason: ParseReason,
+}
+
+/// What is wrong with a JSON text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseReason {
+    /// The text ends within a value.
+    #[error("the text ends too early")]
+    End,
+    /// Something else was to stand here.
+    #[error("expected {0}")]
+    Expected(&'static str),
+    /// More follows the document.
+    #[error("unexpected text after the document")]
+    Trailing,
+    /// Bytes that are no UTF-8.
+    #[error("invalid UTF-8")]
+    Utf8,
+    /// A control character that must be escaped within a string.
+    #[error("a control character must be escaped")]
+    Control,
+    /// `\` and something JSON does not know.
+    #[error("invalid escape")]
+    Escape,
+    /// Half of a surrogate pair.
+    #[error("a lone surrogate is no character")]
+    Surrogate,
+    /// An integer beyond 64 bits.
+    #[error("an integer of more than 64 bits")]
+    Integer,
+    /// A number beyond what `f64` holds.
+    #[error("a number beyond the range of floating point")]
+    Range,
+    /// A number JSON does not know, such as `01` or `1.`.
+    #[error("invalid number")]
+    Number,
+    /// Too deep.
+    #[error("more than {DEPTH_MAX} arrays and objects within each other")]
+    Depth,
+    /// The same name twice in one object.
+    #[error("duplicate property {0:?}")]
+    Duplicate(String),
+}
+
+/// Reads exactly one JSON document, with white space around it or not.
+pub fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, ParseError> {
+    let mut parser = Parser::new(arena, text)?;
+    let node = parser.value(0)?;
+    parser.finish()?;
+    Ok(node)
+}
+
+/// Reads one JSON array; gives each element and its range of the text.
+pub fn parse_elements<'a>(
+    arena: &'a Arena,
+    text: &'a [u8],
+) -> Result<Vec<(Node<'a>, Range<usize>)>, ParseError> {
+    let mut parser = Parser::new(arena, text)?;
+    let mut elements = Vec::new();
+    parser.space();
+    if parser.peek() != Some(b'[') {
+        return Err(parser.expected("an array"));
+    }
+    parser.at += 1;
+    if !parser.closes(b']') {
+        loop {
+            parser.space();
+            let begin = parser.at;
+            let node = parser.value(1)?;
+            elements.push((node, begin..parser.at));
+            if !parser.continues(b']', "',' or ']'")? {
+                break;
+            }
+        }
+    }
+    parser.finish()?;
+    Ok(elements)
+}
+
+struct Parser<'a> {
+    arena: &'a Arena,
+    text: &'a str,
+    at: usize,
+    /// Items of the arrays being read, innermost last, until they move to the arena.
+    items: Vec<Node<'a>>,
+    /// Fields of the objects being read, likewise.
+    fields: Vec<Field<'a>>,
+}
+
+impl<'a> Parser<'a> {
+    fn new(arena: &'a Arena, text: &'a [u8]) -> Result<Self, ParseError> {
+        match std::str::from_utf8(text) {
+            Ok(text) => Ok(Parser {
+                arena,
+                text,
+                at: 0,
+                items: Vec::new(),
+                fields: Vec::with_capacity(16),
+            }),
+            Err(error) => Err(ParseError {
+                at: error.valid_up_to(),
+                reason: ParseReason::Utf8,
+            }),
+        }
+    }
+
+    fn error(&self, reason: ParseReason) -> ParseError {
+        ParseError {
+            at: self.at,
+            reason,
+        }
+    }
+
+    fn expected(&self, what: &'static str) -> ParseError {
+        if self.at < self.text.len() {
+            self.error(ParseReason::Expected(what))
+        } else {
+            self.error(ParseReason::End)
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), ParseError> {
+        self.space();
+        if self.at == self.text.len() {
+            Ok(())
+        } else {
+            Err(self.error(ParseReason::Trailing))
+        }
+    }
+
+    /// Whether a container ends before its first element.
+    fn closes(&mut self, close: u8) -> bool {
+        self.space();
+        let closes = self.peek() == Some(close);
+        if closes {
+            self.at += 1;
+        }
+        closes
+    }
+
+    /// After an element: whether another one follows.
+    fn continues(&mut self, close: u8, what: &'static str) -> Result<bool, ParseError> {
+        self.space();
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(self.expected(what)),
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Node<'a>, ParseError> {
+        self.space();
+        match self.peek() {
+            Some(b'"') => Ok(Node::Str(self.string()?)),
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Node::Bool(true)),
+            Some(b'f') => self.word("false", Node::Bool(false)),
+            Some(b'n') => self.word("null", Node::Null),
+            _ => Err(self.expected("a value")),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, node: Node<'a>) -> Result<Node<'a>, ParseError> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.expected("a value"));
+        }
+        self.at += word.len();
+        Ok(node)
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Node<'a>, ParseError> {
+        if depth == DEPTH_MAX {
+            return Err(self.error(ParseReason::Depth));
+        }
+        self.at += 1;
+        if self.closes(b']') {
+            return Ok(Node::Array(&[]));
+        }
+        let base = self.items.len();
+        loop {
+            let item = self.value(depth + 1)?;
+            self.items.push(item);
+            if !self.continues(b']', "',' or ']'")? {
+                break;
+            }
+        }
+        let items = self.arena.alloc_slice_copy(&self.items[base..]);
+        self.items.truncate(base);
+        Ok(Node::Array(items))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Node<'a>, ParseError> {
+        if depth == DEPTH_MAX {
+            return Err(self.error(ParseReason::Depth));
+        }
+        let begin = self.at;
+        self.at += 1;
+        if self.closes(b'}') {
+            return Ok(Node::Object(&[]));
+        }
+        let base = self.fields.len();
+        let mut sorted = true;
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(self.expected("a property name"));
+            }
+            let name = self.string()?;
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.expected("':'"));
+            }
+            self.at += 1;
+            let value = self.value(depth + 1)?;
+            sorted = sorted
+                && self.fields[base..]
+                    .last()
+                    .is_none_or(|last| last.name < name);
+            self.fields.push(Field { name, value });
+            if !self.continues(b'}', "',' or '}'")? {
+                break;
+            }
+        }
+        let fields = self.arena.alloc_slice_copy(&self.fields[base..]);
+        self.fields.truncate(base);
+        if !sorted {
+            fields.sort_unstable_by(|a, b| a.name.cmp(b.name));
+            if let Some(pair) = fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
+                let reason = ParseReason::Duplicate(pair[0].name.to_owned());
+                return Err(ParseError { at: begin, reason });
+            }
+        }
+        Ok(Node::Object(fields))
+    }
+
+    /// Reads a string, the opening quote being next.
+    fn string(&mut self) -> Result<&'a str, ParseError> {
+        self.at += 1;
+        let begin = self.at;
+        self.at = plain_end(self.text.as_bytes(), begin);
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(&self.text[begin..self.at - 1]);
+        }
+        let mut text = String::new();
+        let mut from = begin;
+        loop {
+            text.push_str(&self.text[from..self.at]);
+            match self.peek() {
+                Some(b'"') => break,
+                Some(b'\\') => text.push(self.escape()?),
+                Some(_) => return Err(self.error(ParseReason::Control)),
+                None => return Err(self.error(ParseReason::End)),
+            }
+            from = self.at;
+            self.at = plain_end(self.text.as_bytes(), from);
+        }
+        self.at += 1;
+        Ok(self.arena.alloc_str(&text))
+    }
+
+    fn escape(&mut self) -> Result<char, ParseError> {
+        self.at += 1;
+        let char = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode();
+            }
+            Some(_) => return Err(self.error(ParseReason::Escape)),
+            None => return Err(self.error(ParseReason::End)),
+        };
+        self.at += 1;
+        Ok(char)
+    }
+
+    /// Reads what follows `\u`, the second half of a pair included.
+    fn unicode(&mut self) -> Result<char, ParseError> {
+        let begin = self.at;
+        let lone = ParseError {
+            at: begin,
+            reason: ParseReason::Surrogate,
+        };
+        let first = self.hex()?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return char::from_u32(first).ok_or(lone);
+        }
+        if !self.text.as_bytes()[self.at..].starts_with(b"\\u") {
+            return Err(lone);
+        }
+        self.at += 2;
+        let second = self.hex()?;
+        if !(0xdc00..0xe000).contains(&second) {
+            return Err(lone);
+        }
+        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(lone)
+    }
+
+    fn hex(&mut self) -> Result<u32, ParseError> {
+        let mut value = 0;
+        for _ in 0..4 {
+            let digit = match self.peek() {
+                Some(byte) => char::from(byte).to_digit(16),
+                None => return Err(self.error(ParseReason::End)),
+            };
+            value = value * 16 + digit.ok_or_else(|| self.error(ParseReason::Escape))?;
+            self.at += 1;
+        }
+        Ok(value)
+    }
+
+    fn digits(&mut self) -> usize {
+        let begin = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        self.at - begin
+    }
+
+    fn number(&mut self) -> Result<Node<'a>, ParseError> {
+        let begin = self.at;
+        let negative = self.peek() == Some(b'-');
+        if negative {
+            self.at += 1;
+        }
+        let whole = self.at;
+        let digits = self.digits();
+        if digits == 0 || (digits > 1 && self.text.as_bytes()[whole] == b'0') {
+            return Err(self.error(ParseReason::Number));
+        }
+        let whole = &self.text[whole..self.at];
+        let mut integer = true;
+        if self.peek() == Some(b'.') {
+            integer = false;
+            self.at += 1;
+            if self.digits() == 0 {
+                return Err(self.error(ParseReason::Number));
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            integer = false;
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if self.digits() == 0 {
+                return Err(self.error(ParseReason::Number));
+            }
+        }
+        let text = &self.text[begin..self.at];
+        if integer {
+            let too_large = |_| ParseError {
+                at: begin,
+                reason: ParseReason::Integer,
+            };
+            return if negative {
+                Ok(Node::integer(text.parse().map_err(too_large)?))
+            } else {
+                Ok(Node::U64(whole.parse().map_err(too_large)?))
+            };
+        }
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(Node::F64(value)),
+            _ => Err(ParseError {
+                at: begin,
+                reason: ParseReason::Range,
+            }),
+        }
+    }
+}
+
+/// From `at`, the index of the first byte that a string cannot hold as it is: a quote, a backslash, a control character; or
+/// the length. Looks at eight bytes at a time.
+pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::from_le_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
+    const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let (quote, backslash) = (word ^ QUOTES, word ^ BACKSLASHES);
+        // A borrow can only mark bytes above a true hit, and the lowest mark is what counts.
+        let marks = (quote.wrapping_sub(ONES) & !quote
+            | backslash.wrapping_sub(ONES) & !backslash
+            | word.wrapping_sub(SPACES) & !word)
+            & HIGHS;
+        if marks != 0 {
+            return at + (marks.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' || byte == b'\\' || byte < b' ' {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(text: &str) -> String {
+        let arena = Arena::new();
+        match parse(&arena, text.as_bytes()) {
+            Ok(node) => node.to_json(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn reads_and_refuses() {
+        for (text, expect) in [
+            (
+                " {\"b\" : [1, -2.50,true] ,\"a\":null}\n",
+                r#"{"a":null,"b":[1,-2.5,true]}"#,
+            ),
+            ("-0", "0"),
+            ("-0.0", "-0.0"),
+            ("5.0", "5.0"),
+            ("1e2", "100.0"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            (
+                "18446744073709551616",
+                "an integer of more than 64 bits at byte 0",
+            ),
+            (
+                "-9223372036854775809",
+                "an integer of more than 64 bits at byte 0",
+            ),
+            (
+                "[1e400]",
+                "a number beyond the range of floating point at byte 1",
+            ),
+            ("01", "invalid number at byte 2"),
+            ("1.", "invalid number at byte 2"),
+            ("-", "invalid number at byte 1"),
+            ("+1", "expected a value at byte 0"),
+            ("", "the text ends too early at byte 0"),
+            ("{\"a\":1", "the text ends too early at byte 6"),
+            ("[1,]", "expected a value at byte 3"),
+            ("{\"a\":1,}", "expected a property name at byte 7"),
+            ("1 2", "unexpected text after the document at byte 2"),
+            ("[nul]", "expected a value at byte 1"),
+            (
+                r#"{"a":1,"b":2,"a":3}"#,
+                r#"duplicate property "a" at byte 0"#,
+            ),
+            (
+                r#"{"a":1,"\u0061":3}"#,
+                r#"duplicate property "a" at byte 0"#,
+            ),
+            (r#""\ud83d\ude00 \" \\ \/ \n""#, "\"😀 \\\" \\\\ / \\n\""),
+            (r#""\ud83d""#, "a lone surrogate is no character at byte 3"),
+            (r#""\ude00""#, "a lone surrogate is no character at byte 3"),
+            (
+                r#""\ud83d\u0041""#,
+                "a lone surrogate is no character at byte 3",
+            ),
+            (r#""\x""#, "invalid escape at byte 2"),
+            (r#""\u12g4""#, "invalid escape at byte 5"),
+            ("\"a\tb\"", "a control character must be escaped at byte 2"),
+            ("\"open", "the text ends too early at byte 5"),
+        ] {
+            assert_eq!(round(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_refused_where_it_stands() {
+        let arena = Arena::new();
+        let error = parse(&arena, b"\"a\xff\"").unwrap_err();
+        assert_eq!(
+            error,
+            ParseError {
+                at: 2,
+                reason: ParseReason::Utf8
+            }
+        );
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nest = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert_eq!(round(&nest(DEPTH_MAX)), nest(DEPTH_MAX));
+        assert!(round(&nest(DEPTH_MAX + 1)).starts_with("more than 128"));
+        assert!(round(&"[{\"a\":".repeat(100_000)).starts_with("more than 128"));
+    }
+
+    #[test]
+    fn elements_know_their_range() {
+        let arena = Arena::new();
+        let text = br#" [ {"a":1} , 2,"x"] "#;
+        let found: Vec<_> = parse_elements(&arena, text).unwrap();
+        let texts: Vec<_> = found
+            .iter()
+            .map(|(_, range)| std::str::from_utf8(&text[range.clone()]).unwrap())
+            .collect();
+        assert_eq!(texts, [r#"{"a":1}"#, "2", "\"x\""]);
+        assert_eq!(parse_elements(&arena, b"[]").unwrap().len(), 0);
+        assert!(parse_elements(&arena, b"{}").is_err());
+        assert!(parse_elements(&arena, b"[1] 2").is_err());
+    }
+
+    #[test]
+    fn plain_ends_at_every_offset() {
+        for stop in [b'"', b'\\', 0, 0x1f] {
+            for at in 0..20 {
+                let mut bytes = vec![0xc3; 24];
+                bytes[at] = stop;
+                assert_eq!(plain_end(&bytes, 0), at);
+            }
+        }
+        assert_eq!(plain_end(&[0x7f; 19], 3), 19);
+    }
+}

@@ -1,0 +1,150 @@
+//! A compiled schema: validation, reduction and shape of the documents of one collection or register.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+use url::Url;
+
+use crate::reduce::Plan;
+use crate::{Arena, Node, ReduceError, Shape};
+
+pub(crate) mod annotations;
+pub(crate) mod documents;
+pub(crate) mod validate;
+
+use annotations::Strategy;
+use documents::Documents;
+use validate::{Bundle, Validator};
+
+/// A mistake in a schema.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SchemaError {
+    /// Names the kind of mistake.
+    pub slug: &'static str,
+    /// The schema document.
+    pub url: Url,
+    /// Where in that document, as a JSON pointer.
+    pub pointer: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// Why a document is not valid. Prints as `"/segment/vendor": 0 is less than the minimum of 1`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{location:?}: {message}")]
+pub struct Invalid {
+    /// The value in the document, as a JSON pointer.
+    pub location: String,
+    /// The keyword that refuses it: an absolute URL with a fragment.
+    pub schema_location: String,
+    /// What is wrong, naming the value.
+    pub message: String,
+}
+
+/// A compiled schema: JSON Schema 2019-09, or 2020-12 where a document uses `prefixItems`. Unknown keywords mean nothing;
+/// `format` is an annotation and refuses nothing.
+pub struct Schema {
+    documents: Documents,
+    validator: Validator,
+    shape: Shape,
+    plan: Plan,
+}
+
+impl Schema {
+    /// Compiles the schema at `root`, whose fragment may be a JSON pointer or an anchor. `documents` gives the schema document
+    /// of a URL without fragment. All mistakes that can be found at once are.
+    pub fn compile(root: &Url, documents: &dyn Fn(&Url) -> Option<Arc<Value>>) -> Result<Schema, Vec<SchemaError>> {
+        let (documents, place) = Documents::load(root, documents)?;
+        let mut errors = check_annotations(&documents);
+        let bundle = match Bundle::new(&documents) {
+            Ok(bundle) => bundle,
+            Err(more) => {
+                errors.extend(more);
+                return Err(errors);
+            }
+        };
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let validator = bundle.validator(&documents, &place).map_err(|error| vec![error])?;
+        let shape = Shape::infer(&documents, &place);
+        let plan = Plan::compile(&documents, &bundle, &place).map_err(|error| vec![error])?;
+        Ok(Schema { documents, validator, shape, plan })
+    }
+
+    /// Checks a document.
+    pub fn validate(&self, document: Node<'_>) -> Result<(), Invalid> {
+        // Asking whether it is valid takes a faster road than asking why it is not.
+        if self.is_valid(document) {
+            return Ok(());
+        }
+        validate::validate(&self.validator, &self.documents, document)
+    }
+
+    /// Whether a document is valid.
+    pub fn is_valid(&self, document: Node<'_>) -> bool {
+        self.validator.is_valid(&document)
+    }
+
+    /// What the schema proves about its documents.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Reduces `right`, a valid document, into `left`, the document before it. With `full`, `left` is all there was before.
+    /// `None`: the reduction deleted the document. The result shares what it can with `left` and `right`.
+    pub fn reduce<'a>(
+        &self,
+        arena: &'a Arena,
+        left: Option<Node<'a>>,
+        right: Node<'a>,
+        full: bool,
+    ) -> Result<Option<Node<'a>>, ReduceError> {
+        self.plan.reduce(arena, left, right, full)
+    }
+
+    /// Whether every reduction gives the right document as it is.
+    pub(crate) fn keeps_right(&self) -> bool {
+        self.plan.keeps_right()
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema").field("shape", &self.shape).finish_non_exhaustive()
+    }
+}
+
+/// Mistakes in the annotations and patterns that we read ourselves.
+fn check_annotations(documents: &Documents) -> Vec<SchemaError> {
+    let mut errors = Vec::new();
+    for place in documents.places() {
+        let schema = documents.schema(place);
+        if let Some(Err(mistake)) = schema.get("reduce").map(Strategy::read) {
+            errors.push(SchemaError {
+                slug: mistake.slug,
+                url: documents.url(place),
+                pointer: place.child(&["reduce"]).pointer + &mistake.pointer,
+                message: mistake.message,
+                hint: mistake.hint,
+            });
+        }
+        let patterns = schema.get("patternProperties").and_then(Value::as_object);
+        for pattern in patterns.into_iter().flat_map(|patterns| patterns.keys()) {
+            if let Err(error) = regex::Regex::new(pattern) {
+                errors.push(SchemaError {
+                    slug: "pattern-invalid",
+                    url: documents.url(place),
+                    pointer: place.child(&["patternProperties", pattern]).pointer,
+                    message: error.to_string(),
+                    hint: Some("patterns run in linear time: no look-around, no back-references".to_owned()),
+                });
+            }
+        }
+    }
+    errors
+}

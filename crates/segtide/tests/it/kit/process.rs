@@ -57,9 +57,8 @@ impl Process {
             let ended = self.child.try_wait().unwrap();
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no line with {phrase:?} in {timeout:?}, but:\n{}", lines.join("\n"));
-            // A process that ended may still have lines in the pipe.
-            let nap = if ended.is_some() { left.min(Duration::from_millis(200)) } else { left };
-            let (next, waited) = self.output.grew.wait_timeout(lines, nap).unwrap();
+            // It may end without another line, so the wait is short; having ended, it may still have lines in the pipe.
+            let (next, waited) = self.output.grew.wait_timeout(lines, left.min(Duration::from_millis(100))).unwrap();
             lines = next;
             if let Some(status) = ended
                 && waited.timed_out()

@@ -20,8 +20,8 @@ use crate::names::{self, Form};
 use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Spanned, Word};
 use crate::tree;
 use crate::{
-    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place, Selector,
-    Severity, Tree,
+    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place,
+    Selector, Severity, Tree,
 };
 
 /// A catalog and what is wrong with it.
@@ -211,7 +211,9 @@ impl Build<'_, '_> {
                 let message = format!("`{}` is derived, and a capture cannot add to it", binding.target.value);
                 let place = self.names[&binding.target.value];
                 let error = self.report.error("capture-into-derivation", binding.target.place, message);
-                error.related(place, "it is defined here").hint("capture into a collection of its own, and derive from that");
+                error
+                    .related(place, "it is defined here")
+                    .hint("capture into a collection of its own, and derive from that");
                 continue;
             }
             if let Some((_, place)) = first.iter().find(|(other, _)| *other == resource) {
@@ -298,8 +300,7 @@ fn check_partition(
     for tree in values {
         let value = tree.to_value();
         if Types::of(&value).intersect(projection.types).is_empty() {
-            let message =
-                format!("`{}` is never {}: its types are {}", field.value, tree.describe(), projection.types);
+            let message = format!("`{}` is never {}: its types are {}", field.value, tree.describe(), projection.types);
             report.error("selector-type", tree.place, message);
         } else if value.as_str() == Some("") {
             let message = format!("`{}` cannot be selected by an empty string", field.value);

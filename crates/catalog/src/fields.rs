@@ -59,9 +59,8 @@ pub fn select(
         }
     }
 
-    let constraint = |at: usize| {
-        constraints.get(at).copied().unwrap_or((Constraint::Forbidden, "the connector does not know it"))
-    };
+    let constraint =
+        |at: usize| constraints.get(at).copied().unwrap_or((Constraint::Forbidden, "the connector does not know it"));
     let included = |at: usize| wanted.include.contains(&projections[at].field.as_str());
     let must = |at: usize| included(at) || constraint(at).0 == Constraint::FieldRequired;
     let mut order: Vec<usize> = (0..projections.len()).collect();
@@ -162,7 +161,12 @@ mod tests {
             .collect();
         let constraints: Vec<_> = rows.iter().map(|row| (row.3, "why")).collect();
         let (fields, problems) = select(&key, &projections, &constraints, Wanted { include, exclude, recommended });
-        let text = format!("{} | {} | {}", fields.keys.join(" "), fields.values.join(" "), fields.document.unwrap_or_default());
+        let text = format!(
+            "{} | {} | {}",
+            fields.keys.join(" "),
+            fields.values.join(" "),
+            fields.document.unwrap_or_default()
+        );
         (text, problems)
     }
 
@@ -174,9 +178,21 @@ mod tests {
             ("only what must be", &[], &[], false, format!("{keys} |  | flow_document")),
             ("an included optional", &["segment"], &[], false, format!("{keys} | segment | flow_document")),
             ("an excluded recommendation", &[], &["first"], true, format!("{keys} |  | flow_document")),
-            ("a canonical name instead", &["user"], &[], false, "segment/vendor segment_name user |  | flow_document".into()),
+            (
+                "a canonical name instead",
+                &["user"],
+                &[],
+                false,
+                "segment/vendor segment_name user |  | flow_document".into(),
+            ),
             ("both names", &["user", "user_id"], &[], false, format!("{keys} | user | flow_document")),
-            ("an excluded explicit key", &[], &["user_id"], false, "segment/vendor segment_name user |  | flow_document".into()),
+            (
+                "an excluded explicit key",
+                &[],
+                &["user_id"],
+                false,
+                "segment/vendor segment_name user |  | flow_document".into(),
+            ),
         ];
         for (name, include, exclude, recommended, expected) in cases {
             assert_eq!(run(SQL, include, exclude, *recommended), (expected.clone(), vec![]), "{name}");
@@ -207,7 +223,13 @@ mod tests {
             ("both", SQL.to_vec(), &["first"], &["first"], vec![Both("first".into())]),
             ("forbidden", SQL.to_vec(), &["tags"], &[], vec![Forbidden("tags".into(), "why")]),
             ("required", with("first", FieldRequired), &[], &["first"], vec![Required("first".into(), "why")]),
-            ("unsatisfiable", with("first", Constraint::Unsatisfiable), &[], &[], vec![Unsatisfiable("first".into(), "why")]),
+            (
+                "unsatisfiable",
+                with("first", Constraint::Unsatisfiable),
+                &[],
+                &[],
+                vec![Unsatisfiable("first".into(), "why")],
+            ),
             ("no field of a location", SQL.to_vec(), &[], &["user", "user_id"], vec![Location(user, "why")]),
         ];
         for (name, rows, include, exclude, expected) in cases {

@@ -208,7 +208,9 @@ impl Reader<'_, '_> {
             Ok(duration) => Some(duration.as_secs()),
             Err(error) => {
                 let message = format!("`{}` is not a duration: {error}", word.value);
-                self.report.error("duration-invalid", word.place, message).hint("write `90s`, `15m`, `48 hours` or `1day`");
+                self.report
+                    .error("duration-invalid", word.place, message)
+                    .hint("write `90s`, `15m`, `48 hours` or `1day`");
                 None
             }
         }
@@ -247,7 +249,8 @@ impl Reader<'_, '_> {
 
     /// A selector of partitions.
     pub(crate) fn selector(&mut self, tree: Option<&Tree>) -> RawSelector {
-        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"])) else {
+        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"]))
+        else {
             return RawSelector::default();
         };
         let mut side = |name: &str| {

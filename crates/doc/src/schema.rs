@@ -57,10 +57,7 @@ pub struct Schema {
 impl Schema {
     /// Compiles the schema at `root`, whose fragment may be a JSON pointer or an anchor. `documents` gives the schema document
     /// of a URL without fragment. All mistakes that can be found at once are.
-    pub fn compile(
-        root: &Url,
-        documents: &dyn Fn(&Url) -> Option<Arc<Value>>,
-    ) -> Result<Schema, Vec<SchemaError>> {
+    pub fn compile(root: &Url, documents: &dyn Fn(&Url) -> Option<Arc<Value>>) -> Result<Schema, Vec<SchemaError>> {
         let (documents, place) = Documents::load(root, documents)?;
         let mut errors = check_annotations(&documents);
         let bundle = match Bundle::new(&documents) {
@@ -73,17 +70,10 @@ impl Schema {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let validator = bundle
-            .validator(&documents, &place)
-            .map_err(|error| vec![error])?;
+        let validator = bundle.validator(&documents, &place).map_err(|error| vec![error])?;
         let shape = Shape::infer(&documents, &place);
         let plan = Plan::compile(&documents, &bundle, &place).map_err(|error| vec![error])?;
-        Ok(Schema {
-            documents,
-            validator,
-            shape,
-            plan,
-        })
+        Ok(Schema { documents, validator, shape, plan })
     }
 
     /// Checks a document.
@@ -125,9 +115,7 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema")
-            .field("shape", &self.shape)
-            .finish_non_exhaustive()
+        f.debug_struct("Schema").field("shape", &self.shape).finish_non_exhaustive()
     }
 }
 
@@ -153,10 +141,7 @@ fn check_annotations(documents: &Documents) -> Vec<SchemaError> {
                     url: documents.url(place),
                     pointer: place.child(&["patternProperties", pattern]).pointer,
                     message: error.to_string(),
-                    hint: Some(
-                        "patterns run in linear time: no look-around, no back-references"
-                            .to_owned(),
-                    ),
+                    hint: Some("patterns run in linear time: no look-around, no back-references".to_owned()),
                 });
             }
         }

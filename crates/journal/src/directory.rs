@@ -28,9 +28,7 @@ pub enum OpenError {
         directory: String,
     },
     /// The directory holds files, but none that say it is ours.
-    #[error(
-        "{directory} holds other files and is not a data directory of segtide; name an empty or a new directory"
-    )]
+    #[error("{directory} holds other files and is not a data directory of segtide; name an empty or a new directory")]
     Foreign {
         /// The data directory.
         directory: String,
@@ -67,10 +65,7 @@ pub enum OpenError {
 
 impl OpenError {
     pub(crate) fn unusable(what: &Path, reason: impl ToString) -> OpenError {
-        OpenError::Unusable {
-            what: what.display().to_string(),
-            reason: reason.to_string(),
-        }
+        OpenError::Unusable { what: what.display().to_string(), reason: reason.to_string() }
     }
 }
 
@@ -92,22 +87,14 @@ impl Directory {
         let format = path.join("format");
         let is_complete = format.try_exists().map_err(unusable)?;
         if !is_complete && !is_bare {
-            return Err(OpenError::Foreign {
-                directory: path.display().to_string(),
-            });
+            return Err(OpenError::Foreign { directory: path.display().to_string() });
         }
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .map_err(unusable)?;
+        let lock =
+            OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::InUse {
-                    directory: path.display().to_string(),
-                });
+                return Err(OpenError::InUse { directory: path.display().to_string() });
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
@@ -117,11 +104,7 @@ impl Directory {
             check_format(path, &format)?;
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
-        Ok(Directory {
-            path: path.to_owned(),
-            is_complete,
-            _lock: lock,
-        })
+        Ok(Directory { path: path.to_owned(), is_complete, _lock: lock })
     }
 
     /// Says that everything in the directory is there and durable.
@@ -160,10 +143,7 @@ fn check_format(directory: &Path, format: &Path) -> Result<(), OpenError> {
 fn is_bare(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
-        if !["lock", "store", "store.new", "format.new", "fragments"]
-            .iter()
-            .any(|ours| name == *ours)
-        {
+        if !["lock", "store", "store.new", "format.new", "fragments"].iter().any(|ours| name == *ours) {
             return Ok(false);
         }
     }

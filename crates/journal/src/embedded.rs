@@ -143,69 +143,37 @@ impl Embedded {
         let (store, torn_bytes) = Store::open(&mut directory)?;
         let files = Files::open(&options.fragments)?;
         let journals = recover(&store, options.clock.now_us())?;
-        let next_journal = journals
-            .values()
-            .map(|journal| journal.id + 1)
-            .max()
-            .unwrap_or(0);
+        let next_journal = journals.values().map(|journal| journal.id + 1).max().unwrap_or(0);
         let shards = store.shards()?;
         let (signals, told) = bounded(SIGNALS_MAX);
         let shared = Arc::new(Shared {
-            shard_ids: RwLock::new(
-                shards
-                    .iter()
-                    .map(|(name, record)| (name.clone(), record.id))
-                    .collect(),
-            ),
+            shard_ids: RwLock::new(shards.iter().map(|(name, record)| (name.clone(), record.id)).collect()),
             live: Mutex::new(Cache::new(options.live_cache_bytes)),
-            read: Mutex::new(Cache::new(options.read_cache_bytes.max(
-                usize::try_from(2 * options.fragment_bytes_max).unwrap_or(usize::MAX),
-            ))),
+            read: Mutex::new(Cache::new(
+                options.read_cache_bytes.max(usize::try_from(2 * options.fragment_bytes_max).unwrap_or(usize::MAX)),
+            )),
             unpacking: Mutex::new(()),
             queue: Queue::new(options.commit_queue_bytes),
             signals,
             clock: options.clock,
             fragment_bytes_max: options.fragment_bytes_max,
-            stats: Counters {
-                torn_bytes: torn_bytes.into(),
-                ..Counters::default()
-            },
+            stats: Counters { torn_bytes: torn_bytes.into(), ..Counters::default() },
             store,
             files,
             journals: Journals::new(journals),
         });
-        let next_shard = shards
-            .iter()
-            .map(|(_, record)| record.id + 1)
-            .max()
-            .unwrap_or(0);
-        let shards = shards.into_iter().map(|(name, record)| {
-            (
-                name,
-                Shard {
-                    id: record.id,
-                    epoch: record.epoch,
-                    refusal: None,
-                },
-            )
-        });
-        let committer = Committer {
-            shared: shared.clone(),
-            shards: shards.collect(),
-            next_journal,
-            next_shard,
-            poison: None,
-        };
+        let next_shard = shards.iter().map(|(_, record)| record.id + 1).max().unwrap_or(0);
+        let shards = shards
+            .into_iter()
+            .map(|(name, record)| (name, Shard { id: record.id, epoch: record.epoch, refusal: None }));
+        let committer =
+            Committer { shared: shared.clone(), shards: shards.collect(), next_journal, next_shard, poison: None };
         let policy = Policy {
             bytes_max: options.fragment_bytes_max,
             age_max_us: options.fragment_age_max_ms.saturating_mul(1000),
         };
         // Built step by step, so that a thread that does not start leaves the other one joined.
-        let mut embedded = Embedded {
-            shared: shared.clone(),
-            threads: Vec::new(),
-            directory: directory,
-        };
+        let mut embedded = Embedded { shared: shared.clone(), threads: Vec::new(), directory: directory };
         embedded.spawn("commit", move || committer.run())?;
         embedded.spawn("fragments", move || writer::run(&shared, policy, &told))?;
         Ok(embedded)
@@ -213,11 +181,10 @@ impl Embedded {
 
     fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
-        self.threads
-            .push(thread.map_err(|error| OpenError::Unusable {
-                what: format!("the thread \"{name}\""),
-                reason: error.to_string(),
-            })?);
+        self.threads.push(thread.map_err(|error| OpenError::Unusable {
+            what: format!("the thread \"{name}\""),
+            reason: error.to_string(),
+        })?);
         Ok(())
     }
 
@@ -228,10 +195,7 @@ impl Embedded {
         self.shared.queue.push(Request::Barrier { done });
         committed.recv().map_err(|_| stopped())?;
         let (done, flushed) = bounded(1);
-        self.shared
-            .signals
-            .send(Signal::Flush(done))
-            .map_err(|_| stopped())?;
+        self.shared.signals.send(Signal::Flush(done)).map_err(|_| stopped())?;
         flushed.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -242,11 +206,10 @@ impl Embedded {
 
     /// The fragments of the journals whose names start with `prefix`, by name and offset.
     pub fn fragments(&self, prefix: &str) -> Result<Vec<FragmentInfo>, LogError> {
-        let journals: Vec<_> = self.shared.journals.with(|journals| {
-            with_prefix(journals, prefix)
-                .map(|(name, journal)| (name.clone(), journal.id))
-                .collect()
-        });
+        let journals: Vec<_> = self
+            .shared
+            .journals
+            .with(|journals| with_prefix(journals, prefix).map(|(name, journal)| (name.clone(), journal.id)).collect());
         let mut fragments = Vec::new();
         for (name, id) in journals {
             fragments.extend(self.shared.store.fragments(&name, id)?);
@@ -271,9 +234,7 @@ impl Embedded {
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Embedded")
-            .field(&self.directory.path())
-            .finish()
+        f.debug_tuple("Embedded").field(&self.directory.path()).finish()
     }
 }
 
@@ -281,10 +242,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         // The writer first: it waits for the commit thread.
         let _ = self.shared.signals.send(Signal::Stop);
-        if let Some(writer) = (self.threads.len() == 2)
-            .then(|| self.threads.pop())
-            .flatten()
-        {
+        if let Some(writer) = (self.threads.len() == 2).then(|| self.threads.pop()).flatten() {
             let _ = writer.join();
         }
         self.shared.queue.close();
@@ -298,10 +256,7 @@ impl Drop for Embedded {
 impl Log for Embedded {
     fn open(&self, shard: &str) -> Result<Opened, LogError> {
         let (done, opened) = bounded(1);
-        self.shared.queue.push(Request::Open {
-            shard: shard.to_owned(),
-            done,
-        });
+        self.shared.queue.push(Request::Open { shard: shard.to_owned(), done });
         opened.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -312,13 +267,7 @@ impl Log for Embedded {
     }
 
     fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
-        let id = self
-            .shared
-            .shard_ids
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(shard)
-            .copied();
+        let id = self.shared.shard_ids.read().unwrap_or_else(PoisonError::into_inner).get(shard).copied();
         match id {
             Some(id) => self.shared.store.registers(id, keys),
             None => Ok(vec![None; keys.len()]),
@@ -329,30 +278,18 @@ impl Log for Embedded {
         self.shared.journals.heads(prefix)
     }
 
-    fn read(
-        &self,
-        journal: &str,
-        offset: u64,
-        max_bytes: usize,
-    ) -> Result<Option<Block>, LogError> {
+    fn read(&self, journal: &str, offset: u64, max_bytes: usize) -> Result<Option<Block>, LogError> {
         let run = match self.shared.journals.place(journal, offset)? {
             Place::End => return Ok(None),
             Place::Tail(id, key) => self.shared.tail(journal, id, offset, &key)?,
             Place::Fragment(id) => self.shared.past(journal, id, offset)?,
         };
-        let skipped =
-            usize::try_from(offset - run.begin).expect("an offset within a run in memory");
+        let skipped = usize::try_from(offset - run.begin).expect("an offset within a run in memory");
         if skipped > 0 && run.documents[skipped - 1] != b'\n' {
-            return Err(LogError::NoSuchOffset {
-                journal: journal.to_owned(),
-                offset,
-            });
+            return Err(LogError::NoSuchOffset { journal: journal.to_owned(), offset });
         }
         let len = run_len(&run.documents[skipped..], max_bytes);
-        Ok(Some(Block {
-            begin: offset,
-            documents: run.documents.slice(skipped..skipped + len),
-        }))
+        Ok(Some(Block { begin: offset, documents: run.documents.slice(skipped..skipped + len) }))
     }
 
     fn follow(&self, seen: u64, timeout: Duration) -> u64 {
@@ -370,10 +307,7 @@ impl Shared {
             return self.past(journal, id, offset);
         };
         lock(&self.read).insert(id, key.begin, documents.clone());
-        Ok(Block {
-            begin: key.begin,
-            documents,
-        })
+        Ok(Block { begin: key.begin, documents })
     }
 
     /// The run of documents around `offset`, which is in a fragment.
@@ -385,20 +319,14 @@ impl Shared {
         if let Some(run) = self.cached(id, offset) {
             return Ok(run);
         }
-        let fragment = self
-            .store
-            .fragment(journal, id, offset)?
-            .filter(|fragment| offset < fragment.end);
+        let fragment = self.store.fragment(journal, id, offset)?.filter(|fragment| offset < fragment.end);
         let fragment = fragment.ok_or_else(|| LogError::Damaged {
             what: journal.to_owned(),
             reason: format!("no fragment holds offset {offset}"),
         })?;
         let documents = Bytes::from(self.files.get(&fragment)?);
         lock(&self.read).insert(id, fragment.begin, documents.clone());
-        Ok(Block {
-            begin: fragment.begin,
-            documents,
-        })
+        Ok(Block { begin: fragment.begin, documents })
     }
 
     fn cached(&self, id: u64, offset: u64) -> Option<Block> {
@@ -429,17 +357,12 @@ fn recover(store: &Store, now_us: u64) -> Result<BTreeMap<Arc<str>, Journal>, Op
     let mut names = FxHashMap::default();
     let mut journals = BTreeMap::new();
     let mut heads = FxHashMap::default();
-    let damaged = |journal: &str, reason: String| OpenError::Damaged {
-        what: format!("journal {journal}"),
-        reason,
-    };
+    let damaged = |journal: &str, reason: String| OpenError::Damaged { what: format!("journal {journal}"), reason };
     for (name, record) in store.journals()? {
         let name: Arc<str> = name.into();
         names.insert(record.id, name.clone());
         heads.insert(record.id, record.end);
-        let fragment = store
-            .fragment(&name, record.id, u64::MAX)
-            .map_err(|error| damaged(&name, error.to_string()))?;
+        let fragment = store.fragment(&name, record.id, u64::MAX).map_err(|error| damaged(&name, error.to_string()))?;
         let mut journal = Journal::new(record);
         journal.end = fragment.map_or(record.begin, |fragment| fragment.end);
         journals.insert(name, journal);
@@ -447,35 +370,18 @@ fn recover(store: &Store, now_us: u64) -> Result<BTreeMap<Arc<str>, Journal>, Op
     for key in store.block_keys() {
         let key = key?;
         let Some(name) = names.get(&key.journal) else {
-            return Err(damaged(
-                &format!("number {}", key.journal),
-                "it has documents but no name".to_owned(),
-            ));
+            return Err(damaged(&format!("number {}", key.journal), "it has documents but no name".to_owned()));
         };
-        let journal = journals
-            .get_mut(name)
-            .expect("a named journal is recovered");
+        let journal = journals.get_mut(name).expect("a named journal is recovered");
         if key.begin != journal.end {
-            return Err(damaged(
-                name,
-                format!(
-                    "expected documents at offset {}, found {}",
-                    journal.end, key.begin
-                ),
-            ));
+            return Err(damaged(name, format!("expected documents at offset {}, found {}", journal.end, key.begin)));
         }
-        journal.push(TailBlock {
-            key,
-            arrived_us: now_us,
-        });
+        journal.push(TailBlock { key, arrived_us: now_us });
     }
     for (name, journal) in &journals {
         let head = heads[&journal.id];
         if journal.end != head {
-            return Err(damaged(
-                name,
-                format!("its head is {head}, its documents end at {}", journal.end),
-            ));
+            return Err(damaged(name, format!("its head is {head}, its documents end at {}", journal.end)));
         }
     }
     Ok(journals)

@@ -76,10 +76,7 @@ pub(crate) fn hour(time_us: u64) -> u64 {
 /// Why documents can never be kept under this journal name and time, if so.
 pub(crate) fn refusal(journal: &str, time_us: u64) -> Option<String> {
     if journal.len() > JOURNAL_BYTES_MAX {
-        return Some(format!(
-            "its name has {} bytes, more than {JOURNAL_BYTES_MAX}",
-            journal.len()
-        ));
+        return Some(format!("its name has {} bytes, more than {JOURNAL_BYTES_MAX}", journal.len()));
     }
     for component in journal.split('/') {
         if matches!(component, "" | "." | "..") {
@@ -95,9 +92,7 @@ pub(crate) fn refusal(journal: &str, time_us: u64) -> Option<String> {
             return Some("its name has a control character".to_owned());
         }
     }
-    utc(time_us)
-        .is_none()
-        .then(|| format!("there is no date at {time_us} microseconds since 1970"))
+    utc(time_us).is_none().then(|| format!("there is no date at {time_us} microseconds since 1970"))
 }
 
 /// Packs a fragment's blocks as they come, so that only the packed bytes are held.
@@ -110,22 +105,14 @@ pub(crate) struct Packer {
 impl Packer {
     pub(crate) fn new() -> Packer {
         // No time stamp: the same documents make the same file.
-        let gzip = GzBuilder::new()
-            .mtime(0)
-            .write(Vec::new(), Compression::new(DEFLATE_LEVEL));
-        Packer {
-            sum: Sha1::new(),
-            bytes: 0,
-            gzip,
-        }
+        let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(DEFLATE_LEVEL));
+        Packer { sum: Sha1::new(), bytes: 0, gzip }
     }
 
     pub(crate) fn push(&mut self, documents: &[u8]) {
         self.sum.update(documents);
         self.bytes += documents.len() as u64;
-        self.gzip
-            .write_all(documents)
-            .expect("a vector takes every write");
+        self.gzip.write_all(documents).expect("a vector takes every write");
     }
 
     /// The number of uncompressed bytes, their sum, and the file.
@@ -137,18 +124,13 @@ impl Packer {
 
 /// Unpacks a file that must hold exactly `bytes` bytes of sum `sha1`; says what is wrong otherwise.
 pub(crate) fn unpack(file: &[u8], bytes: u64, sha1: &Sum) -> Result<Vec<u8>, String> {
-    let expected =
-        usize::try_from(bytes).map_err(|_| format!("{bytes} bytes do not fit into memory"))?;
+    let expected = usize::try_from(bytes).map_err(|_| format!("{bytes} bytes do not fit into memory"))?;
     let mut documents = Vec::with_capacity(expected);
     // One byte more than expected is enough to know that a file is too long, however far it would inflate.
-    let inflated: io::Result<usize> = GzDecoder::new(file)
-        .take(bytes + 1)
-        .read_to_end(&mut documents);
+    let inflated: io::Result<usize> = GzDecoder::new(file).take(bytes + 1).read_to_end(&mut documents);
     inflated.map_err(|error| format!("it is no gzip file: {error}"))?;
     if documents.len() != expected {
-        return Err(format!(
-            "it holds other than the {bytes} bytes its name says"
-        ));
+        return Err(format!("it holds other than the {bytes} bytes its name says"));
     }
     let actual: Sum = Sha1::digest(&documents).into();
     if actual != *sha1 {
@@ -181,19 +163,7 @@ mod tests {
     #[test]
     fn names_no_file_can_have_are_refused() {
         let long = "x".repeat(256);
-        for name in [
-            "",
-            "/a",
-            "a/",
-            "a//b",
-            "a/./b",
-            "../a",
-            "a/..",
-            "a\0b",
-            "a\nb",
-            &long,
-            &"y/".repeat(2000),
-        ] {
+        for name in ["", "/a", "a/", "a//b", "a/./b", "../a", "a/..", "a\0b", "a\nb", &long, &"y/".repeat(2000)] {
             assert!(refusal(name, 0).is_some(), "{name:?}");
         }
         for name in ["a", "a/b=%2E%2E/pivot=00", "a/b=c+d~e/…", &long[..255]] {
@@ -208,10 +178,7 @@ mod tests {
         packer.push(b"{\"a\":1}\n");
         packer.push(b"{\"a\":2}\n");
         let (bytes, sha1, file) = packer.finish();
-        assert_eq!(
-            unpack(&file, bytes, &sha1).unwrap(),
-            b"{\"a\":1}\n{\"a\":2}\n"
-        );
+        assert_eq!(unpack(&file, bytes, &sha1).unwrap(), b"{\"a\":1}\n{\"a\":2}\n");
         assert!(unpack(&file, bytes - 1, &sha1).is_err());
         assert!(unpack(&file, bytes + 1, &sha1).is_err());
         assert!(unpack(&file, bytes, &[0; 20]).is_err());

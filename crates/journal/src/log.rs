@@ -158,8 +158,7 @@ pub trait Log: Send + Sync {
 
     /// Documents from `offset`, which must be a document boundary: a block of about `max_bytes` at most, but at least one
     /// document. `None` at the journal's end.
-    fn read(&self, journal: &str, offset: u64, max_bytes: usize)
-    -> Result<Option<Block>, LogError>;
+    fn read(&self, journal: &str, offset: u64, max_bytes: usize) -> Result<Option<Block>, LogError>;
 
     /// Blocks until something was committed after `seen`, or until `timeout`; returns the present count of commits, to be
     /// passed next time. Zero never waits for the first commit.

@@ -128,7 +128,12 @@ pub trait Table: Send {
     fn checkpoint(&self) -> Option<Vec<u8>>;
     /// Looks up stored documents by key, each key the values of [`catalog::FieldSelection::keys`]; calls `found` with the JSON
     /// text of each that exists, in any order.
-    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError>;
+    fn load(
+        &mut self,
+        binding: usize,
+        keys: &[&[Node<'_>]],
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ConnectorError>;
     /// Inserts or updates rows in the open transaction.
     fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError>;
     /// Commits what was stored together with the checkpoint. After an error nothing is known: the table is opened again.
@@ -170,12 +175,8 @@ pub struct Request {
 /// The lambdas of one derivation. Pure: the same documents give the same documents.
 pub trait Lambdas: Send {
     /// Calls a transform's update lambda for each source; the n-th run of rows are the register deltas of the n-th source.
-    fn update<'a>(
-        &mut self,
-        arena: &'a Arena,
-        transform: usize,
-        sources: &[Node<'a>],
-    ) -> Result<Rows<'a>, LambdaError>;
+    fn update<'a>(&mut self, arena: &'a Arena, transform: usize, sources: &[Node<'a>])
+    -> Result<Rows<'a>, LambdaError>;
 
     /// Calls a transform's publish lambda for each source; the n-th run of rows are the documents of the n-th source.
     fn publish<'a>(

@@ -106,10 +106,14 @@ impl Deriver {
         }
         let calls = self.reduce_registers(arena, store, sources)?;
 
-        let mut rows = self.batch(sources, |spec| spec.publish, |lambdas, transform, members| {
-            let calls: Vec<Publish<'_>> = members.iter().map(|&n| calls[n]).collect();
-            lambdas.publish(arena, transform, &calls)
-        })?;
+        let mut rows = self.batch(
+            sources,
+            |spec| spec.publish,
+            |lambdas, transform, members| {
+                let calls: Vec<Publish<'_>> = members.iter().map(|&n| calls[n]).collect();
+                lambdas.publish(arena, transform, &calls)
+            },
+        )?;
         for (n, (transform, _)) in sources.iter().enumerate() {
             for document in rows.run(*transform) {
                 published.combine_right(arena, *document).map_err(|e| {
@@ -135,10 +139,14 @@ impl Deriver {
         store: &dyn RegisterStore,
         sources: &[(usize, Node<'a>)],
     ) -> Result<Vec<Publish<'a>>, Failure> {
-        let mut deltas = self.batch(sources, |spec| spec.update, |lambdas, transform, members| {
-            let sources: Vec<Node<'_>> = members.iter().map(|&n| sources[n].1).collect();
-            lambdas.update(arena, transform, &sources)
-        })?;
+        let mut deltas = self.batch(
+            sources,
+            |spec| spec.update,
+            |lambdas, transform, members| {
+                let sources: Vec<Node<'_>> = members.iter().map(|&n| sources[n].1).collect();
+                lambdas.update(arena, transform, &sources)
+            },
+        )?;
         let keys: Vec<&[u8]> = match self.has_updates {
             true => {
                 let mut packed = Vec::new();
@@ -367,7 +375,8 @@ impl Task for DeriveTask {
             ..Delta::default()
         };
         let target = &mut self.target;
-        let published = target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
+        let published =
+            target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
         self.in_flight = Some(self.context.log.commit(delta));
         Ok(())

@@ -99,8 +99,9 @@ impl JournalFilter {
             text.push('/');
             text
         };
-        let components =
-            |(field, values): &(String, Vec<serde_json::Value>)| values.iter().map(|v| component(field, v)).collect::<Vec<_>>();
+        let components = |(field, values): &(String, Vec<serde_json::Value>)| {
+            values.iter().map(|v| component(field, v)).collect::<Vec<_>>()
+        };
         Self {
             include: selector.include.iter().map(components).collect(),
             exclude: selector.exclude.iter().flat_map(components).collect(),

@@ -48,12 +48,13 @@ impl Publisher {
                 self.arena.reset();
                 let document = match self.partitions.is_single() {
                     true => doc::Node::Null,
-                    false => doc::parse(&self.arena, drained.document)
-                        .map_err(|e| Failure::never(format!("a combined document of {} cannot be read: {e}", self.collection)))?,
+                    false => doc::parse(&self.arena, drained.document).map_err(|e| {
+                        Failure::never(format!("a combined document of {} cannot be read: {e}", self.collection))
+                    })?,
                 };
-                self.partitions
-                    .journal(document, &mut name)
-                    .map_err(|why| Failure::never(format!("a document of {} cannot be stored: {why}", self.collection)))?;
+                self.partitions.journal(document, &mut name).map_err(|why| {
+                    Failure::never(format!("a document of {} cannot be stored: {why}", self.collection))
+                })?;
             }
             let known = self.journals.len();
             let at = match self.journals.get_mut(&name) {

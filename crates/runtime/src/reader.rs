@@ -88,7 +88,8 @@ impl Reader {
     pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, offsets: &Offsets) -> Self {
         let reads = reads.into_iter().map(|read| {
             let known = offsets.0.get(&read.name).into_iter().flatten();
-            let cursors = known.map(|(journal, next)| (Arc::clone(journal), Cursor { next: *next, ..Cursor::default() }));
+            let cursors =
+                known.map(|(journal, next)| (Arc::clone(journal), Cursor { next: *next, ..Cursor::default() }));
             State {
                 prefix: prefix(&read.collection),
                 filter: JournalFilter::of(&read.selector),
@@ -153,10 +154,10 @@ impl Reader {
                 if !state.filter.matches(&head.journal) {
                     continue;
                 }
-                let cursor = state.cursors.entry(Arc::clone(&head.journal)).or_insert_with(|| Cursor {
-                    next: head.begin,
-                    ..Cursor::default()
-                });
+                let cursor = state
+                    .cursors
+                    .entry(Arc::clone(&head.journal))
+                    .or_insert_with(|| Cursor { next: head.begin, ..Cursor::default() });
                 cursor.end = head.end;
                 if cursor.loaded.is_empty() && cursor.next < cursor.end {
                     cursor.load(&*self.log, &head.journal)?;

@@ -91,7 +91,8 @@ impl Registers {
             let json = self.cache.get(*key).and_then(|cached| cached.json.as_deref()).unwrap_or(&self.initial);
             // The text may leave the cache while nodes point into it, so the block has a copy of its own.
             let json = arena.alloc_slice_copy(json);
-            *node = doc::parse(arena, json).map_err(|e| Failure::never(format!("a stored register cannot be read: {e}")))?;
+            *node = doc::parse(arena, json)
+                .map_err(|e| Failure::never(format!("a stored register cannot be read: {e}")))?;
         }
         Ok((touched, slots))
     }
@@ -136,7 +137,9 @@ impl Registers {
     pub(crate) fn drain(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         if self.cache_bytes > CACHE_BYTES_MAX {
             self.cache.retain(|_, cached| cached.dirty);
-            let size = |(key, cached): (&Vec<u8>, &Cached)| key.len() + cached.json.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES;
+            let size = |(key, cached): (&Vec<u8>, &Cached)| {
+                key.len() + cached.json.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES
+            };
             self.cache_bytes = self.cache.iter().map(size).sum();
         }
         let mut puts = Vec::with_capacity(self.dirty.len());

@@ -82,9 +82,7 @@ impl Runtime {
             Self { log: Arc::clone(&log), stop: Arc::clone(&stop), tasks: Vec::new(), follower: None, ingest };
 
         // Every shard draws its own random bits from the run's.
-        let random = |n: usize| {
-            xxhash_rust::xxh3::xxh3_64_with_seed(&(n as u64).to_le_bytes(), options.random)
-        };
+        let random = |n: usize| xxhash_rust::xxh3::xxh3_64_with_seed(&(n as u64).to_le_bytes(), options.random);
         // Destinations are opened before anything flows, so that tables exist when the first document arrives.
         for n in 0..catalog.materializations.len() {
             let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));

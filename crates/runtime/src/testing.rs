@@ -134,7 +134,8 @@ impl<'c> Tests<'c> {
 
     /// Runs one test.
     pub fn run(&mut self, test: &'c Test) -> Result<(), Failed> {
-        let failed = |step: usize, why: Why| Failed { step, place: test.steps.get(step).map_or(test.place, |s| s.place), why };
+        let failed =
+            |step: usize, why: Why| Failed { step, place: test.steps.get(step).map_or(test.place, |s| s.place), why };
         self.reset().map_err(|why| failed(0, Why::Broken(why)))?;
         for (n, step) in test.steps.iter().enumerate() {
             match step.kind {
@@ -227,8 +228,7 @@ impl<'c> Tests<'c> {
                 }
                 let collection = derivation.collection;
                 let spec = self.catalog.collection(collection).ok_or("the collection is not in the catalog")?;
-                let mut published =
-                    std::mem::replace(published, Combiner::new(spec.schema.clone(), spec.key.clone()));
+                let mut published = std::mem::replace(published, Combiner::new(spec.schema.clone(), spec.key.clone()));
                 self.append(collection, &mut published)?;
             }
             if !derived {
@@ -268,8 +268,10 @@ impl<'c> Tests<'c> {
 
     fn verify(&self, step: &Step) -> Result<(), Why> {
         let broken = |why: String| Why::Broken(why);
-        let collection =
-            self.catalog.collection(&step.collection).ok_or_else(|| broken("the collection is not in the catalog".into()))?;
+        let collection = self
+            .catalog
+            .collection(&step.collection)
+            .ok_or_else(|| broken("the collection is not in the catalog".into()))?;
         let actual = self
             .combined(collection, &step.selector)
             .map_err(|e| broken(format!("documents of {} cannot be combined: {e}", collection.name)))?;

@@ -136,7 +136,12 @@ mod tests {
 
     #[test]
     fn other_texts_have_no_clock() {
-        for text in ["", "1d99902e-eb31-41eb-8401-35b56d2a9099", "1d99902eeb3111eb840135b56d2a9099aaaa", "zd99902e-eb31-11eb-8401-35b56d2a9099"] {
+        for text in [
+            "",
+            "1d99902e-eb31-41eb-8401-35b56d2a9099",
+            "1d99902eeb3111eb840135b56d2a9099aaaa",
+            "zd99902e-eb31-11eb-8401-35b56d2a9099",
+        ] {
             assert_eq!(clock(text.as_bytes()), None, "{text}");
         }
     }

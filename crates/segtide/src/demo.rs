@@ -57,7 +57,10 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let here = |path: &Path| path.display().to_string();
     let check = paint(Paint::Good, "✓");
     say(&format!("{check} catalog   {}", here(&source)));
-    say(&format!("{check} tables    {} (segment_memberships, segment_profiles)", here(&directory.join("segmentation.db"))));
+    say(&format!(
+        "{check} tables    {} (segment_memberships, segment_profiles)",
+        here(&directory.join("segmentation.db"))
+    ));
     say(&format!("{check} files     {}", here(&data.join("fragments"))));
     say(&format!("{check} webhook   toggles are posted to http://localhost:{port}/toggles, received here"));
     say(&format!("{check} ingestion http://localhost:{}/ingest", args.port));

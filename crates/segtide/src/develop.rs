@@ -110,7 +110,9 @@ fn change(task: &Status, known: &State) -> Option<String> {
         (now, before) if now == before => None,
         // Further attempts with the same reason are no news.
         (State::Retrying { why, .. }, State::Retrying { why: before, .. }) if why == before => None,
-        (State::Retrying { why, .. }, _) => Some(format!("{} {name}: {why}; trying again", paint(Paint::Bad, "waiting:"))),
+        (State::Retrying { why, .. }, _) => {
+            Some(format!("{} {name}: {why}; trying again", paint(Paint::Bad, "waiting:")))
+        }
         (State::Halted { why }, _) => Some(format!("{} {name}: {why}", paint(Paint::Bad, "halted:"))),
         (State::Running, State::Retrying { .. }) => Some(format!("{} {name}", paint(Paint::Good, "running again:"))),
         _ => None,

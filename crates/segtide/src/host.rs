@@ -1,8 +1,6 @@
 //! This program as a catalog sees it: the connectors and the script engine, put together.
 
-use catalog::{
-    BindingRules, Capture, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
-};
+use catalog::{BindingRules, Capture, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError};
 use journal::Clock as _;
 use runtime::{ConnectorError, Connectors, Destination, LambdaError, Lambdas, Source};
 use serde_json::Value;

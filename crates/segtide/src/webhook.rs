@@ -85,7 +85,12 @@ impl Inbox {
     }
 }
 
-async fn receive(State(inbox): State<Arc<Inbox>>, uri: Uri, headers: HeaderMap, body: Body) -> (StatusCode, &'static str) {
+async fn receive(
+    State(inbox): State<Arc<Inbox>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> (StatusCode, &'static str) {
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
         return (StatusCode::PAYLOAD_TOO_LARGE, "too large\n");
     };

@@ -29,12 +29,17 @@ impl Build<'_, '_> {
         let words = raw.key.as_ref()?;
         if words.value.is_empty() {
             let message = format!("the key of collection `{name}` cannot be empty");
-            self.report.error("key-empty", words.place, message).hint("list what tells documents apart, such as `[/id]`");
+            self.report
+                .error("key-empty", words.place, message)
+                .hint("list what tells documents apart, such as `[/id]`");
         }
-        let (schema, read) = (schema?, match read {
-            Some(read) => Some(read?),
-            None => None,
-        });
+        let (schema, read) = (
+            schema?,
+            match read {
+                Some(read) => Some(read?),
+                None => None,
+            },
+        );
         // Keys are taken from documents as they are read, and grouped by as they are written.
         let mut key: Vec<Pointer> = Vec::new();
         for word in &words.value {

@@ -72,7 +72,9 @@ impl Build<'_, '_> {
             RawShuffle::Key(words) => {
                 if words.value.is_empty() {
                     let message = format!("the shuffle key of transform `{name}` cannot be empty");
-                    self.report.error("shuffle-empty", words.place, message).hint("leave it out to shuffle by the source's key");
+                    self.report
+                        .error("shuffle-empty", words.place, message)
+                        .hint("leave it out to shuffle by the source's key");
                 }
                 let pointers: Vec<Pointer> =
                     words.value.iter().filter_map(|word| self.key_location(word, &read)).collect();
@@ -251,8 +253,12 @@ mod tests {
 
     #[test]
     fn siblings() {
-        let cases =
-            [("2_derive.flow.yaml", "2_derive.flow.ts"), ("flow.yaml", "flow.ts"), ("a%20b.yml", "a%20b.ts"), ("x", "x.ts")];
+        let cases = [
+            ("2_derive.flow.yaml", "2_derive.flow.ts"),
+            ("flow.yaml", "flow.ts"),
+            ("a%20b.yml", "a%20b.ts"),
+            ("x", "x.ts"),
+        ];
         for (name, expected) in cases {
             let url = Url::parse(&format!("file:///w.d/{name}")).unwrap();
             assert_eq!(sibling(&url).as_str(), format!("file:///w.d/{expected}"));

@@ -97,9 +97,11 @@ impl Build<'_, '_> {
         let schema = place_of(self.library, &named.url, &pointer);
         let report = &mut self.report;
         let error = match located.exists {
-            Exists::Cannot => {
-                Some(report.error("key-never-exists", word.place, format!("`{text}` is part of a key, and can never exist")))
-            }
+            Exists::Cannot => Some(report.error(
+                "key-never-exists",
+                word.place,
+                format!("`{text}` is part of a key, and can never exist"),
+            )),
             Exists::Implicit => {
                 let message = format!("`{text}` is part of a key, and the schema says nothing of it");
                 Some(report.error("key-unknown", word.place, message))
@@ -123,7 +125,11 @@ impl Build<'_, '_> {
                     Some(error)
                 } else if let Some(strategy) = located.shape.reduce.filter(|strategy| *strategy != "lastWriteWins") {
                     let message = format!("`{text}` is part of a key, and reduces by `{strategy}`");
-                    Some(report.error("key-reduce", word.place, message).hint("a key stays as it is: remove its `reduce`"))
+                    Some(
+                        report
+                            .error("key-reduce", word.place, message)
+                            .hint("a key stays as it is: remove its `reduce`"),
+                    )
                 } else {
                     None
                 }

@@ -50,7 +50,10 @@ impl Build<'_, '_> {
         for (pair, trees) in nodes.windows(2).zip(raw.documents.windows(2)) {
             if compare_at(&collection.key, pair[0], pair[1]) == Ordering::Greater {
                 let key: Vec<String> = collection.key.iter().map(|pointer| format!("`{pointer}`")).collect();
-                let message = format!("this document must come before the one above: they are compared in the order of {}", key.join(", "));
+                let message = format!(
+                    "this document must come before the one above: they are compared in the order of {}",
+                    key.join(", ")
+                );
                 self.report.error("verify-order", trees[1].place, message).related(trees[0].place, "the one above");
             }
         }

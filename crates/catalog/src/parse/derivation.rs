@@ -85,9 +85,7 @@ pub(super) fn derive_style(tree: &Tree, reader: &mut Reader) -> Option<RawDeriva
     let object = reader.object(tree, "a derivation", &["using", "transforms", "shuffleKeyTypes", "shards"])?;
     let using = object.require("using", reader)?;
     let using = match reader.map(using, "`using`") {
-        [one] if one.key == "typescript" => {
-            RawUsing::Module { module: module(&one.value, reader)?, modern: true }
-        }
+        [one] if one.key == "typescript" => RawUsing::Module { module: module(&one.value, reader)?, modern: true },
         [one] if one.key == "sqlite" => {
             let object = reader.object(&one.value, "`sqlite`", &["migrations"])?;
             let migrations = object.get("migrations");
@@ -134,8 +132,7 @@ fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
     {
         raw.source = object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"));
         let schema = object.get("schema");
-        raw.source_schema =
-            schema.and_then(|tree| reader.schema(tree, &below(&below(&at, "source"), "schema")));
+        raw.source_schema = schema.and_then(|tree| reader.schema(tree, &below(&below(&at, "source"), "schema")));
         raw.selector = reader.selector(object.get("partitions"));
     }
     raw.shuffle = shuffle(object.get("shuffle"), reader);
@@ -143,7 +140,10 @@ fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
     raw.publish = object.get("publish").and_then(|tree| lambda(tree, "`publish`", reader));
     if object.get("update").is_none() && object.get("publish").is_none() {
         let message = format!("transform `{}` does nothing: it has neither an `update` nor a `publish`", member.key);
-        reader.report.error("transform-no-lambda", member.key_place, message).hint("add `publish: { lambda: typescript }`");
+        reader
+            .report
+            .error("transform-no-lambda", member.key_place, message)
+            .hint("add `publish: { lambda: typescript }`");
     }
     raw.timing(object, reader);
     raw

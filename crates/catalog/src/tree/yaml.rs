@@ -311,7 +311,8 @@ fn number(text: &str) -> Option<Number> {
     if let Some(digits) = text.strip_prefix("0o") {
         return u64::from_str_radix(digits, 8).ok().filter(|_| !digits.starts_with('+')).map(Number::from);
     }
-    if !unsigned.bytes().any(|byte| byte.is_ascii_digit()) || !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+    if !unsigned.bytes().any(|byte| byte.is_ascii_digit())
+        || !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
     {
         return None;
     }
@@ -425,20 +426,21 @@ mod tests {
             "a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}, "c": {"p": 9}, "d": {"p": 9}, "e": {"p": 9, "q": 4, "r": 6},
         });
         assert_eq!(read(text), Ok(expected));
-        assert_eq!(read("- ingest: &r {a: [1]}\n- ingest: *r\n"), Ok(json!([{"ingest": {"a": [1]}}, {"ingest": {"a": [1]}}])));
+        assert_eq!(
+            read("- ingest: &r {a: [1]}\n- ingest: *r\n"),
+            Ok(json!([{"ingest": {"a": [1]}}, {"ingest": {"a": [1]}}]))
+        );
         assert_eq!(read("&k key: 1\nother: {*k : 2}\n"), Ok(json!({"key": 1, "other": {"key": 2}})));
     }
 
     #[test]
     fn refusals() {
-        let bomb: String = (0..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
-            text + &format!("a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1)
-        });
+        let bomb: String = (0..40)
+            .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| text + &format!("a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1));
         let wide = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(100));
         let block: String = (0..5_000).map(|n| format!("{}-\n", " ".repeat(n))).collect();
-        let chain: String = (0..30).fold("a0: &a0 x\n".to_owned(), |text, n| {
-            text + &format!("a{}: &a{} [[[[[*a{n}]]]]]\n", n + 1, n + 1)
-        });
+        let chain: String = (0..30)
+            .fold("a0: &a0 x\n".to_owned(), |text, n| text + &format!("a{}: &a{} [[[[[*a{n}]]]]]\n", n + 1, n + 1));
         let cases = [
             ("a: [1\nb: 2", "2:2 yaml-syntax"),
             ("a: 1\nb: 2\na: 3\n", "3:1 yaml-duplicate-key"),

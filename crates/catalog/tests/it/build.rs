@@ -18,7 +18,8 @@ fn the_golden_catalog_builds() {
     for collection in &catalog.collections {
         writeln!(text, "{} {:?}", collection.name, collection.key).unwrap();
         for p in &collection.projections {
-            let marks = [(p.explicit, " explicit"), (p.partition, " partition"), (p.key, " key"), (p.must_exist, " must")];
+            let marks =
+                [(p.explicit, " explicit"), (p.partition, " partition"), (p.key, " key"), (p.must_exist, " must")];
             let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
             writeln!(text, "  {}: {} {}{marks}", p.field, p.pointer, p.types).unwrap();
         }
@@ -53,7 +54,8 @@ fn the_golden_catalog_builds() {
     }
     for materialization in &catalog.materializations {
         let endpoint = &materialization.endpoint;
-        writeln!(text, "{} {} {} {}", materialization.name, endpoint.connector, endpoint.config, endpoint.base).unwrap();
+        writeln!(text, "{} {} {} {}", materialization.name, endpoint.connector, endpoint.config, endpoint.base)
+            .unwrap();
         for b in &materialization.bindings {
             writeln!(text, "  {} -> {} {:?} delta {}", b.source, b.resource, b.fields, b.delta_updates).unwrap();
             writeln!(text, "    {:?} but {:?}", b.selector.include, b.selector.exclude).unwrap();

@@ -127,11 +127,19 @@ impl Host for Shop {
         let hint = |hint: String| Some(hint);
         let Some(at) = text.find(&format!("class {} ", module.class)) else {
             let message = format!("there is no class `{}`", module.class);
-            return Err(vec![ModuleError { range: 0..0, message, hint: hint(format!("export class {}", module.class)) }]);
+            return Err(vec![ModuleError {
+                range: 0..0,
+                message,
+                hint: hint(format!("export class {}", module.class)),
+            }]);
         };
         let missing = methods.iter().filter(|method| !text.contains(&format!("{method}(")));
         let errors: Vec<_> = missing
-            .map(|method| ModuleError { range: at..at + 5, message: format!("there is no method `{method}`"), hint: None })
+            .map(|method| ModuleError {
+                range: at..at + 5,
+                message: format!("there is no method `{method}`"),
+                hint: None,
+            })
             .collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

@@ -35,8 +35,7 @@ fn invalid_documents_are_told_why() {
     let schema = schemas_of("file:///w/event.json", [("file:///w/event.json", event())]).unwrap();
     let arena = Arena::new();
     let check = |patch: Value, expect: Expect| {
-        let mut document =
-            json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
+        let mut document = json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
         for (name, value) in patch.as_object().unwrap() {
             document[name] = value.clone();
         }
@@ -47,22 +46,10 @@ fn invalid_documents_are_told_why() {
         expect.assert_eq(&text);
     };
     check(json!({}), expect![[""]]);
-    check(
-        json!({"segment": {"vendor": 0, "name": "s"}}),
-        expect![[""]],
-    );
-    check(
-        json!({"segment": {"vendor": 1.0, "name": "s"}}),
-        expect![[""]],
-    );
-    check(
-        json!({"segment": {"vendor": 1.5, "name": "s"}}),
-        expect![[""]],
-    );
-    check(
-        json!({"segment": {"vendor": 1, "name": "é".repeat(33)}}),
-        expect![[""]],
-    );
+    check(json!({"segment": {"vendor": 0, "name": "s"}}), expect![[""]]);
+    check(json!({"segment": {"vendor": 1.0, "name": "s"}}), expect![[""]]);
+    check(json!({"segment": {"vendor": 1.5, "name": "s"}}), expect![[""]]);
+    check(json!({"segment": {"vendor": 1, "name": "é".repeat(33)}}), expect![[""]]);
     check(json!({"segment": {"vendor": 1}}), expect![[""]]);
     check(json!({"remove": false}), expect![[""]]);
     check(json!({"remove": true}), expect![[""]]);
@@ -81,21 +68,12 @@ fn references_lead_to_other_documents() {
         "properties": {"segment": {"$ref": "#/$defs/Segment"}, "user": {"$ref": "#/$defs/User"}},
         "required": ["segment"],
     });
-    let documents = [
-        ("file:///w/derived.json", derived),
-        ("file:///w/sub/event.json", event()),
-    ];
+    let documents = [("file:///w/derived.json", derived), ("file:///w/sub/event.json", event())];
     let arena = Arena::new();
     let whole = schemas_of("file:///w/derived.json", documents.clone()).unwrap();
-    assert!(whole.is_valid(node(
-        &arena,
-        &json!({"segment": {"vendor": 1, "name": "s"}})
-    )));
+    assert!(whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1, "name": "s"}}))));
     assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1}}))));
-    assert!(!whole.is_valid(node(
-        &arena,
-        &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1})
-    )));
+    assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1}))));
     let part = schemas_of("file:///w/derived.json#/$defs/User", documents.clone()).unwrap();
     assert!(part.is_valid(node(&arena, &json!("u"))));
     assert!(!part.is_valid(node(&arena, &json!(1))));
@@ -128,56 +106,29 @@ fn identifiers_change_the_base() {
     let arena = Arena::new();
     for name in ["a", "b", "c"] {
         assert!(schema.is_valid(node(&arena, &json!({ name: 1 }))), "{name}");
-        assert!(
-            !schema.is_valid(node(&arena, &json!({ name: "x" }))),
-            "{name}"
-        );
+        assert!(!schema.is_valid(node(&arena, &json!({ name: "x" }))), "{name}");
     }
 }
 
 #[test]
 fn mistakes_are_found_with_their_place() {
     let check = |document: Value, expect: Expect| {
-        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)])
-            .map(|_| ())
-            .unwrap_err();
+        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)]).map(|_| ()).unwrap_err();
         let lines = errors.iter().map(|error| {
-            let hint = error
-                .hint
-                .as_deref()
-                .map(|hint| format!(" ({hint})"))
-                .unwrap_or_default();
-            format!(
-                "{} {}#{}: {}{hint}\n",
-                error.slug, error.url, error.pointer, error.message
-            )
+            let hint = error.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{} {}#{}: {}{hint}\n", error.slug, error.url, error.pointer, error.message)
         });
         expect.assert_eq(&lines.collect::<String>());
     };
-    check(
-        json!({"properties": {"a/b": {"$ref": "other.json#/x"}}}),
-        expect![[""]],
-    );
-    check(
-        json!({"properties": {"a": {"$ref": "#/$defs/No"}, "b": {"$ref": "#No"}}}),
-        expect![[""]],
-    );
-    check(
-        json!({"properties": {"a": {"type": "strin"}, "b": {"required": "c"}}}),
-        expect![[""]],
-    );
+    check(json!({"properties": {"a/b": {"$ref": "other.json#/x"}}}), expect![[""]]);
+    check(json!({"properties": {"a": {"$ref": "#/$defs/No"}, "b": {"$ref": "#No"}}}), expect![[""]]);
+    check(json!({"properties": {"a": {"type": "strin"}, "b": {"required": "c"}}}), expect![[""]]);
     check(
         json!({"reduce": {"strategy": "minimise"}, "properties": {"a": {"reduce": {"strategy": "sum", "key": ["/x"]}}}}),
         expect![[""]],
     );
-    check(
-        json!({"properties": {"a": {"pattern": "(?=a)b"}}}),
-        expect![[""]],
-    );
-    check(
-        json!({"patternProperties": {"(a)\\1": true}}),
-        expect![[""]],
-    );
+    check(json!({"properties": {"a": {"pattern": "(?=a)b"}}}), expect![[""]]);
+    check(json!({"patternProperties": {"(a)\\1": true}}), expect![[""]]);
 }
 
 #[test]

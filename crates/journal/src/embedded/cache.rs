@@ -17,12 +17,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(bytes_max: usize) -> Cache {
-        Cache {
-            bytes_max,
-            bytes: 0,
-            runs: BTreeMap::new(),
-            order: VecDeque::new(),
-        }
+        Cache { bytes_max, bytes: 0, runs: BTreeMap::new(), order: VecDeque::new() }
     }
 
     /// Takes a run in, and drops the oldest ones until the bound is met; a run above the bound is not kept.
@@ -32,11 +27,7 @@ impl Cache {
         }
         // A run inside the new one would hide it from `get`.
         let end = begin + documents.len() as u64;
-        let inside: Vec<_> = self
-            .runs
-            .range((journal, begin)..(journal, end))
-            .map(|(key, _)| *key)
-            .collect();
+        let inside: Vec<_> = self.runs.range((journal, begin)..(journal, end)).map(|(key, _)| *key).collect();
         for key in inside {
             self.remove(key);
         }
@@ -44,10 +35,7 @@ impl Cache {
         self.runs.insert((journal, begin), documents);
         self.order.push_back((journal, begin));
         while self.bytes > self.bytes_max {
-            let oldest = self
-                .order
-                .pop_front()
-                .expect("every run has its key in the order");
+            let oldest = self.order.pop_front().expect("every run has its key in the order");
             self.remove(oldest);
         }
         if self.order.len() > 2 * self.runs.len() + 64 {
@@ -58,14 +46,8 @@ impl Cache {
 
     /// The run that holds the byte at `offset`.
     pub(crate) fn get(&self, journal: u64, offset: u64) -> Option<Block> {
-        let (&(_, begin), documents) = self
-            .runs
-            .range((journal, 0)..=(journal, offset))
-            .next_back()?;
-        let block = Block {
-            begin,
-            documents: documents.clone(),
-        };
+        let (&(_, begin), documents) = self.runs.range((journal, 0)..=(journal, offset)).next_back()?;
+        let block = Block { begin, documents: documents.clone() };
         (offset < block.end()).then_some(block)
     }
 

@@ -46,7 +46,9 @@ pub(crate) enum Request {
         done: Sender<Result<Opened, LogError>>,
     },
     /// Answered once everything queued before it is committed.
-    Barrier { done: Sender<()> },
+    Barrier {
+        done: Sender<()>,
+    },
     /// A durable fragment takes the place of the first blocks of a journal's tail.
     Move {
         fragment: FragmentInfo,
@@ -70,9 +72,7 @@ impl Commit for Ticket {
 
 /// What callers hear when there is no commit thread any more.
 pub(crate) fn stopped() -> LogError {
-    LogError::Poisoned {
-        reason: "the commit thread has stopped".to_owned(),
-    }
+    LogError::Poisoned { reason: "the commit thread has stopped".to_owned() }
 }
 
 /// Requests on their way to the commit thread, bounded in bytes.
@@ -93,12 +93,7 @@ struct Queued {
 
 impl Queue {
     pub(crate) fn new(bytes_max: usize) -> Queue {
-        Queue {
-            bytes_max,
-            queued: Mutex::default(),
-            arrived: Condvar::new(),
-            room: Condvar::new(),
-        }
+        Queue { bytes_max, queued: Mutex::default(), arrived: Condvar::new(), room: Condvar::new() }
     }
 
     /// Waits for room, then queues; drops the request if the commit thread has stopped. One that is larger than the queue
@@ -107,10 +102,7 @@ impl Queue {
         let bytes = request.bytes();
         let mut queued = self.lock();
         while queued.bytes > 0 && queued.bytes + bytes > self.bytes_max && !queued.is_closed {
-            queued = self
-                .room
-                .wait(queued)
-                .unwrap_or_else(PoisonError::into_inner);
+            queued = self.room.wait(queued).unwrap_or_else(PoisonError::into_inner);
         }
         if !queued.is_closed {
             queued.bytes += bytes;
@@ -133,15 +125,11 @@ impl Queue {
             if queued.is_closed {
                 return None;
             }
-            queued = self
-                .arrived
-                .wait(queued)
-                .unwrap_or_else(PoisonError::into_inner);
+            queued = self.arrived.wait(queued).unwrap_or_else(PoisonError::into_inner);
         }
         let (mut group, mut total) = (Vec::with_capacity(queued.requests.len()), 0);
-        while let Some((request, bytes)) = queued
-            .requests
-            .pop_front_if(|(_, bytes)| total == 0 || total + *bytes <= GROUP_BYTES_MAX)
+        while let Some((request, bytes)) =
+            queued.requests.pop_front_if(|(_, bytes)| total == 0 || total + *bytes <= GROUP_BYTES_MAX)
         {
             total += bytes;
             group.push(request);
@@ -164,21 +152,13 @@ impl Request {
         let Request::Commit { delta, .. } = self else {
             return OPERATION_BYTES;
         };
-        let appends: usize = delta
-            .appends
-            .iter()
-            .map(|append| append.documents.len() + OPERATION_BYTES)
-            .sum();
+        let appends: usize = delta.appends.iter().map(|append| append.documents.len() + OPERATION_BYTES).sum();
         let registers: usize = delta
             .registers
             .iter()
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + OPERATION_BYTES)
             .sum();
-        let outbox: usize = delta
-            .outbox
-            .iter()
-            .map(|(_, entry)| entry.len() + OPERATION_BYTES)
-            .sum();
+        let outbox: usize = delta.outbox.iter().map(|(_, entry)| entry.len() + OPERATION_BYTES).sum();
         let position = delta.position.as_ref().map_or(0, Vec::len);
         OPERATION_BYTES * (1 + delta.outbox_clear.len()) + appends + registers + outbox + position
     }
@@ -224,11 +204,7 @@ impl Committer {
             for request in requests {
                 match request {
                     Request::Commit { delta, done } => self.add(&mut group, delta, done),
-                    Request::Move {
-                        fragment,
-                        blocks,
-                        done,
-                    } => self.add_move(&mut group, fragment, &blocks, done),
+                    Request::Move { fragment, blocks, done } => self.add_move(&mut group, fragment, &blocks, done),
                     Request::Barrier { done } => {
                         self.finish(std::mem::replace(&mut group, Group::new(&shared, 0)));
                         let _ = done.send(());
@@ -249,40 +225,20 @@ impl Committer {
     fn open(&mut self, name: String) -> Result<Opened, LogError> {
         self.check_poison()?;
         if name.len() > NAME_BYTES_MAX {
-            let reason = format!(
-                "its name has {} bytes, more than {NAME_BYTES_MAX}",
-                name.len()
-            );
+            let reason = format!("its name has {} bytes, more than {NAME_BYTES_MAX}", name.len());
             return Err(LogError::Refused { what: name, reason });
         }
         let record = match self.shards.get(&name) {
-            Some(shard) => ShardRecord {
-                id: shard.id,
-                epoch: shard.epoch + 1,
-            },
-            None => ShardRecord {
-                id: self.next_shard,
-                epoch: 1,
-            },
+            Some(shard) => ShardRecord { id: shard.id, epoch: shard.epoch + 1 },
+            None => ShardRecord { id: self.next_shard, epoch: 1 },
         };
         let shared = self.shared.clone();
         let mut batch = shared.store.batch(1);
         batch.put_shard(&name, record);
         self.commit(batch)?;
         self.next_shard = self.next_shard.max(record.id + 1);
-        shared
-            .shard_ids
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.clone(), record.id);
-        self.shards.insert(
-            name,
-            Shard {
-                id: record.id,
-                epoch: record.epoch,
-                refusal: None,
-            },
-        );
+        shared.shard_ids.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), record.id);
+        self.shards.insert(name, Shard { id: record.id, epoch: record.epoch, refusal: None });
         Ok(Opened {
             epoch: record.epoch,
             position: shared.store.position(record.id)?,
@@ -305,13 +261,8 @@ impl Committer {
 
     fn admit(&mut self, delta: &Delta) -> Result<u64, LogError> {
         self.check_poison()?;
-        let shard = self
-            .shards
-            .get_mut(&delta.shard)
-            .filter(|shard| shard.epoch == delta.epoch);
-        let shard = shard.ok_or_else(|| LogError::Fenced {
-            shard: delta.shard.clone(),
-        })?;
+        let shard = self.shards.get_mut(&delta.shard).filter(|shard| shard.epoch == delta.epoch);
+        let shard = shard.ok_or_else(|| LogError::Fenced { shard: delta.shard.clone() })?;
         if shard.refusal.is_none() {
             shard.refusal = refusal(delta);
         }
@@ -329,13 +280,8 @@ impl Committer {
             let _ = done.send(Err(error));
             return;
         }
-        group
-            .batch
-            .move_to_fragment(blocks[0].journal, &fragment, blocks);
-        group
-            .changes
-            .moved
-            .push((fragment.journal.into(), blocks.len()));
+        group.batch.move_to_fragment(blocks[0].journal, &fragment, blocks);
+        group.changes.moved.push((fragment.journal.into(), blocks.len()));
         group.moves.push(done);
     }
 
@@ -352,11 +298,7 @@ impl Committer {
             let stats = &self.shared.stats;
             stats.commits.fetch_add(group.changes.deltas, Relaxed);
             stats.appended_bytes.fetch_add(group.bytes, Relaxed);
-            let mut live = self
-                .shared
-                .live
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut live = self.shared.live.lock().unwrap_or_else(PoisonError::into_inner);
             for (journal, begin, documents) in group.live {
                 live.insert(journal, begin, documents);
             }
@@ -384,9 +326,7 @@ impl Committer {
 
     fn check_poison(&self) -> Result<(), LogError> {
         match &self.poison {
-            Some(reason) => Err(LogError::Poisoned {
-                reason: reason.clone(),
-            }),
+            Some(reason) => Err(LogError::Poisoned { reason: reason.clone() }),
             None => Ok(()),
         }
     }
@@ -406,13 +346,7 @@ impl<'a> Group<'a> {
     }
 
     /// Adds an admitted delta; the end offsets of its appends.
-    fn add(
-        &mut self,
-        shared: &Shared,
-        next_journal: &mut u64,
-        shard: u64,
-        delta: Delta,
-    ) -> Vec<u64> {
+    fn add(&mut self, shared: &Shared, next_journal: &mut u64, shard: u64, delta: Delta) -> Vec<u64> {
         let arrived_us = shared.clock.now_us();
         let mut ends = Vec::with_capacity(delta.appends.len());
         for Append { journal, documents } in delta.appends {
@@ -420,22 +354,13 @@ impl<'a> Group<'a> {
                 Some((name, record)) => (name.clone(), *record),
                 None => shared.journals.record(&journal).unwrap_or_else(|| {
                     *next_journal += 1;
-                    (
-                        journal.into(),
-                        JournalRecord {
-                            id: *next_journal - 1,
-                            begin: 0,
-                            end: 0,
-                        },
-                    )
+                    (journal.into(), JournalRecord { id: *next_journal - 1, begin: 0, end: 0 })
                 }),
             };
             for block in blocks(documents.into()) {
                 let key = BlockKey::of(record.id, record.end, delta.time_us, &block);
                 self.batch.put_block(&key, &block);
-                self.changes
-                    .appended
-                    .push((name.clone(), TailBlock { key, arrived_us }));
+                self.changes.appended.push((name.clone(), TailBlock { key, arrived_us }));
                 self.live.push((record.id, record.end, block));
                 self.bytes += u64::from(key.len);
                 record.end = key.end();
@@ -472,12 +397,7 @@ impl Drop for Closer<'_> {
 
 /// The rule a delta breaks, if any.
 fn refusal(delta: &Delta) -> Option<LogError> {
-    let refused = |what: &str, reason: String| {
-        Some(LogError::Refused {
-            what: what.to_owned(),
-            reason,
-        })
-    };
+    let refused = |what: &str, reason: String| Some(LogError::Refused { what: what.to_owned(), reason });
     for Append { journal, documents } in &delta.appends {
         if let Some(reason) = fragment::refusal(journal, delta.time_us) {
             return refused(journal, reason);
@@ -486,37 +406,18 @@ fn refusal(delta: &Delta) -> Option<LogError> {
             return refused(journal, "its documents do not end in a newline".to_owned());
         }
         if documents.len() > VALUE_BYTES_MAX {
-            return refused(
-                journal,
-                format!("{} bytes in one delta are too many", documents.len()),
-            );
+            return refused(journal, format!("{} bytes in one delta are too many", documents.len()));
         }
     }
-    let keys = delta
-        .registers
-        .iter()
-        .map(|(key, _)| key.len())
-        .max()
-        .unwrap_or(0);
+    let keys = delta.registers.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     if keys > KEY_BYTES_MAX {
-        return refused(
-            &delta.shard,
-            format!("a register's key has {keys} bytes, more than {KEY_BYTES_MAX}"),
-        );
+        return refused(&delta.shard, format!("a register's key has {keys} bytes, more than {KEY_BYTES_MAX}"));
     }
-    let registers = delta
-        .registers
-        .iter()
-        .filter_map(|(_, value)| value.as_ref());
-    let values = registers
-        .chain(delta.outbox.iter().map(|(_, entry)| entry))
-        .chain(&delta.position);
+    let registers = delta.registers.iter().filter_map(|(_, value)| value.as_ref());
+    let values = registers.chain(delta.outbox.iter().map(|(_, entry)| entry)).chain(&delta.position);
     let values = values.map(Vec::len).max().unwrap_or(0);
     if values > VALUE_BYTES_MAX {
-        return refused(
-            &delta.shard,
-            format!("a value has {values} bytes, more than {VALUE_BYTES_MAX}"),
-        );
+        return refused(&delta.shard, format!("a value has {values} bytes, more than {VALUE_BYTES_MAX}"));
     }
     None
 }

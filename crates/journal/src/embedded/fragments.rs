@@ -40,26 +40,16 @@ struct Local {
 impl Files {
     pub(crate) fn open(fragments: &Fragments) -> Result<Files, OpenError> {
         match fragments {
-            Fragments::Store(store, prefix) => Ok(Files {
-                store: store.clone(),
-                prefix: prefix.trim_matches('/').to_owned(),
-                local: None,
-            }),
+            Fragments::Store(store, prefix) => {
+                Ok(Files { store: store.clone(), prefix: prefix.trim_matches('/').to_owned(), local: None })
+            }
             Fragments::Directory(root) => {
                 create_directory(root).map_err(|error| OpenError::unusable(root, error))?;
                 // Called outside of tokio, this store does its I/O on the calling thread, without a reactor. It syncs a
                 // file before it names it, and the directory after.
-                let store = LocalFileSystem::new_with_prefix(root)
-                    .map_err(|error| OpenError::unusable(root, error))?;
-                let local = Local {
-                    root: root.clone(),
-                    synced: Mutex::default(),
-                };
-                Ok(Files {
-                    store: Arc::new(store.with_fsync(true)),
-                    prefix: String::new(),
-                    local: Some(local),
-                })
+                let store = LocalFileSystem::new_with_prefix(root).map_err(|error| OpenError::unusable(root, error))?;
+                let local = Local { root: root.clone(), synced: Mutex::default() };
+                Ok(Files { store: Arc::new(store.with_fsync(true)), prefix: String::new(), local: Some(local) })
             }
         }
     }
@@ -68,16 +58,10 @@ impl Files {
     pub(crate) fn put(&self, info: &FragmentInfo, file: Vec<u8>) -> Result<(), String> {
         let path = self.path(info)?;
         if let Some(local) = &self.local {
-            local
-                .sync_directories(&path)
-                .map_err(|error| error.to_string())?;
+            local.sync_directories(&path).map_err(|error| error.to_string())?;
         }
         let file = object_store::PutPayload::from(file);
-        let created = pollster::block_on(self.store.put_opts(
-            &path,
-            file.clone(),
-            PutMode::Create.into(),
-        ));
+        let created = pollster::block_on(self.store.put_opts(&path, file.clone(), PutMode::Create.into()));
         match created {
             // What a crash left behind has the same documents, but may be cut short or not yet durable.
             Err(Error::AlreadyExists { .. }) => {
@@ -91,23 +75,15 @@ impl Files {
 
     /// The documents of a fragment, checked against its name.
     pub(crate) fn get(&self, info: &FragmentInfo) -> Result<Vec<u8>, LogError> {
-        let damaged = |reason| LogError::Damaged {
-            what: format!("fragment {}", info.path()),
-            reason,
-        };
+        let damaged = |reason| LogError::Damaged { what: format!("fragment {}", info.path()), reason };
         let path = self.path(info).map_err(damaged)?;
         let failed = |error| match error {
             Error::NotFound { .. } => damaged("the file is missing".to_owned()),
-            error => LogError::Unreadable {
-                reason: error.to_string(),
-            },
+            error => LogError::Unreadable { reason: error.to_string() },
         };
         let found = pollster::block_on(self.store.get(&path)).map_err(failed)?;
         if found.meta.size != info.file_bytes {
-            return Err(damaged(format!(
-                "expected {} bytes, found {}",
-                info.file_bytes, found.meta.size
-            )));
+            return Err(damaged(format!("expected {} bytes, found {}", info.file_bytes, found.meta.size)));
         }
         let file = pollster::block_on(found.bytes()).map_err(failed)?;
         unpack(&file, info.end - info.begin, &info.sha1).map_err(damaged)

@@ -57,13 +57,7 @@ pub(crate) struct Changes {
 impl Journal {
     pub(crate) fn new(record: JournalRecord) -> Journal {
         let JournalRecord { id, begin, end } = record;
-        Journal {
-            id,
-            begin,
-            end,
-            tail: VecDeque::new(),
-            tail_bytes: 0,
-        }
+        Journal { id, begin, end, tail: VecDeque::new(), tail_bytes: 0 }
     }
 
     /// Adds a block behind the end.
@@ -81,11 +75,7 @@ impl Journal {
 
 impl Journals {
     pub(crate) fn new(recovered: BTreeMap<Arc<str>, Journal>) -> Journals {
-        Journals {
-            by_name: RwLock::new(recovered),
-            commits: Mutex::new(1),
-            committed: Condvar::new(),
-        }
+        Journals { by_name: RwLock::new(recovered), commits: Mutex::new(1), committed: Condvar::new() }
     }
 
     /// Calls `look` with all journals as of one instant.
@@ -107,24 +97,14 @@ impl Journals {
         let mut journals = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         for (name, block) in changes.appended {
             let id = block.key.journal;
-            let fresh = || {
-                Journal::new(JournalRecord {
-                    id,
-                    begin: 0,
-                    end: 0,
-                })
-            };
+            let fresh = || Journal::new(JournalRecord { id, begin: 0, end: 0 });
             let journal = journals.entry(name).or_insert_with(fresh);
             journal.push(block);
             longest = longest.max(journal.tail_bytes);
         }
         for (name, count) in changes.moved {
             let journal = journals.get_mut(&name).expect("only committed blocks move");
-            let moved: u64 = journal
-                .tail
-                .drain(..count)
-                .map(|block| u64::from(block.key.len))
-                .sum();
+            let moved: u64 = journal.tail.drain(..count).map(|block| u64::from(block.key.len)).sum();
             journal.tail_bytes -= moved;
         }
         drop(journals);
@@ -140,17 +120,11 @@ impl Journals {
         let deadline = Instant::now().checked_add(timeout);
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         while *commits <= seen {
-            let left = deadline.map_or(timeout, |deadline| {
-                deadline.saturating_duration_since(Instant::now())
-            });
+            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 break;
             }
-            commits = self
-                .committed
-                .wait_timeout(commits, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            commits = self.committed.wait_timeout(commits, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *commits
     }
@@ -158,11 +132,7 @@ impl Journals {
     pub(crate) fn heads(&self, prefix: &str) -> Vec<Head> {
         self.with(|journals| {
             with_prefix(journals, prefix)
-                .map(|(name, journal)| Head {
-                    journal: name.clone(),
-                    begin: journal.begin,
-                    end: journal.end,
-                })
+                .map(|(name, journal)| Head { journal: name.clone(), begin: journal.begin, end: journal.end })
                 .collect()
         })
     }
@@ -170,16 +140,9 @@ impl Journals {
     /// Where the documents at `offset` are.
     pub(crate) fn place(&self, name: &str, offset: u64) -> Result<Place, LogError> {
         self.with(|journals| {
-            let nothing = || LogError::NoSuchOffset {
-                journal: name.to_owned(),
-                offset,
-            };
+            let nothing = || LogError::NoSuchOffset { journal: name.to_owned(), offset };
             let Some(journal) = journals.get(name) else {
-                return if offset == 0 {
-                    Ok(Place::End)
-                } else {
-                    Err(nothing())
-                };
+                return if offset == 0 { Ok(Place::End) } else { Err(nothing()) };
             };
             if offset < journal.begin || offset > journal.end {
                 return Err(nothing());
@@ -190,9 +153,7 @@ impl Journals {
             if offset < journal.tail_begin() {
                 return Ok(Place::Fragment(journal.id));
             }
-            let after = journal
-                .tail
-                .partition_point(|block| block.key.begin <= offset);
+            let after = journal.tail.partition_point(|block| block.key.begin <= offset);
             Ok(Place::Tail(journal.id, journal.tail[after - 1].key))
         })
     }

@@ -81,13 +81,7 @@ impl BlockKey {
     /// The key of `documents`, which begin at `begin` and were appended at `time_us`.
     pub(crate) fn of(journal: u64, begin: u64, time_us: u64, documents: &[u8]) -> BlockKey {
         let len = u32::try_from(documents.len()).expect("blocks are cut far below 4 GiB");
-        let mut key = BlockKey {
-            journal,
-            begin,
-            len,
-            time_us,
-            crc: 0,
-        };
+        let mut key = BlockKey { journal, begin, len, time_us, crc: 0 };
         key.crc = key.sum(documents);
         key
     }
@@ -108,17 +102,10 @@ impl BlockKey {
     }
 
     pub(crate) fn decode(key: &[u8]) -> Result<BlockKey, Malformed> {
-        let key: &[u8; BLOCK_KEY_BYTES] = key.try_into().map_err(|_| {
-            format!(
-                "a block's key has {} bytes, not {BLOCK_KEY_BYTES}",
-                key.len()
-            )
-        })?;
+        let key: &[u8; BLOCK_KEY_BYTES] =
+            key.try_into().map_err(|_| format!("a block's key has {} bytes, not {BLOCK_KEY_BYTES}", key.len()))?;
         if key[16] != BLOCK_VERSION {
-            return Err(format!(
-                "a block has version {}, not {BLOCK_VERSION}",
-                key[16]
-            ));
+            return Err(format!("a block has version {}, not {BLOCK_VERSION}", key[16]));
         }
         Ok(BlockKey {
             journal: u64_at(key, 0),
@@ -132,18 +119,11 @@ impl BlockKey {
     /// Checks that these are the documents the key was made for.
     pub(crate) fn verify(&self, documents: &[u8]) -> Result<(), Malformed> {
         if documents.len() != self.len as usize {
-            return Err(format!(
-                "expected {} bytes, found {}",
-                self.len,
-                documents.len()
-            ));
+            return Err(format!("expected {} bytes, found {}", self.len, documents.len()));
         }
         let actual = self.sum(documents);
         if actual != self.crc {
-            return Err(format!(
-                "expected CRC-32 {:08x}, found {actual:08x}",
-                self.crc
-            ));
+            return Err(format!("expected CRC-32 {:08x}, found {actual:08x}", self.crc));
         }
         Ok(())
     }
@@ -178,9 +158,7 @@ pub(crate) fn outbox_key(shard: u64, sequence: u64) -> [u8; 17] {
 
 /// The sequence number in an outbox key.
 pub(crate) fn outbox_sequence(key: &[u8]) -> Result<u64, Malformed> {
-    key.last_chunk::<8>()
-        .map(|bytes| u64::from_be_bytes(*bytes))
-        .ok_or_else(|| "an outbox key is cut short".to_owned())
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(|| "an outbox key is cut short".to_owned())
 }
 
 pub(crate) fn fragment_key(journal: u64, begin: u64) -> [u8; 17] {
@@ -194,27 +172,12 @@ pub(crate) fn encode_fragment(info: &FragmentInfo) -> Vec<u8> {
     value
 }
 
-pub(crate) fn decode_fragment(
-    journal: &str,
-    key: &[u8],
-    value: &[u8],
-) -> Result<FragmentInfo, Malformed> {
-    let (numbers, sha1) = value
-        .split_last_chunk::<20>()
-        .ok_or("a fragment's record is cut short")?;
+pub(crate) fn decode_fragment(journal: &str, key: &[u8], value: &[u8]) -> Result<FragmentInfo, Malformed> {
+    let (numbers, sha1) = value.split_last_chunk::<20>().ok_or("a fragment's record is cut short")?;
     let [end, time_us, file_bytes] = fields(numbers)?;
-    let begin = key
-        .last_chunk::<8>()
-        .ok_or("a fragment's key is cut short")?;
+    let begin = key.last_chunk::<8>().ok_or("a fragment's key is cut short")?;
     let sha1: Sum = *sha1;
-    Ok(FragmentInfo {
-        journal: journal.to_owned(),
-        begin: u64::from_be_bytes(*begin),
-        end,
-        time_us,
-        sha1,
-        file_bytes,
-    })
+    Ok(FragmentInfo { journal: journal.to_owned(), begin: u64::from_be_bytes(*begin), end, time_us, sha1, file_bytes })
 }
 
 fn id_key(tag: u8, id: u64) -> [u8; 9] {
@@ -233,25 +196,15 @@ fn pair_key(tag: u8, id: u64, number: u64) -> [u8; 17] {
 fn record(fields: &[u64]) -> Vec<u8> {
     let mut value = Vec::with_capacity(1 + 8 * fields.len() + 20);
     value.push(RECORD_VERSION);
-    fields
-        .iter()
-        .for_each(|field| value.extend_from_slice(&field.to_be_bytes()));
+    fields.iter().for_each(|field| value.extend_from_slice(&field.to_be_bytes()));
     value
 }
 
 fn fields<const N: usize>(value: &[u8]) -> Result<[u64; N], Malformed> {
     match value.split_first() {
-        Some((&RECORD_VERSION, fields)) if fields.len() == 8 * N => {
-            Ok(std::array::from_fn(|n| u64_at(fields, 8 * n)))
-        }
-        Some((&RECORD_VERSION, fields)) => Err(format!(
-            "a record has {} bytes, not {}",
-            fields.len(),
-            8 * N
-        )),
-        Some((version, _)) => Err(format!(
-            "a record has version {version}, not {RECORD_VERSION}"
-        )),
+        Some((&RECORD_VERSION, fields)) if fields.len() == 8 * N => Ok(std::array::from_fn(|n| u64_at(fields, 8 * n))),
+        Some((&RECORD_VERSION, fields)) => Err(format!("a record has {} bytes, not {}", fields.len(), 8 * N)),
+        Some((version, _)) => Err(format!("a record has version {version}, not {RECORD_VERSION}")),
         None => Err("a record is empty".to_owned()),
     }
 }
@@ -270,30 +223,14 @@ mod tests {
 
     #[test]
     fn records_come_back_and_unknown_versions_are_named() {
-        let journal = JournalRecord {
-            id: 3,
-            begin: 0,
-            end: u64::MAX,
-        };
+        let journal = JournalRecord { id: 3, begin: 0, end: u64::MAX };
         assert_eq!(JournalRecord::decode(&journal.encode()), Ok(journal));
         let mut value = ShardRecord { id: 1, epoch: 2 }.encode();
         value[0] = 9;
-        assert_eq!(
-            ShardRecord::decode(&value),
-            Err("a record has version 9, not 1".to_owned())
-        );
-        let info = FragmentInfo {
-            journal: "a".to_owned(),
-            begin: 5,
-            end: 9,
-            time_us: 1,
-            sha1: [7; 20],
-            file_bytes: 30,
-        };
-        assert_eq!(
-            decode_fragment("a", &fragment_key(1, 5), &encode_fragment(&info)),
-            Ok(info)
-        );
+        assert_eq!(ShardRecord::decode(&value), Err("a record has version 9, not 1".to_owned()));
+        let info =
+            FragmentInfo { journal: "a".to_owned(), begin: 5, end: 9, time_us: 1, sha1: [7; 20], file_bytes: 30 };
+        assert_eq!(decode_fragment("a", &fragment_key(1, 5), &encode_fragment(&info)), Ok(info));
     }
 
     #[test]
@@ -303,15 +240,8 @@ mod tests {
         assert_eq!(key.end(), 103);
         assert_eq!(key.verify(b"{}\n"), Ok(()));
         assert!(key.verify(b"{}\r").unwrap_err().contains("CRC-32"));
-        assert!(
-            key.verify(b"{} \n")
-                .unwrap_err()
-                .contains("expected 3 bytes")
-        );
+        assert!(key.verify(b"{} \n").unwrap_err().contains("expected 3 bytes"));
         let elsewhere = BlockKey { begin: 103, ..key };
-        assert!(
-            elsewhere.verify(b"{}\n").is_err(),
-            "right bytes, wrong place"
-        );
+        assert!(elsewhere.verify(b"{}\n").is_err(), "right bytes, wrong place");
     }
 }

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
-    Readable, Slice,
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice,
 };
 
 use super::layout::{self, BlockKey, JournalRecord, Malformed, ShardRecord};
@@ -87,13 +86,7 @@ impl Store {
                 .data_block_compression_policy(CompressionPolicy::disabled())
                 .data_block_size_policy(BlockSizePolicy::all(64 << 10))
         })?;
-        Ok(Store {
-            database,
-            state,
-            registers,
-            blocks,
-            path: path.to_owned(),
-        })
+        Ok(Store { database, state, registers, blocks, path: path.to_owned() })
     }
 
     pub(crate) fn batch(&self, operations: usize) -> Batch<'_> {
@@ -124,12 +117,9 @@ impl Store {
             .prefix([tag])
             .map(|entry| {
                 let (key, value) = entry.into_inner().map_err(|error| self.unopenable(error))?;
-                let name = String::from_utf8(key[1..].to_vec())
-                    .map_err(|error| self.damaged_state(error.to_string()))?;
-                Ok((
-                    name,
-                    decode(&value).map_err(|reason| self.damaged_state(reason))?,
-                ))
+                let name =
+                    String::from_utf8(key[1..].to_vec()).map_err(|error| self.damaged_state(error.to_string()))?;
+                Ok((name, decode(&value).map_err(|reason| self.damaged_state(reason))?))
             })
             .collect()
     }
@@ -144,81 +134,48 @@ impl Store {
 
     /// The documents of a block, checked; `None` once they have moved to a fragment.
     pub(crate) fn block(&self, journal: &str, key: &BlockKey) -> Result<Option<Bytes>, LogError> {
-        let Some(value) = self
-            .blocks
-            .get(key.encode())
-            .map_err(|error| self.unreadable(error))?
-        else {
+        let Some(value) = self.blocks.get(key.encode()).map_err(|error| self.unreadable(error))? else {
             return Ok(None);
         };
-        key.verify(&value).map_err(|reason| LogError::Damaged {
-            what: format!("{journal} at offset {}", key.begin),
-            reason,
-        })?;
+        key.verify(&value)
+            .map_err(|reason| LogError::Damaged { what: format!("{journal} at offset {}", key.begin), reason })?;
         Ok(Some(Bytes::from_owner(value)))
     }
 
     /// The fragment that holds the byte at `offset`, or the last one before it.
-    pub(crate) fn fragment(
-        &self,
-        journal: &str,
-        id: u64,
-        offset: u64,
-    ) -> Result<Option<FragmentInfo>, LogError> {
+    pub(crate) fn fragment(&self, journal: &str, id: u64, offset: u64) -> Result<Option<FragmentInfo>, LogError> {
         let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, offset);
-        self.state
-            .range(range)
-            .next_back()
-            .map(|entry| self.decode_fragment(journal, entry))
-            .transpose()
+        self.state.range(range).next_back().map(|entry| self.decode_fragment(journal, entry)).transpose()
     }
 
     /// The fragments of a journal, by offset.
     pub(crate) fn fragments(&self, journal: &str, id: u64) -> Result<Vec<FragmentInfo>, LogError> {
         let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, u64::MAX);
-        self.state
-            .range(range)
-            .map(|entry| self.decode_fragment(journal, entry))
-            .collect()
+        self.state.range(range).map(|entry| self.decode_fragment(journal, entry)).collect()
     }
 
-    fn decode_fragment(
-        &self,
-        journal: &str,
-        entry: fjall::Guard,
-    ) -> Result<FragmentInfo, LogError> {
+    fn decode_fragment(&self, journal: &str, entry: fjall::Guard) -> Result<FragmentInfo, LogError> {
         let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
-        layout::decode_fragment(journal, &key, &value).map_err(|reason| LogError::Damaged {
-            what: format!("the fragment index of {journal}"),
-            reason,
-        })
+        layout::decode_fragment(journal, &key, &value)
+            .map_err(|reason| LogError::Damaged { what: format!("the fragment index of {journal}"), reason })
     }
 
     /// The registers of a shard, as of one instant.
-    pub(crate) fn registers(
-        &self,
-        shard: u64,
-        keys: &[&[u8]],
-    ) -> Result<Vec<Option<Bytes>>, LogError> {
+    pub(crate) fn registers(&self, shard: u64, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
         let snapshot = self.database.snapshot();
         let mut full = shard.to_be_bytes().to_vec();
         keys.iter()
             .map(|key| {
                 full.truncate(8);
                 full.extend_from_slice(key);
-                let value = snapshot
-                    .get(&self.registers, &full)
-                    .map_err(|error| self.unreadable(error))?;
+                let value = snapshot.get(&self.registers, &full).map_err(|error| self.unreadable(error))?;
                 Ok(value.map(Bytes::from_owner))
             })
             .collect()
     }
 
     pub(crate) fn position(&self, shard: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let value = self
-            .state
-            .get(layout::position_key(shard))
-            .map_err(|error| self.unreadable(error))?;
+        let value = self.state.get(layout::position_key(shard)).map_err(|error| self.unreadable(error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
@@ -227,20 +184,15 @@ impl Store {
             .prefix(layout::outbox_prefix(shard))
             .map(|entry| {
                 let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
-                let sequence =
-                    layout::outbox_sequence(&key).map_err(|reason| LogError::Damaged {
-                        what: "an outbox".to_owned(),
-                        reason,
-                    })?;
+                let sequence = layout::outbox_sequence(&key)
+                    .map_err(|reason| LogError::Damaged { what: "an outbox".to_owned(), reason })?;
                 Ok((sequence, value.to_vec()))
             })
             .collect()
     }
 
     fn unreadable(&self, error: fjall::Error) -> LogError {
-        LogError::Unreadable {
-            reason: format!("{}: {error}", self.path.display()),
-        }
+        LogError::Unreadable { reason: format!("{}: {error}", self.path.display()) }
     }
 
     fn unopenable(&self, error: fjall::Error) -> OpenError {
@@ -248,46 +200,29 @@ impl Store {
     }
 
     fn damaged_state(&self, reason: String) -> OpenError {
-        OpenError::Damaged {
-            what: self.path.display().to_string(),
-            reason,
-        }
+        OpenError::Damaged { what: self.path.display().to_string(), reason }
     }
 }
 
 impl Batch<'_> {
     pub(crate) fn put_journal(&mut self, name: &str, record: JournalRecord) {
-        self.batch.insert(
-            &self.store.state,
-            layout::name_key(layout::JOURNAL, name),
-            record.encode(),
-        );
+        self.batch.insert(&self.store.state, layout::name_key(layout::JOURNAL, name), record.encode());
     }
 
     pub(crate) fn put_shard(&mut self, name: &str, record: ShardRecord) {
-        self.batch.insert(
-            &self.store.state,
-            layout::name_key(layout::SHARD, name),
-            record.encode(),
-        );
+        self.batch.insert(&self.store.state, layout::name_key(layout::SHARD, name), record.encode());
     }
 
     pub(crate) fn put_position(&mut self, shard: u64, position: &[u8]) {
-        self.batch
-            .insert(&self.store.state, layout::position_key(shard), position);
+        self.batch.insert(&self.store.state, layout::position_key(shard), position);
     }
 
     pub(crate) fn put_outbox(&mut self, shard: u64, sequence: u64, entry: &[u8]) {
-        self.batch.insert(
-            &self.store.state,
-            layout::outbox_key(shard, sequence),
-            entry,
-        );
+        self.batch.insert(&self.store.state, layout::outbox_key(shard, sequence), entry);
     }
 
     pub(crate) fn clear_outbox(&mut self, shard: u64, sequence: u64) {
-        self.batch
-            .remove(&self.store.state, layout::outbox_key(shard, sequence));
+        self.batch.remove(&self.store.state, layout::outbox_key(shard, sequence));
     }
 
     /// Puts or deletes a register.
@@ -304,22 +239,12 @@ impl Batch<'_> {
 
     /// Puts a block; the store's is the only copy that is made of its documents.
     pub(crate) fn put_block(&mut self, key: &BlockKey, documents: &[u8]) {
-        self.batch
-            .insert(&self.store.blocks, key.encode(), documents);
+        self.batch.insert(&self.store.blocks, key.encode(), documents);
     }
 
     /// Adds a fragment to the index and removes the blocks it holds.
-    pub(crate) fn move_to_fragment(
-        &mut self,
-        journal: u64,
-        info: &FragmentInfo,
-        blocks: &[BlockKey],
-    ) {
-        self.batch.insert(
-            &self.store.state,
-            layout::fragment_key(journal, info.begin),
-            layout::encode_fragment(info),
-        );
+    pub(crate) fn move_to_fragment(&mut self, journal: u64, info: &FragmentInfo, blocks: &[BlockKey]) {
+        self.batch.insert(&self.store.state, layout::fragment_key(journal, info.begin), layout::encode_fragment(info));
         for key in blocks {
             self.batch.remove(&self.store.blocks, key.encode());
         }

@@ -30,12 +30,8 @@ const TRAILER: &[u8] = b"FJL\x03";
 pub(crate) fn mend(store: &Path) -> Result<u64, OpenError> {
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(store).map_err(|error| OpenError::unusable(store, error))? {
-        let path = entry
-            .map_err(|error| OpenError::unusable(store, error))?
-            .path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
+        let path = entry.map_err(|error| OpenError::unusable(store, error))?.path();
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
         files.extend(number.map(|number| (number, path)));
     }
     files.sort();
@@ -86,13 +82,8 @@ fn look(bytes: &[u8]) -> End {
     if rest.iter().all(|byte| *byte == 0) {
         return End::Whole;
     }
-    let later =
-        memchr::memchr_iter(START, rest).any(|start| start > 0 && batch(&rest[start..]).is_some());
-    if later {
-        End::Damaged { at }
-    } else {
-        End::Torn { at }
-    }
+    let later = memchr::memchr_iter(START, rest).any(|start| start > 0 && batch(&rest[start..]).is_some());
+    if later { End::Damaged { at } } else { End::Torn { at } }
 }
 
 /// The length of the batch that `bytes` begin with, if they do.
@@ -158,13 +149,9 @@ mod tests {
             .journal_compression(fjall::CompressionType::None)
             .open()
             .unwrap();
-        let keyspace = database
-            .keyspace("a", fjall::KeyspaceCreateOptions::default)
-            .unwrap();
+        let keyspace = database.keyspace("a", fjall::KeyspaceCreateOptions::default).unwrap();
         for n in 0..3u8 {
-            let mut batch = database
-                .batch()
-                .durability(Some(fjall::PersistMode::SyncData));
+            let mut batch = database.batch().durability(Some(fjall::PersistMode::SyncData));
             batch.insert(&keyspace, [n], vec![n; 60]);
             batch.remove(&keyspace, [n, n]);
             batch.commit().unwrap();
@@ -197,17 +184,10 @@ mod tests {
             };
             assert_eq!(look(&flipped), expected, "bit at {at}");
             let torn = [&bytes[..at], &vec![0; 4096][..]].concat();
-            let expected = if at == start || start == at {
-                End::Whole
-            } else {
-                End::Torn { at: start }
-            };
+            let expected = if at == start || start == at { End::Whole } else { End::Torn { at: start } };
             let looked = look(&torn);
             // A batch whose last bytes are zeros is whole without them.
-            assert!(
-                looked == expected || looked == End::Whole,
-                "cut at {at}: {looked:?}"
-            );
+            assert!(looked == expected || looked == End::Whole, "cut at {at}: {looked:?}");
         }
     }
 }

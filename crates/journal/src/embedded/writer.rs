@@ -56,8 +56,7 @@ impl Policy {
         let mut is_closed = bytes >= self.bytes_max;
         for block in tail {
             bytes += u64::from(block.key.len);
-            is_closed |=
-                bytes >= self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us);
+            is_closed |= bytes >= self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us);
             if bytes > self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us) {
                 break;
             }
@@ -68,11 +67,7 @@ impl Policy {
         }
         // A clock that jumped back makes tails old too: a fragment too early is harmless.
         let is_old = now_us.abs_diff(first.arrived_us) >= self.age_max_us;
-        if is_closed || is_old || flush {
-            count
-        } else {
-            0
-        }
+        if is_closed || is_old || flush { count } else { 0 }
     }
 
     fn tick(&self) -> Duration {
@@ -109,13 +104,8 @@ pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signa
 fn write_tails(shared: &Shared, policy: Policy, flush: bool) -> Result<(), LogError> {
     let now_us = shared.clock.now_us();
     let due: Vec<Arc<str>> = shared.journals.with(|journals| {
-        let is_due =
-            |journal: &Journal| policy.next(journal.tail.iter().copied(), now_us, flush) > 0;
-        journals
-            .iter()
-            .filter(|(_, journal)| is_due(journal))
-            .map(|(name, _)| name.clone())
-            .collect()
+        let is_due = |journal: &Journal| policy.next(journal.tail.iter().copied(), now_us, flush) > 0;
+        journals.iter().filter(|(_, journal)| is_due(journal)).map(|(name, _)| name.clone()).collect()
     });
     let mut result = Ok(());
     for name in due {
@@ -137,17 +127,8 @@ fn write_tail(
 ) -> Result<(), LogError> {
     loop {
         let blocks: Vec<_> = shared.journals.with(|journals| {
-            let tail = || {
-                journals[name]
-                    .tail
-                    .iter()
-                    .copied()
-                    .take_while(|block| block.key.end() <= end)
-            };
-            tail()
-                .take(policy.next(tail(), now_us, flush))
-                .map(|block| block.key)
-                .collect()
+            let tail = || journals[name].tail.iter().copied().take_while(|block| block.key.end() <= end);
+            tail().take(policy.next(tail(), now_us, flush)).map(|block| block.key).collect()
         });
         let Some(first) = blocks.first() else {
             return Ok(());
@@ -156,13 +137,10 @@ fn write_tail(
         for key in &blocks {
             let documents = match shared.live_block(key) {
                 Some(documents) => documents,
-                None => shared
-                    .store
-                    .block(name, key)?
-                    .ok_or_else(|| LogError::Damaged {
-                        what: name.to_string(),
-                        reason: format!("the block at offset {} is missing", key.begin),
-                    })?,
+                None => shared.store.block(name, key)?.ok_or_else(|| LogError::Damaged {
+                    what: name.to_string(),
+                    reason: format!("the block at offset {} is missing", key.begin),
+                })?,
             };
             packer.push(&documents);
         }
@@ -179,16 +157,9 @@ fn write_tail(
         shared
             .files
             .put(&fragment, file)
-            .map_err(|error| LogError::Unwritable {
-                what: format!("fragment {}", fragment.path()),
-                reason: error,
-            })?;
+            .map_err(|error| LogError::Unwritable { what: format!("fragment {}", fragment.path()), reason: error })?;
         let (done, moved) = crossbeam_channel::bounded(1);
-        shared.queue.push(Request::Move {
-            fragment,
-            blocks,
-            done,
-        });
+        shared.queue.push(Request::Move { fragment, blocks, done });
         moved.recv().unwrap_or_else(|_| Err(stopped()))?;
         shared.stats.fragments.fetch_add(1, Relaxed);
         shared.stats.fragment_bytes.fetch_add(file_bytes, Relaxed);
@@ -204,78 +175,26 @@ mod tests {
 
     fn next(blocks: &[(u32, u64)], now_us: u64, flush: bool) -> usize {
         let tail = blocks.iter().map(|&(len, time_us)| TailBlock {
-            key: BlockKey {
-                journal: 0,
-                begin: 0,
-                len,
-                time_us,
-                crc: 0,
-            },
+            key: BlockKey { journal: 0, begin: 0, len, time_us, crc: 0 },
             arrived_us: 1000,
         });
-        Policy {
-            bytes_max: 100,
-            age_max_us: 50,
-        }
-        .next(tail, now_us, flush)
+        Policy { bytes_max: 100, age_max_us: 50 }.next(tail, now_us, flush)
     }
 
     #[test]
     fn a_tail_is_closed_by_bytes_age_hour_or_flush() {
         let cases: &[(&str, &[(u32, u64)], u64, bool, usize)] = &[
             ("nothing is never due", &[], 9999, true, 0),
-            (
-                "small and young may grow",
-                &[(10, 0), (20, 0)],
-                1049,
-                false,
-                0,
-            ),
+            ("small and young may grow", &[(10, 0), (20, 0)], 1049, false, 0),
             ("old goes whole", &[(10, 0), (20, 0)], 1050, false, 2),
-            (
-                "a clock that jumped back makes it old",
-                &[(10, 0)],
-                3,
-                false,
-                1,
-            ),
+            ("a clock that jumped back makes it old", &[(10, 0)], 3, false, 1),
             ("flush does not wait", &[(10, 0), (20, 0)], 1000, true, 2),
             ("exactly full", &[(60, 0), (40, 0), (10, 0)], 1000, false, 2),
-            (
-                "the next block would not fit",
-                &[(60, 0), (30, 0), (20, 0)],
-                1000,
-                false,
-                2,
-            ),
-            (
-                "one block above the bound is a fragment of its own",
-                &[(500, 0), (1, 0)],
-                1000,
-                false,
-                1,
-            ),
-            (
-                "the hour ended",
-                &[(1, HOUR - 1), (1, HOUR), (1, HOUR)],
-                1000,
-                false,
-                1,
-            ),
-            (
-                "time went back an hour",
-                &[(1, HOUR), (1, HOUR - 1)],
-                1000,
-                false,
-                1,
-            ),
-            (
-                "flush keeps hours apart",
-                &[(1, HOUR - 1), (1, HOUR)],
-                1000,
-                true,
-                1,
-            ),
+            ("the next block would not fit", &[(60, 0), (30, 0), (20, 0)], 1000, false, 2),
+            ("one block above the bound is a fragment of its own", &[(500, 0), (1, 0)], 1000, false, 1),
+            ("the hour ended", &[(1, HOUR - 1), (1, HOUR), (1, HOUR)], 1000, false, 1),
+            ("time went back an hour", &[(1, HOUR), (1, HOUR - 1)], 1000, false, 1),
+            ("flush keeps hours apart", &[(1, HOUR - 1), (1, HOUR)], 1000, true, 1),
         ];
         for &(name, blocks, now_us, flush, expected) in cases {
             assert_eq!(next(blocks, now_us, flush), expected, "{name}");

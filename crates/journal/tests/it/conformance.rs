@@ -13,36 +13,18 @@ type Case = (&'static str, fn(Arc<dyn Log>));
 const CASES: &[Case] = &[
     ("a journal is created by its first append", creation),
     ("offsets count bytes and ends come back in order", offsets),
-    (
-        "a read begins at any document and ends behind one",
-        boundaries,
-    ),
+    ("a read begins at any document and ends behind one", boundaries),
     ("offsets that are none are refused", no_such_offset),
     ("heads are listed by prefix, sorted", prefixes),
     ("readers see all of a delta's appends or none", atomicity),
-    (
-        "deltas of a shard commit in order without waiting for each other",
-        order,
-    ),
+    ("deltas of a shard commit in order without waiting for each other", order),
     ("shards share journals, each delta in one piece", sharing),
     ("a later owner fences the former one", fencing),
-    (
-        "whoever never opened a shard cannot commit to it",
-        never_opened,
-    ),
-    (
-        "registers are put, replaced, deleted, and belong to their shard",
-        registers,
-    ),
+    ("whoever never opened a shard cannot commit to it", never_opened),
+    ("registers are put, replaced, deleted, and belong to their shard", registers),
     ("the last of two deltas in flight wins", registers_in_flight),
-    (
-        "positions and outboxes come back when a shard is opened",
-        position_and_outbox,
-    ),
-    (
-        "what breaks the rules is refused, and so is what comes behind it",
-        refusals,
-    ),
+    ("positions and outboxes come back when a shard is opened", position_and_outbox),
+    ("what breaks the rules is refused, and so is what comes behind it", refusals),
     ("followers wake up on commits and only then", following),
 ];
 
@@ -68,44 +50,23 @@ fn embedded_keeps_the_contract_while_writing_fragments() {
 }
 
 fn ends(log: &dyn Log, prefix: &str) -> Vec<(String, u64)> {
-    log.heads(prefix)
-        .into_iter()
-        .map(|head| (head.journal.to_string(), head.end))
-        .collect()
+    log.heads(prefix).into_iter().map(|head| (head.journal.to_string(), head.end)).collect()
 }
 
 fn creation(log: Arc<dyn Log>) {
     assert_eq!(log.heads(""), []);
     assert!(log.read("a/pivot=00", 0, 100).unwrap().is_none());
     let epoch = log.open("shard").unwrap().epoch;
-    commit(
-        &*log,
-        delta("shard", epoch, vec![append("a/pivot=00", "{}\n")]),
-    )
-    .unwrap();
+    commit(&*log, delta("shard", epoch, vec![append("a/pivot=00", "{}\n")])).unwrap();
     let heads = log.heads("");
-    assert_eq!(
-        (
-            heads.len(),
-            &*heads[0].journal,
-            heads[0].begin,
-            heads[0].end
-        ),
-        (1, "a/pivot=00", 0, 3)
-    );
+    assert_eq!((heads.len(), &*heads[0].journal, heads[0].begin, heads[0].end), (1, "a/pivot=00", 0, 3));
 }
 
 fn offsets(log: Arc<dyn Log>) {
     let epoch = log.open("shard").unwrap().epoch;
     let appends = vec![append("b", "{\"n\":1}\n{\"n\":2}\n"), append("a", "{}\n")];
-    assert_eq!(
-        commit(&*log, delta("shard", epoch, appends)).unwrap(),
-        [16, 3]
-    );
-    assert_eq!(
-        commit(&*log, delta("shard", epoch, vec![append("a", "[]\n")])).unwrap(),
-        [6]
-    );
+    assert_eq!(commit(&*log, delta("shard", epoch, appends)).unwrap(), [16, 3]);
+    assert_eq!(commit(&*log, delta("shard", epoch, vec![append("a", "[]\n")])).unwrap(), [6]);
     assert_eq!(commit(&*log, delta("shard", epoch, vec![])).unwrap(), []);
     assert_eq!(read_all(&*log, "a", 100), b"{}\n[]\n");
     assert_eq!(read_all(&*log, "b", 100), b"{\"n\":1}\n{\"n\":2}\n");
@@ -113,88 +74,38 @@ fn offsets(log: Arc<dyn Log>) {
 
 fn boundaries(log: Arc<dyn Log>) {
     let epoch = log.open("shard").unwrap().epoch;
-    let documents: Vec<String> = (0..40)
-        .map(|n| format!("{{\"n\":\"{}\"}}\n", "x".repeat(n * n % 23)))
-        .collect();
+    let documents: Vec<String> = (0..40).map(|n| format!("{{\"n\":\"{}\"}}\n", "x".repeat(n * n % 23))).collect();
     for block in documents.chunks(7) {
-        commit(
-            &*log,
-            delta("shard", epoch, vec![append("a", block.concat())]),
-        )
-        .unwrap();
+        commit(&*log, delta("shard", epoch, vec![append("a", block.concat())])).unwrap();
     }
     let whole = documents.concat();
     for max_bytes in [0, 1, 10, 64, 1000, usize::MAX] {
-        assert_eq!(
-            read_all(&*log, "a", max_bytes),
-            whole.as_bytes(),
-            "in runs of {max_bytes}"
-        );
+        assert_eq!(read_all(&*log, "a", max_bytes), whole.as_bytes(), "in runs of {max_bytes}");
     }
     let mut begin = 0;
     for document in &documents {
         let block = log.read("a", begin, 1).unwrap().unwrap();
-        assert_eq!(
-            (block.begin, &block.documents[..]),
-            (begin, document.as_bytes())
-        );
+        assert_eq!((block.begin, &block.documents[..]), (begin, document.as_bytes()));
         begin = block.end();
     }
 }
 
 fn no_such_offset(log: Arc<dyn Log>) {
     let epoch = log.open("shard").unwrap().epoch;
-    commit(
-        &*log,
-        delta("shard", epoch, vec![append("a", "{\"n\":1}\n{\"n\":2}\n")]),
-    )
-    .unwrap();
-    for (journal, offset) in [
-        ("a", 1),
-        ("a", 7),
-        ("a", 9),
-        ("a", 15),
-        ("a", 17),
-        ("a", u64::MAX),
-        ("b", 1),
-    ] {
+    commit(&*log, delta("shard", epoch, vec![append("a", "{\"n\":1}\n{\"n\":2}\n")])).unwrap();
+    for (journal, offset) in [("a", 1), ("a", 7), ("a", 9), ("a", 15), ("a", 17), ("a", u64::MAX), ("b", 1)] {
         let refused = log.read(journal, offset, 100).unwrap_err();
-        assert!(
-            matches!(refused, LogError::NoSuchOffset { .. }),
-            "{journal} {offset}: {refused}"
-        );
+        assert!(matches!(refused, LogError::NoSuchOffset { .. }), "{journal} {offset}: {refused}");
     }
     assert!(log.read("a", 16, 100).unwrap().is_none());
 }
 
 fn prefixes(log: Arc<dyn Log>) {
     let epoch = log.open("shard").unwrap().epoch;
-    let names = [
-        "b/x=2/pivot=00",
-        "a/pivot=00",
-        "b/x=1/pivot=00",
-        "bb/pivot=00",
-        "b/pivot=00",
-    ];
-    commit(
-        &*log,
-        delta(
-            "shard",
-            epoch,
-            names.map(|name| append(name, "{}\n")).into(),
-        ),
-    )
-    .unwrap();
-    let listed = |prefix| {
-        log.heads(prefix)
-            .into_iter()
-            .map(|head| head.journal.to_string())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        listed("b/"),
-        ["b/pivot=00", "b/x=1/pivot=00", "b/x=2/pivot=00"]
-    );
+    let names = ["b/x=2/pivot=00", "a/pivot=00", "b/x=1/pivot=00", "bb/pivot=00", "b/pivot=00"];
+    commit(&*log, delta("shard", epoch, names.map(|name| append(name, "{}\n")).into())).unwrap();
+    let listed = |prefix| log.heads(prefix).into_iter().map(|head| head.journal.to_string()).collect::<Vec<_>>();
+    assert_eq!(listed("b/"), ["b/pivot=00", "b/x=1/pivot=00", "b/x=2/pivot=00"]);
     assert_eq!(listed("").len(), 5);
     assert_eq!(listed("c"), [""; 0]);
 }
@@ -214,10 +125,7 @@ fn atomicity(log: Arc<dyn Log>) {
         assert!(heads.is_empty() || heads.len() == 3, "{heads:?}");
         assert!(heads.iter().all(|head| head.1 == heads[0].1), "{heads:?}");
         if let Some((journal, end)) = heads.first().filter(|head| head.1 > seen) {
-            assert_eq!(
-                log.read(journal, end - 13, 100).unwrap().unwrap().documents,
-                "{\"all\":true}\n"
-            );
+            assert_eq!(log.read(journal, end - 13, 100).unwrap().unwrap().documents, "{\"all\":true}\n");
             seen = *end;
         }
     }
@@ -227,18 +135,10 @@ fn atomicity(log: Arc<dyn Log>) {
 fn order(log: Arc<dyn Log>) {
     let epoch = log.open("shard").unwrap().epoch;
     let line = |n| format!("{{\"n\":{n:04}}}\n");
-    let tickets: Vec<_> = (0..200)
-        .map(|n| log.commit(delta("shard", epoch, vec![append("a", line(n))])))
-        .collect();
-    let ends: Vec<u64> = tickets
-        .into_iter()
-        .map(|ticket| ticket.wait().unwrap()[0])
-        .collect();
+    let tickets: Vec<_> = (0..200).map(|n| log.commit(delta("shard", epoch, vec![append("a", line(n))]))).collect();
+    let ends: Vec<u64> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()[0]).collect();
     assert_eq!(ends, (1..=200).map(|n| n * 11).collect::<Vec<_>>());
-    assert_eq!(
-        read_all(&*log, "a", 50),
-        (0..200).map(line).collect::<String>().as_bytes()
-    );
+    assert_eq!(read_all(&*log, "a", 50), (0..200).map(line).collect::<String>().as_bytes());
 }
 
 fn sharing(log: Arc<dyn Log>) {
@@ -257,20 +157,13 @@ fn sharing(log: Arc<dyn Log>) {
             })
         })
         .collect();
-    writers
-        .into_iter()
-        .for_each(|writer| writer.join().unwrap());
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
     let all = String::from_utf8(read_all(&*log, "a", 1000)).unwrap();
     for writer in 0..4 {
         let start = format!("{{\"w\":{writer},");
-        let own: String = all
-            .lines()
-            .filter(|line| line.starts_with(&start))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        let expected: String = (0..30)
-            .flat_map(|n| [1, 2].map(|p| format!("{{\"w\":{writer},\"n\":{n},\"p\":{p}}}\n")))
-            .collect();
+        let own: String = all.lines().filter(|line| line.starts_with(&start)).map(|line| format!("{line}\n")).collect();
+        let expected: String =
+            (0..30).flat_map(|n| [1, 2].map(|p| format!("{{\"w\":{writer},\"n\":{n},\"p\":{p}}}\n"))).collect();
         assert_eq!(own, expected);
     }
 }
@@ -284,73 +177,40 @@ fn fencing(log: Arc<dyn Log>) {
     assert_eq!(ticket.wait().unwrap(), [4], "submitted before the fence");
     for _ in 0..2 {
         let refused = commit(&*log, delta("shard", former, vec![append("a", "3\n")])).unwrap_err();
-        assert!(
-            matches!(&refused, LogError::Fenced { shard } if shard == "shard"),
-            "{refused}"
-        );
+        assert!(matches!(&refused, LogError::Fenced { shard } if shard == "shard"), "{refused}");
     }
-    assert_eq!(
-        commit(&*log, delta("shard", later, vec![append("a", "4\n")])).unwrap(),
-        [6]
-    );
+    assert_eq!(commit(&*log, delta("shard", later, vec![append("a", "4\n")])).unwrap(), [6]);
     assert_eq!(read_all(&*log, "a", 100), b"1\n2\n4\n");
     assert_eq!(log.open("other").unwrap().position, None);
 }
 
 fn never_opened(log: Arc<dyn Log>) {
     for epoch in [0, 1, u64::MAX] {
-        assert!(matches!(
-            commit(&*log, delta("shard", epoch, vec![])),
-            Err(LogError::Fenced { .. })
-        ));
+        assert!(matches!(commit(&*log, delta("shard", epoch, vec![])), Err(LogError::Fenced { .. })));
     }
     log.open("shard").unwrap();
-    assert!(matches!(
-        commit(&*log, delta("shard", u64::MAX, vec![])),
-        Err(LogError::Fenced { .. })
-    ));
+    assert!(matches!(commit(&*log, delta("shard", u64::MAX, vec![])), Err(LogError::Fenced { .. })));
 }
 
 type Registers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 fn set(shard: &str, epoch: u64, registers: &[(&str, Option<&str>)]) -> Delta {
-    let registers: Registers = registers
-        .iter()
-        .map(|(key, value)| (key.as_bytes().to_vec(), value.map(|value| value.into())))
-        .collect();
-    Delta {
-        registers,
-        ..delta(shard, epoch, vec![])
-    }
+    let registers: Registers =
+        registers.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.map(|value| value.into()))).collect();
+    Delta { registers, ..delta(shard, epoch, vec![]) }
 }
 
 fn get(log: &dyn Log, shard: &str, keys: &[&str]) -> Vec<Option<String>> {
     let keys: Vec<&[u8]> = keys.iter().map(|key| key.as_bytes()).collect();
     let values = log.registers(shard, &keys).unwrap();
-    values
-        .into_iter()
-        .map(|value| value.map(|value| String::from_utf8(value.to_vec()).unwrap()))
-        .collect()
+    values.into_iter().map(|value| value.map(|value| String::from_utf8(value.to_vec()).unwrap())).collect()
 }
 
 fn registers(log: Arc<dyn Log>) {
     assert_eq!(get(&*log, "one", &["a"]), [None]);
     let one = log.open("one").unwrap().epoch;
     let two = log.open("two").unwrap().epoch;
-    commit(
-        &*log,
-        set(
-            "one",
-            one,
-            &[
-                ("b", Some("1")),
-                ("a", Some("2")),
-                ("", Some("3")),
-                ("c", Some("")),
-            ],
-        ),
-    )
-    .unwrap();
+    commit(&*log, set("one", one, &[("b", Some("1")), ("a", Some("2")), ("", Some("3")), ("c", Some(""))])).unwrap();
     commit(&*log, set("two", two, &[("a", Some("9"))])).unwrap();
     let some = |value: &str| Some(value.to_owned());
     assert_eq!(
@@ -358,19 +218,8 @@ fn registers(log: Arc<dyn Log>) {
         [some("2"), None, some("1"), some("2"), some("3"), some("")]
     );
     assert_eq!(get(&*log, "two", &["a", "b"]), [some("9"), None]);
-    commit(
-        &*log,
-        set(
-            "one",
-            one,
-            &[("a", None), ("b", Some("7")), ("never", None)],
-        ),
-    )
-    .unwrap();
-    assert_eq!(
-        get(&*log, "one", &["a", "b", "never"]),
-        [None, some("7"), None]
-    );
+    commit(&*log, set("one", one, &[("a", None), ("b", Some("7")), ("never", None)])).unwrap();
+    assert_eq!(get(&*log, "one", &["a", "b", "never"]), [None, some("7"), None]);
     assert_eq!(get(&*log, "two", &["a"]), [some("9")]);
     assert_eq!(get(&*log, "two", &[]), []);
 }
@@ -385,19 +234,11 @@ fn registers_in_flight(log: Arc<dyn Log>) {
             let other = (n % 2 == 0).then_some(value.as_str());
             let position = Some(value.as_bytes().to_vec());
             let registers = set("shard", epoch, &[("k", Some(value)), ("sometimes", other)]);
-            log.commit(Delta {
-                position,
-                ..registers
-            })
+            log.commit(Delta { position, ..registers })
         })
         .collect();
-    tickets
-        .into_iter()
-        .for_each(|ticket| drop(ticket.wait().unwrap()));
-    assert_eq!(
-        get(&*log, "shard", &["k", "sometimes"]),
-        [Some("99".to_owned()), None]
-    );
+    tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+    assert_eq!(get(&*log, "shard", &["k", "sometimes"]), [Some("99".to_owned()), None]);
     assert_eq!(log.open("shard").unwrap().position.unwrap(), b"99");
 }
 
@@ -405,40 +246,14 @@ fn position_and_outbox(log: Arc<dyn Log>) {
     let opened = log.open("shard").unwrap();
     assert!(opened.position.is_none() && opened.outbox.is_empty());
     let outbox = vec![(300, b"c".to_vec()), (2, b"b".to_vec()), (1, b"a".to_vec())];
-    commit(
-        &*log,
-        Delta {
-            position: Some(b"p1".to_vec()),
-            outbox,
-            ..delta("shard", opened.epoch, vec![])
-        },
-    )
-    .unwrap();
-    commit(
-        &*log,
-        Delta {
-            outbox_clear: vec![1, 77],
-            ..delta("shard", opened.epoch, vec![])
-        },
-    )
-    .unwrap();
+    commit(&*log, Delta { position: Some(b"p1".to_vec()), outbox, ..delta("shard", opened.epoch, vec![]) }).unwrap();
+    commit(&*log, Delta { outbox_clear: vec![1, 77], ..delta("shard", opened.epoch, vec![]) }).unwrap();
     let other = log.open("shard/0").unwrap();
     assert!(other.position.is_none() && other.outbox.is_empty());
     let again = log.open("shard").unwrap();
-    assert_eq!(
-        again.position.unwrap(),
-        b"p1",
-        "a delta without a position leaves it"
-    );
+    assert_eq!(again.position.unwrap(), b"p1", "a delta without a position leaves it");
     assert_eq!(again.outbox, [(2, b"b".to_vec()), (300, b"c".to_vec())]);
-    commit(
-        &*log,
-        Delta {
-            position: Some(vec![]),
-            ..delta("shard", again.epoch, vec![])
-        },
-    )
-    .unwrap();
+    commit(&*log, Delta { position: Some(vec![]), ..delta("shard", again.epoch, vec![]) }).unwrap();
     assert_eq!(log.open("shard").unwrap().position.unwrap(), b"");
 }
 
@@ -466,11 +281,7 @@ fn refusals(log: Arc<dyn Log>) {
     assert_eq!(log.heads(""), []);
     let opened = log.open("shard").unwrap();
     assert_eq!(opened.position, None);
-    commit(
-        &*log,
-        delta("shard", opened.epoch, vec![append("fine", "{}\n")]),
-    )
-    .unwrap();
+    commit(&*log, delta("shard", opened.epoch, vec![append("fine", "{}\n")])).unwrap();
 }
 
 fn following(log: Arc<dyn Log>) {
@@ -490,8 +301,5 @@ fn following(log: Arc<dyn Log>) {
     let (now, heads) = woken.join().unwrap();
     assert!(now > seen);
     assert_eq!(heads, [("a".to_owned(), 3)], "what woke it is there");
-    assert!(
-        log.follow(seen, long) > seen,
-        "what was missed does not wait"
-    );
+    assert!(log.follow(seen, long) > seen, "what was missed does not wait");
 }

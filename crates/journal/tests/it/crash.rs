@@ -26,17 +26,12 @@ fn options(directory: &Path) -> Options {
 }
 
 fn line(n: u64, part: u8) -> String {
-    format!(
-        "{{\"n\":{n},\"part\":{part},\"pad\":\"{}\"}}\n",
-        "z".repeat((n * 37 % 900) as usize)
-    )
+    format!("{{\"n\":{n},\"part\":{part},\"pad\":\"{}\"}}\n", "z".repeat((n * 37 % 900) as usize))
 }
 
 fn write(log: &Embedded, mut acknowledge: impl FnMut(u64)) {
     let opened = log.open("writer").unwrap();
-    let mut next = opened.position.map_or(0, |position| {
-        u64::from_be_bytes(position.try_into().unwrap())
-    });
+    let mut next = opened.position.map_or(0, |position| u64::from_be_bytes(position.try_into().unwrap()));
     loop {
         // Several in flight, as shards have them.
         let tickets: Vec<_> = (next..next + 3)
@@ -46,10 +41,7 @@ fn write(log: &Embedded, mut acknowledge: impl FnMut(u64)) {
                     epoch: opened.epoch,
                     time_us: MORNING_US,
                     appends: [1, 2]
-                        .map(|part| Append {
-                            journal: format!("c/part={part}"),
-                            documents: line(n, part).into(),
-                        })
+                        .map(|part| Append { journal: format!("c/part={part}"), documents: line(n, part).into() })
                         .into(),
                     registers: vec![(b"n".to_vec(), Some(n.to_be_bytes().to_vec()))],
                     position: Some((n + 1).to_be_bytes().to_vec()),
@@ -69,18 +61,11 @@ fn write(log: &Embedded, mut acknowledge: impl FnMut(u64)) {
 fn check(directory: &Path) -> u64 {
     let log = Embedded::open(options(directory)).unwrap();
     let position = log.open("writer").unwrap().position;
-    let count = position.map_or(0, |position| {
-        u64::from_be_bytes(position.try_into().unwrap())
-    });
+    let count = position.map_or(0, |position| u64::from_be_bytes(position.try_into().unwrap()));
     for part in [1, 2] {
         let expected: String = (0..count).map(|n| line(n, part)).collect();
         let found = read_all(&log, &format!("c/part={part}"), 1 << 20);
-        assert!(
-            found == expected.as_bytes(),
-            "part {part} has {} bytes, not {}",
-            found.len(),
-            expected.len()
-        );
+        assert!(found == expected.as_bytes(), "part {part} has {} bytes, not {}", found.len(), expected.len());
     }
     if count > 0 {
         let register = log.registers("writer", &[b"n"]).unwrap().remove(0).unwrap();
@@ -105,24 +90,15 @@ fn killed_at_any_moment() {
             .unwrap();
         let lines = BufReader::new(writer.stdout.take().unwrap());
         let reader = std::thread::spawn(move || {
-            lines
-                .lines()
-                .map_while(Result::ok)
-                .filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok())
-                .max()
+            lines.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok()).max()
         });
         // Also within the first milliseconds, where recovery is.
-        std::thread::sleep(Duration::from_millis(u64::from(
-            (seed ^ life).wrapping_mul(2_654_435_761) % 400,
-        )));
+        std::thread::sleep(Duration::from_millis(u64::from((seed ^ life).wrapping_mul(2_654_435_761) % 400)));
         writer.kill().unwrap();
         writer.wait().unwrap();
         acknowledged = reader.join().unwrap().map_or(acknowledged, |last| last + 1);
         let found = check(&data);
-        assert!(
-            found >= acknowledged,
-            "life {life} answered for {acknowledged}, {found} are there"
-        );
+        assert!(found >= acknowledged, "life {life} answered for {acknowledged}, {found} are there");
         acknowledged = found;
     }
     assert!(acknowledged > 0, "no writer lived long enough");
@@ -153,23 +129,11 @@ fn the_last_batch_torn_at_every_page() {
     quiet.fragment_bytes_max = u64::MAX / 4;
     let log = Embedded::open(quiet.clone()).unwrap();
     let epoch = log.open("writer").unwrap().epoch;
-    commit(
-        &log,
-        delta("writer", epoch, vec![append("a", "{\"kept\":1}\n")]),
-    )
-    .unwrap();
+    commit(&log, delta("writer", epoch, vec![append("a", "{\"kept\":1}\n")])).unwrap();
     let before = directory.path().join("before");
     copy(&data, &before);
     let long = format!("{{\"long\":\"{}\"}}\n", "q".repeat(50_000));
-    commit(
-        &log,
-        delta(
-            "writer",
-            epoch,
-            vec![append("a", &long), append("b", "{}\n")],
-        ),
-    )
-    .unwrap();
+    commit(&log, delta("writer", epoch, vec![append("a", &long), append("b", "{}\n")])).unwrap();
     let after = directory.path().join("after");
     copy(&data, &after);
     drop(log);
@@ -194,26 +158,14 @@ fn the_last_batch_torn_at_every_page() {
         let range = range.start..range.end.min(new.len());
         torn[range.clone()].copy_from_slice(&old[range]);
         std::fs::write(data.join("store/0.jnl"), torn).unwrap();
-        let log = Embedded::open(Options {
-            directory: data.clone(),
-            ..quiet.clone()
-        })
-        .unwrap();
+        let log = Embedded::open(Options { directory: data.clone(), ..quiet.clone() }).unwrap();
         assert!(log.stats().torn_bytes > 0);
         assert_eq!(read_all(&log, "a", 100), b"{\"kept\":1}\n");
         assert_eq!(log.heads("").len(), 1);
         let epoch = log.open("writer").unwrap().epoch;
-        commit(
-            &log,
-            delta("writer", epoch, vec![append("a", "{\"next\":1}\n")]),
-        )
-        .unwrap();
+        commit(&log, delta("writer", epoch, vec![append("a", "{\"next\":1}\n")])).unwrap();
         drop(log);
-        let log = Embedded::open(Options {
-            directory: data.clone(),
-            ..quiet.clone()
-        })
-        .unwrap();
+        let log = Embedded::open(Options { directory: data.clone(), ..quiet.clone() }).unwrap();
         assert_eq!(read_all(&log, "a", 100), b"{\"kept\":1}\n{\"next\":1}\n");
         drop(log);
         std::fs::remove_dir_all(data).unwrap();
@@ -230,31 +182,18 @@ fn a_failed_write_poisons_until_reopened() {
     let run = Command::new("bash")
         .args(["-c", script])
         .arg(std::env::current_exe().unwrap())
-        .args([
-            "crash::limited_writer",
-            "--exact",
-            "--ignored",
-            "--nocapture",
-        ])
+        .args(["crash::limited_writer", "--exact", "--ignored", "--nocapture"])
         .env(DIRECTORY, &data)
         .output()
         .unwrap();
     let said = String::from_utf8(run.stdout).unwrap();
-    assert!(
-        run.status.success(),
-        "{said}\n{}",
-        String::from_utf8_lossy(&run.stderr)
-    );
+    assert!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
     let acknowledged = said.lines().filter(|line| line.contains("ack")).count();
     assert!(said.contains("poisoned"), "{said}");
     assert!(acknowledged > 10, "{said}");
     let log = Embedded::open(options(&data)).unwrap();
     let end = log.heads("a")[0].end;
-    assert_eq!(
-        end,
-        (acknowledged << 20) as u64,
-        "what was refused is not there, what was answered for is"
-    );
+    assert_eq!(end, (acknowledged << 20) as u64, "what was refused is not there, what was answered for is");
     let epoch = log.open("writer").unwrap().epoch;
     commit(&log, delta("writer", epoch, vec![append("a", "{}\n")])).unwrap();
 }
@@ -279,24 +218,11 @@ fn limited_writer() {
         match commit(&log, delta("writer", epoch, vec![append("a", megabyte)])) {
             Ok(_) => writeln!(out, "ack").unwrap(),
             Err(error) => {
-                assert!(
-                    matches!(error, journal::LogError::Poisoned { .. }),
-                    "{error}"
-                );
-                let again =
-                    commit(&log, delta("writer", epoch, vec![append("a", "{}\n")])).unwrap_err();
-                assert!(
-                    matches!(again, journal::LogError::Poisoned { .. }),
-                    "{again}"
-                );
-                assert!(matches!(
-                    log.open("writer"),
-                    Err(journal::LogError::Poisoned { .. })
-                ));
-                assert!(
-                    log.read("a", 0, 10).unwrap().is_some(),
-                    "what is committed can still be read"
-                );
+                assert!(matches!(error, journal::LogError::Poisoned { .. }), "{error}");
+                let again = commit(&log, delta("writer", epoch, vec![append("a", "{}\n")])).unwrap_err();
+                assert!(matches!(again, journal::LogError::Poisoned { .. }), "{again}");
+                assert!(matches!(log.open("writer"), Err(journal::LogError::Poisoned { .. })));
+                assert!(log.read("a", 0, 10).unwrap().is_some(), "what is committed can still be read");
                 writeln!(out, "poisoned: {error}").unwrap();
                 return;
             }

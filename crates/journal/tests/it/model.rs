@@ -25,24 +25,16 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let appends = prop::collection::btree_map(0..4u8, 1..400usize, 0..4);
     let registers = prop::collection::btree_map(0..8u8, any::<Option<u8>>(), 0..5);
-    let commit = (
-        0..3u8,
-        0..3u64,
-        appends,
-        registers,
-        prop::option::of(0..9u64),
-        prop::option::of(9..18u64),
-    )
-        .prop_map(
-            |(shard, hour, appends, registers, add, clear)| Step::Commit {
-                shard,
-                hour,
-                appends: appends.into_iter().collect(),
-                registers: registers.into_iter().collect(),
-                add,
-                clear: clear.map(|sequence| sequence - 9),
-            },
-        );
+    let commit = (0..3u8, 0..3u64, appends, registers, prop::option::of(0..9u64), prop::option::of(9..18u64)).prop_map(
+        |(shard, hour, appends, registers, add, clear)| Step::Commit {
+            shard,
+            hour,
+            appends: appends.into_iter().collect(),
+            registers: registers.into_iter().collect(),
+            add,
+            clear: clear.map(|sequence| sequence - 9),
+        },
+    );
     prop_oneof![8 => commit, 1 => Just(Step::Reopen), 1 => Just(Step::Flush), 1 => Just(Step::Age)]
 }
 

@@ -43,11 +43,7 @@ impl Place {
         let clock = HandClock::new();
         let mut options = Options::new(directory.path().join("data"), clock.clone());
         options.fragment_age_max_ms = 1000;
-        Place {
-            directory,
-            clock,
-            options,
-        }
+        Place { directory, clock, options }
     }
 
     pub(crate) fn open(&self) -> Embedded {
@@ -56,20 +52,11 @@ impl Place {
 }
 
 pub(crate) fn append(journal: &str, documents: impl AsRef<[u8]>) -> Append {
-    Append {
-        journal: journal.to_owned(),
-        documents: documents.as_ref().to_vec(),
-    }
+    Append { journal: journal.to_owned(), documents: documents.as_ref().to_vec() }
 }
 
 pub(crate) fn delta(shard: &str, epoch: u64, appends: Vec<Append>) -> Delta {
-    Delta {
-        shard: shard.to_owned(),
-        epoch,
-        time_us: MORNING_US,
-        appends,
-        ..Delta::default()
-    }
+    Delta { shard: shard.to_owned(), epoch, time_us: MORNING_US, appends, ..Delta::default() }
 }
 
 pub(crate) fn commit(log: &dyn Log, delta: Delta) -> Result<Vec<u64>, LogError> {
@@ -79,9 +66,7 @@ pub(crate) fn commit(log: &dyn Log, delta: Delta) -> Result<Vec<u64>, LogError> 
 /// All documents of a journal, read in runs of about `max_bytes`.
 pub(crate) fn read_all(log: &dyn Log, journal: &str, max_bytes: usize) -> Vec<u8> {
     let mut all = Vec::new();
-    while let Some(Block { begin, documents }) =
-        log.read(journal, all.len() as u64, max_bytes).unwrap()
-    {
+    while let Some(Block { begin, documents }) = log.read(journal, all.len() as u64, max_bytes).unwrap() {
         assert_eq!(begin, all.len() as u64);
         assert_eq!(documents.last(), Some(&b'\n'));
         all.extend_from_slice(&documents);

@@ -105,7 +105,13 @@ mod tests {
 
     #[test]
     fn numbers_are_compared_by_value() {
-        for (a, b, same) in [("1", "1.0", true), ("3.8", "3.8000000000000003", true), ("1", "2", false), ("0", "0.0", true), ("0.1", "0.2", false)] {
+        for (a, b, same) in [
+            ("1", "1.0", true),
+            ("3.8", "3.8000000000000003", true),
+            ("1", "2", false),
+            ("0", "0.0", true),
+            ("0.1", "0.2", false),
+        ] {
             let number = |text: &str| serde_json::from_str::<Number>(text).unwrap();
             assert_eq!(close(&number(a), &number(b)), same, "{a} {b}");
         }

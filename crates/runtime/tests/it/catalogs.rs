@@ -16,7 +16,12 @@ impl Host for AnyHost {
     fn check_capture(&self, _: &Endpoint, _: &[&Value]) -> Result<(), Vec<ConfigError>> {
         Ok(())
     }
-    fn check_binding(&self, _: &Endpoint, resource: &Value, collection: &Collection) -> Result<BindingRules, Vec<ConfigError>> {
+    fn check_binding(
+        &self,
+        _: &Endpoint,
+        resource: &Value,
+        collection: &Collection,
+    ) -> Result<BindingRules, Vec<ConfigError>> {
         let constraint = |p: &catalog::Projection| match p.key || p.pointer.is_root() {
             true => (Constraint::LocationRequired, "keys and documents are kept"),
             false => (Constraint::Optional, "it may be kept"),

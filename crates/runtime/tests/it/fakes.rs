@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use catalog::{Capture, Collection, Materialization};
 use doc::{Arena, Field, Node};
 use runtime::{
-    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request, Retry,
-    Row, Rows, Source, Table,
+    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request,
+    Retry, Row, Rows, Source, Table,
 };
 
 /// Transfers of the source.
@@ -71,7 +71,11 @@ impl World {
 }
 
 fn broken(what: &str) -> ConnectorError {
-    ConnectorError { message: format!("{what} broke, as scripted"), fault: Fault::Endpoint, retry: Retry::After(std::time::Duration::from_millis(1)) }
+    ConnectorError {
+        message: format!("{what} broke, as scripted"),
+        fault: Fault::Endpoint,
+        retry: Retry::After(std::time::Duration::from_millis(1)),
+    }
 }
 
 impl Connectors for Fakes {
@@ -132,7 +136,12 @@ impl Table for FakeTable {
     fn checkpoint(&self) -> Option<Vec<u8>> {
         self.fakes.0.lock().unwrap().checkpoint.clone()
     }
-    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError> {
+    fn load(
+        &mut self,
+        binding: usize,
+        keys: &[&[Node<'_>]],
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ConnectorError> {
         let mut world = self.fakes.0.lock().unwrap();
         if world.fails() {
             return Err(broken("loading"));

@@ -8,8 +8,7 @@ use catalog::ModuleError;
 use oxc_ast::AstKind;
 use oxc_ast::ast::{
     Class, ClassElement, Declaration, ExportDefaultDeclarationKind, Expression, ImportDeclaration,
-    ImportDeclarationSpecifier, MethodDefinitionKind, Program, PropertyKey, Statement,
-    TSModuleReference,
+    ImportDeclarationSpecifier, MethodDefinitionKind, Program, PropertyKey, Statement, TSModuleReference,
 };
 use oxc_parser::ParserReturn;
 use oxc_semantic::AstNodes;
@@ -32,26 +31,14 @@ pub(crate) struct Wanted<'a> {
 }
 
 /// What of the module as it was written cannot work.
-pub(crate) fn inspect(
-    parsed: &ParserReturn<'_>,
-    nodes: &AstNodes<'_>,
-    wanted: &Wanted<'_>,
-) -> Vec<ModuleError> {
+pub(crate) fn inspect(parsed: &ParserReturn<'_>, nodes: &AstNodes<'_>, wanted: &Wanted<'_>) -> Vec<ModuleError> {
     let record = &parsed.module_record;
     let mut errors = Vec::new();
     for import in &record.dynamic_imports {
-        errors.push(mistake(
-            import.span,
-            "`import()` is not allowed: a lambda has only its own module",
-            None,
-        ));
+        errors.push(mistake(import.span, "`import()` is not allowed: a lambda has only its own module", None));
     }
     for span in &record.import_metas {
-        errors.push(mistake(
-            *span,
-            "`import.meta` is not allowed in a lambda's module",
-            None,
-        ));
+        errors.push(mistake(*span, "`import.meta` is not allowed in a lambda's module", None));
     }
     for node in nodes.iter() {
         let waits = match node.kind() {
@@ -59,33 +46,17 @@ pub(crate) fn inspect(
             AstKind::ForOfStatement(f) => f.r#await,
             _ => false,
         };
-        let inside = |kind| {
-            matches!(
-                kind,
-                AstKind::Function(_) | AstKind::ArrowFunctionExpression(_)
-            )
-        };
+        let inside = |kind| matches!(kind, AstKind::Function(_) | AstKind::ArrowFunctionExpression(_));
         if waits && !nodes.ancestor_kinds(node.id()).any(inside) {
-            errors.push(mistake(
-                node.kind().span(),
-                "top-level `await` is not allowed: lambdas are synchronous",
-                None,
-            ));
+            errors.push(mistake(node.kind().span(), "top-level `await` is not allowed: lambdas are synchronous", None));
         }
         if let AstKind::Decorator(decorator) = node.kind() {
-            errors.push(mistake(
-                decorator.span,
-                "decorators are not supported",
-                None,
-            ));
+            errors.push(mistake(decorator.span, "decorators are not supported", None));
         }
     }
     for statement in &parsed.program.body {
         if let Statement::TSImportEqualsDeclaration(import) = statement
-            && matches!(
-                import.module_reference,
-                TSModuleReference::ExternalModuleReference(_)
-            )
+            && matches!(import.module_reference, TSModuleReference::ExternalModuleReference(_))
         {
             errors.push(foreign(import.span));
         }
@@ -124,15 +95,10 @@ fn not_the_base_class(import: &ImportDeclaration<'_>) -> Vec<ModuleError> {
     let specifiers = import.specifiers.iter().flatten();
     specifiers
         .filter_map(|specifier| match specifier {
-            ImportDeclarationSpecifier::ImportSpecifier(s) if s.imported.name() == BASE_CLASS => {
-                None
-            }
+            ImportDeclarationSpecifier::ImportSpecifier(s) if s.imported.name() == BASE_CLASS => None,
             other => Some(mistake(
                 other.span(),
-                format!(
-                    "`{}` is a type: it has no value when the lambda runs",
-                    other.local().name
-                ),
+                format!("`{}` is a type: it has no value when the lambda runs", other.local().name),
                 hint(),
             )),
         })
@@ -141,11 +107,7 @@ fn not_the_base_class(import: &ImportDeclaration<'_>) -> Vec<ModuleError> {
 
 fn foreign(span: Span) -> ModuleError {
     let message = "a lambda's module cannot import other modules";
-    mistake(
-        span,
-        message,
-        Some("bring what it needs into this file; types of `flow/...` may be imported".to_owned()),
-    )
+    mistake(span, message, Some("bring what it needs into this file; types of `flow/...` may be imported".to_owned()))
 }
 
 /// One member of a class that a call could find.
@@ -166,26 +128,17 @@ fn inspect_class(parsed: &ParserReturn<'_>, wanted: &Wanted<'_>, errors: &mut Ve
     };
     let name = class.id.as_ref().map_or(class.span, |id| id.span);
     if class.r#abstract {
-        errors.push(mistake(
-            name,
-            format!("class `{}` is abstract", wanted.class),
-            None,
-        ));
+        errors.push(mistake(name, format!("class `{}` is abstract", wanted.class), None));
     }
 
     let mut members = BTreeMap::new();
     let complete = members_of(program, class, &mut members);
     for method in wanted.methods {
         match members.get(*method) {
-            Some(Member {
-                name,
-                wrong: Some(wrong),
-            }) => errors.push(ModuleError {
+            Some(Member { name, wrong: Some(wrong) }) => errors.push(ModuleError {
                 range: name.clone(),
                 message: format!("`{method}` {wrong}"),
-                hint: Some(format!(
-                    "write `{method}(...) {{ ... }}`, returning an array of documents"
-                )),
+                hint: Some(format!("write `{method}(...) {{ ... }}`, returning an array of documents")),
             }),
             Some(_) => {}
             None if complete => {
@@ -196,10 +149,7 @@ fn inspect_class(parsed: &ParserReturn<'_>, wanted: &Wanted<'_>, errors: &mut Ve
         }
     }
     let base = class.heritage_expression().is_some();
-    for method in UNCALLED
-        .iter()
-        .filter(|m| base && !wanted.methods.contains(m))
-    {
+    for method in UNCALLED.iter().filter(|m| base && !wanted.methods.contains(m)) {
         if let Some(member) = members.get(*method) {
             errors.push(ModuleError {
                 range: member.name.clone(),
@@ -215,10 +165,7 @@ fn exported_local<'a>(program: &Program<'a>, name: &str) -> Option<Cow<'a, str>>
     program.body.iter().find_map(|statement| match statement {
         Statement::ExportDeclaration(export) => declared(&export.declaration, name),
         Statement::ExportNamedDeclaration(export) => {
-            let specifier = export
-                .specifiers
-                .iter()
-                .find(|s| s.exported.name() == name)?;
+            let specifier = export.specifiers.iter().find(|s| s.exported.name() == name)?;
             Some(Cow::Owned(specifier.local.name().to_string()))
         }
         _ => None,
@@ -227,10 +174,9 @@ fn exported_local<'a>(program: &Program<'a>, name: &str) -> Option<Cow<'a, str>>
 
 fn declared<'a>(declaration: &Declaration<'a>, name: &str) -> Option<Cow<'a, str>> {
     match declaration {
-        Declaration::ClassDeclaration(class) if !class.declare => class
-            .name()
-            .filter(|n| n == name)
-            .map(|n| Cow::Owned(n.to_string())),
+        Declaration::ClassDeclaration(class) if !class.declare => {
+            class.name().filter(|n| n == name).map(|n| Cow::Owned(n.to_string()))
+        }
         Declaration::VariableDeclaration(variables) => variables
             .declarations
             .iter()
@@ -241,10 +187,7 @@ fn declared<'a>(declaration: &Declaration<'a>, name: &str) -> Option<Cow<'a, str
 }
 
 /// The class of this name at the top of the module.
-fn declared_class<'p, 'a>(
-    program: &'p Program<'a>,
-    name: impl AsRef<str>,
-) -> Option<&'p Class<'a>> {
+fn declared_class<'p, 'a>(program: &'p Program<'a>, name: impl AsRef<str>) -> Option<&'p Class<'a>> {
     program.body.iter().find_map(|statement| {
         let class = match statement {
             Statement::ClassDeclaration(class) => class,
@@ -263,11 +206,7 @@ fn declared_class<'p, 'a>(
 }
 
 /// Collects members by name, nearest class first; says whether there can be no others.
-fn members_of(
-    program: &Program<'_>,
-    class: &Class<'_>,
-    members: &mut BTreeMap<String, Member>,
-) -> bool {
+fn members_of(program: &Program<'_>, class: &Class<'_>, members: &mut BTreeMap<String, Member>) -> bool {
     let mut complete = true;
     for element in &class.body.body {
         let (key, computed, wrong) = match element {
@@ -286,9 +225,7 @@ fn members_of(
                 (&method.key, method.computed, wrong)
             }
             ClassElement::PropertyDefinition(property) if property.value.is_some() => {
-                let wrong = property
-                    .r#static
-                    .then_some("is static; it must be a method of the instance");
+                let wrong = property.r#static.then_some("is static; it must be a method of the instance");
                 (&property.key, property.computed, wrong)
             }
             _ => continue,
@@ -296,10 +233,7 @@ fn members_of(
         match key.static_name() {
             Some(name) if !matches!(key, PropertyKey::PrivateIdentifier(_)) => {
                 let span = key.span();
-                members.entry(name.into_owned()).or_insert(Member {
-                    name: range(span),
-                    wrong,
-                });
+                members.entry(name.into_owned()).or_insert(Member { name: range(span), wrong });
             }
             _ => complete &= !computed,
         }
@@ -308,9 +242,7 @@ fn members_of(
         None => complete,
         Some(Expression::Identifier(base)) => match declared_class(program, base.name) {
             // A class may only extend one that stands before it; anything else fails when it is loaded.
-            Some(base) if base.span.start < class.span.start => {
-                members_of(program, base, members) && complete
-            }
+            Some(base) if base.span.start < class.span.start => members_of(program, base, members) && complete,
             Some(_) => complete,
             None => complete && imports_base_class(program, base.name.as_str()),
         },
@@ -320,11 +252,7 @@ fn members_of(
 
 fn imports_base_class(program: &Program<'_>, local: &str) -> bool {
     program.body.iter().any(|statement| match statement {
-        Statement::ImportDeclaration(import) => import
-            .specifiers
-            .iter()
-            .flatten()
-            .any(|s| s.local().name == local),
+        Statement::ImportDeclaration(import) => import.specifiers.iter().flatten().any(|s| s.local().name == local),
         _ => false,
     })
 }
@@ -333,37 +261,20 @@ fn missing_class(parsed: &ParserReturn<'_>, class: &str) -> ModuleError {
     if let Some(declared) = declared_class(&parsed.program, class) {
         let name = declared.id.as_ref().map_or(declared.span, |id| id.span);
         let hint = format!("write `export class {class}`");
-        return mistake(
-            name,
-            format!("class `{class}` is not exported by its name"),
-            Some(hint),
-        );
+        return mistake(name, format!("class `{class}` is not exported by its name"), Some(hint));
     }
-    let mut exported: Vec<&str> = parsed
-        .module_record
-        .exported_bindings
-        .keys()
-        .map(|k| k.as_str())
-        .collect();
+    let mut exported: Vec<&str> = parsed.module_record.exported_bindings.keys().map(|k| k.as_str()).collect();
     exported.sort_unstable();
     if exported.contains(&class) {
         let message = format!("`{class}` is exported, but is no class");
-        return ModuleError {
-            range: 0..0,
-            message,
-            hint: Some(format!("write `export class {class}`")),
-        };
+        return ModuleError { range: 0..0, message, hint: Some(format!("write `export class {class}`")) };
     }
     let hint = match best_match(class, exported.iter().copied(), EDITS_MAX) {
         Some(near) => format!("did you mean `{near}`?"),
         None if exported.is_empty() => "it exports nothing".to_owned(),
         None => format!("it exports {}", list(&exported)),
     };
-    ModuleError {
-        range: 0..0,
-        message: format!("the module exports no class `{class}`"),
-        hint: Some(hint),
-    }
+    ModuleError { range: 0..0, message: format!("the module exports no class `{class}`"), hint: Some(hint) }
 }
 
 fn methods_hint(method: &str, members: &BTreeMap<String, Member>) -> String {
@@ -376,19 +287,11 @@ fn methods_hint(method: &str, members: &BTreeMap<String, Member>) -> String {
 }
 
 fn list(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|n| format!("`{n}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn mistake(span: Span, message: impl Into<String>, hint: Option<String>) -> ModuleError {
-    ModuleError {
-        range: range(span),
-        message: message.into(),
-        hint,
-    }
+    ModuleError { range: range(span), message: message.into(), hint }
 }
 
 fn range(span: Span) -> Range<usize> {

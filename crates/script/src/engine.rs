@@ -22,11 +22,7 @@ pub fn check(text: &str, class: &str, methods: &[&str]) -> Result<(), Vec<Module
         Err(failure) => {
             let range = failure.line.map_or(0..0, |line| line_range(text, line));
             let message = format!("the module does not load: {}", failure.message);
-            Err(vec![ModuleError {
-                range,
-                message,
-                hint: None,
-            }])
+            Err(vec![ModuleError { range, message, hint: None }])
         }
     }
 }
@@ -56,27 +52,13 @@ pub struct Engine {
 
 impl Engine {
     /// Compiles the module and makes an instance of its class. `file` names it in messages.
-    pub fn open(
-        file: &str,
-        text: &str,
-        class: &str,
-        methods: &[&str],
-        limits: Limits,
-    ) -> Result<Engine, LambdaError> {
+    pub fn open(file: &str, text: &str, class: &str, methods: &[&str], limits: Limits) -> Result<Engine, LambdaError> {
         let script = compile(text, &Wanted { class, methods }).map_err(|errors| {
             let first = errors.first().map_or("", |e| e.message.as_str());
-            LambdaError {
-                message: format!("{first}, in {file}"),
-                source_index: None,
-            }
+            LambdaError { message: format!("{first}, in {file}"), source_index: None }
         })?;
-        let mut engine = Engine {
-            class: class.to_owned(),
-            file: file.to_owned(),
-            script: Arc::new(script),
-            limits,
-            worker: None,
-        };
+        let mut engine =
+            Engine { class: class.to_owned(), file: file.to_owned(), script: Arc::new(script), limits, worker: None };
         engine.reset()?;
         Ok(engine)
     }
@@ -106,14 +88,7 @@ impl Engine {
             }
             count += 1;
             if block.len() >= ARGUMENT_BYTES_MAX {
-                self.run(
-                    arena,
-                    method,
-                    WIDTH,
-                    std::mem::take(&mut block),
-                    count,
-                    &mut returned,
-                )?;
+                self.run(arena, method, WIDTH, std::mem::take(&mut block), count, &mut returned)?;
                 count = 0;
             }
         }
@@ -135,21 +110,10 @@ impl Engine {
         let first = returned.ends.len();
         text.push(b']');
         let Some(worker) = &mut self.worker else {
-            let message = format!(
-                "{} stopped when it broke a limit, in {}",
-                self.class, self.file
-            );
-            return Err(LambdaError {
-                message,
-                source_index: None,
-            });
+            let message = format!("{} stopped when it broke a limit, in {}", self.class, self.file);
+            return Err(LambdaError { message, source_index: None });
         };
-        let lines = match worker.call(Block {
-            method: method.to_owned(),
-            width,
-            count,
-            text,
-        }) {
+        let lines = match worker.call(Block { method: method.to_owned(), width, count, text }) {
             Ok(lines) => arena.alloc_str(&lines),
             Err(failure) => {
                 if failure.limit {
@@ -164,12 +128,7 @@ impl Engine {
                 Err(e) => {
                     let message = format!("returned what is no document: {e}");
                     let call = Some(returned.ends.len() - first);
-                    let failure = Failure {
-                        message,
-                        line: None,
-                        call,
-                        limit: false,
-                    };
+                    let failure = Failure { message, line: None, call, limit: false };
                     return Err(self.error(Some(method), failure, first));
                 }
             }
@@ -188,10 +147,7 @@ impl Engine {
             None => self.file.clone(),
         };
         let message = format!("{}, in {what} ({place})", failure.message);
-        LambdaError {
-            message,
-            source_index: failure.call.map(|n| first + n),
-        }
+        LambdaError { message, source_index: failure.call.map(|n| first + n) }
     }
 }
 

@@ -10,10 +10,7 @@ use crate::{Engine, Limits};
 /// [`Lambdas::reset`].
 pub fn open(collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {
     let Some(derivation) = &collection.derivation else {
-        return Err(error(format!(
-            "{} is not derived, so it has no lambdas",
-            collection.name
-        )));
+        return Err(error(format!("{} is not derived, so it has no lambdas", collection.name)));
     };
     let module = match &derivation.using {
         Using::Typescript(module) => module,
@@ -24,25 +21,10 @@ pub fn open(collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {
         .iter()
         .map(|t| Methods::of(t).ok_or_else(|| unsupported(collection)))
         .collect::<Result<_, _>>()?;
-    let methods: Vec<&str> = transforms
-        .iter()
-        .flat_map(|t| [&t.update, &t.publish])
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    let engine = Engine::open(
-        file(module),
-        &module.text.text,
-        &module.class,
-        &methods,
-        Limits::default(),
-    )?;
-    Ok(Box::new(Typescript {
-        engine,
-        names: names(derivation),
-        transforms,
-        modern: module.modern,
-    }))
+    let methods: Vec<&str> =
+        transforms.iter().flat_map(|t| [&t.update, &t.publish]).flatten().map(String::as_str).collect();
+    let engine = Engine::open(file(module), &module.text.text, &module.class, &methods, Limits::default())?;
+    Ok(Box::new(Typescript { engine, names: names(derivation), transforms, modern: module.modern }))
 }
 
 /// Says whether a module can serve: it parses, exports its class, the class has the methods, and it loads.
@@ -73,10 +55,7 @@ impl Methods {
             Some(Lambda::Method(name)) => Some(Some(name.clone())),
             Some(Lambda::Sql(_)) => None,
         };
-        Some(Methods {
-            update: method(&transform.update)?,
-            publish: method(&transform.publish)?,
-        })
+        Some(Methods { update: method(&transform.update)?, publish: method(&transform.publish)? })
     }
 }
 
@@ -88,13 +67,9 @@ impl Lambdas for Typescript {
         sources: &[Node<'a>],
     ) -> Result<Rows<'a>, LambdaError> {
         let Some(method) = &self.transforms[transform].update else {
-            return Err(error(format!(
-                "transform {} has no update lambda",
-                self.names[transform]
-            )));
+            return Err(error(format!("transform {} has no update lambda", self.names[transform])));
         };
-        self.engine
-            .call(arena, method, sources.iter().map(|s| [*s]))
+        self.engine.call(arena, method, sources.iter().map(|s| [*s]))
     }
 
     fn publish<'a>(
@@ -104,28 +79,13 @@ impl Lambdas for Typescript {
         sources: &[Publish<'a>],
     ) -> Result<Rows<'a>, LambdaError> {
         let Some(method) = &self.transforms[transform].publish else {
-            return Err(error(format!(
-                "transform {} has no publish lambda",
-                self.names[transform]
-            )));
+            return Err(error(format!("transform {} has no publish lambda", self.names[transform])));
         };
         if self.modern {
-            let read = |p: &Publish<'a>| {
-                [Node::object(
-                    arena,
-                    vec![Field {
-                        name: "doc",
-                        value: p.source,
-                    }],
-                )]
-            };
+            let read = |p: &Publish<'a>| [Node::object(arena, vec![Field { name: "doc", value: p.source }])];
             self.engine.call(arena, method, sources.iter().map(read))
         } else {
-            self.engine.call(
-                arena,
-                method,
-                sources.iter().map(|p| [p.source, p.register, p.previous]),
-            )
+            self.engine.call(arena, method, sources.iter().map(|p| [p.source, p.register, p.previous]))
         }
     }
 
@@ -135,11 +95,7 @@ impl Lambdas for Typescript {
 }
 
 fn names(derivation: &Derivation) -> Vec<String> {
-    derivation
-        .transforms
-        .iter()
-        .map(|t| t.name.clone())
-        .collect()
+    derivation.transforms.iter().map(|t| t.name.clone()).collect()
 }
 
 /// How messages name the module: its file, unless it is written within a catalog.
@@ -152,15 +108,9 @@ fn file(module: &Module) -> &str {
 }
 
 fn unsupported(collection: &Collection) -> LambdaError {
-    error(format!(
-        "SQLite lambdas are not supported yet, in {}",
-        collection.name
-    ))
+    error(format!("SQLite lambdas are not supported yet, in {}", collection.name))
 }
 
 fn error(message: String) -> LambdaError {
-    LambdaError {
-        message,
-        source_index: None,
-    }
+    LambdaError { message, source_index: None }
 }

@@ -99,11 +99,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// Loads the module and makes an instance of the class.
-    pub(crate) fn start(
-        script: &std::sync::Arc<Script>,
-        class: &str,
-        limits: Limits,
-    ) -> Result<Worker, Failure> {
+    pub(crate) fn start(script: &std::sync::Arc<Script>, class: &str, limits: Limits) -> Result<Worker, Failure> {
         let (blocks, block_queue) = sync_channel::<Block>(1);
         let (reply, replies) = sync_channel(1);
         let (script, class) = (script.clone(), class.to_owned());
@@ -112,11 +108,7 @@ impl Worker {
             .stack_size(limits.stack_bytes_max + NATIVE_STACK_BYTES)
             .spawn(move || serve(&script, &class, limits, &block_queue, &reply))
             .map_err(|e| Failure::of(format!("no thread to run lambdas on: {e}")))?;
-        let worker = Worker {
-            blocks,
-            replies,
-            limits,
-        };
+        let worker = Worker { blocks, replies, limits };
         worker.wait(limits.call_time)?;
         Ok(worker)
     }
@@ -147,26 +139,15 @@ impl Limits {
 
 impl Failure {
     fn of(message: String) -> Failure {
-        Failure {
-            message,
-            line: None,
-            call: None,
-            limit: false,
-        }
+        Failure { message, line: None, call: None, limit: false }
     }
 
     fn broken(message: String) -> Failure {
-        Failure {
-            limit: true,
-            ..Failure::of(message)
-        }
+        Failure { limit: true, ..Failure::of(message) }
     }
 
     fn time(time: Duration) -> Failure {
-        Failure::broken(format!(
-            "ran longer than the {:.1} seconds it has",
-            time.as_secs_f64()
-        ))
+        Failure::broken(format!("ran longer than the {:.1} seconds it has", time.as_secs_f64()))
     }
 
     fn dead() -> Failure {
@@ -211,12 +192,7 @@ fn serve(
         }
     };
     context.with(|ctx| {
-        let judge = Judge {
-            ctx: &ctx,
-            alarm: &alarm,
-            limits,
-            script,
-        };
+        let judge = Judge { ctx: &ctx, alarm: &alarm, limits, script };
         alarm.set(limits.call_time);
         let loaded = load(&ctx, script, class).map_err(|e| judge.failure(e, limits.call_time));
         let (call, instance) = match loaded {
@@ -233,10 +209,7 @@ fn serve(
             alarm.set(time);
             let reply = run(&ctx, &call, &instance, &block).map_err(|(e, at)| {
                 let failure = judge.failure(e, time);
-                Failure {
-                    call: at,
-                    ..failure
-                }
+                Failure { call: at, ..failure }
             });
             alive = !matches!(&reply, Err(Failure { limit: true, .. }));
             alive &= replies.send(reply).is_ok();
@@ -254,18 +227,10 @@ fn engine(limits: &Limits, alarm: &Rc<Alarm>) -> Result<Context, Error> {
 }
 
 /// The function that makes calls, and the instance it makes them on.
-fn load<'js>(
-    ctx: &Ctx<'js>,
-    script: &Script,
-    class: &str,
-) -> Result<(Function<'js>, Value<'js>), Error> {
+fn load<'js>(ctx: &Ctx<'js>, script: &Script, class: &str) -> Result<(Function<'js>, Value<'js>), Error> {
     let sandbox: Object = ctx.eval(SANDBOX)?;
     for import in &script.imports {
-        Module::declare(
-            ctx.clone(),
-            import.as_str(),
-            format!("export class {BASE_CLASS} {{}}"),
-        )?;
+        Module::declare(ctx.clone(), import.as_str(), format!("export class {BASE_CLASS} {{}}"))?;
     }
     let (module, done) = Module::declare(ctx.clone(), MODULE, script.code.as_str())?.eval()?;
     done.result::<()>().transpose()?;
@@ -284,13 +249,8 @@ fn run<'js>(
     let note = Object::new(ctx.clone()).map_err(early)?;
     let text = str::from_utf8(&block.text).map_err(|e| (Error::Utf8(e), None))?;
     let text = rquickjs::String::from_str(ctx.clone(), text).map_err(early)?;
-    let lines: Result<rquickjs::String, Error> = call.call((
-        instance.clone(),
-        block.method.as_str(),
-        block.width,
-        text,
-        note.clone(),
-    ));
+    let lines: Result<rquickjs::String, Error> =
+        call.call((instance.clone(), block.method.as_str(), block.width, text, note.clone()));
     lines.and_then(|lines| lines.to_string()).map_err(|e| {
         // Asked for after the exception was raised, so it must not raise another: a plain property of a plain object.
         let at = note.get::<_, Option<usize>>("at").ok().flatten();
@@ -314,43 +274,27 @@ impl<'js> Judge<'_, 'js> {
             other => Failure::of(other.to_string()),
         };
         // Told to stop, now or while its error was being read.
-        if self.alarm.rang.get() {
-            Failure {
-                line: failure.line,
-                ..Failure::time(time)
-            }
-        } else {
-            failure
-        }
+        if self.alarm.rang.get() { Failure { line: failure.line, ..Failure::time(time) } } else { failure }
     }
 
     fn thrown(&self, value: Value<'js>) -> Failure {
         if value.is_null() {
             // What the engine throws when there is no memory left to make an error.
             let memory = self.memory();
-            return Failure {
-                message: format!("thrown: null; or {}", memory.message),
-                ..memory
-            };
+            return Failure { message: format!("thrown: null; or {}", memory.message), ..memory };
         }
         let Some(exception) = value.as_object().cloned().and_then(Exception::from_object) else {
-            let text = value
-                .get::<Coerced<String>>()
-                .map_or("an object".to_owned(), |s| s.0);
+            let text = value.get::<Coerced<String>>().map_or("an object".to_owned(), |s| s.0);
             return Failure::of(clip(format!("thrown: {text}")));
         };
-        let name = exception
-            .get::<_, Coerced<String>>("name")
-            .map_or("Error".to_owned(), |s| s.0);
+        let name = exception.get::<_, Coerced<String>>("name").map_or("Error".to_owned(), |s| s.0);
         let message = exception.message().unwrap_or_default();
         let line = exception.stack().and_then(|stack| self.line(&stack));
         let failure = match (name.as_str(), message.as_str()) {
             ("InternalError", "out of memory") => self.memory(),
             ("RangeError", "Maximum call stack size exceeded") => {
                 let kib = self.limits.stack_bytes_max >> 10;
-                Failure::broken(format!(
-                    "calls are nested too deeply: more than {kib} KiB of stack"
-                ))
+                Failure::broken(format!("calls are nested too deeply: more than {kib} KiB of stack"))
             }
             (_, "") => Failure::of(clip(name)),
             _ => Failure::of(clip(format!("{name}: {message}"))),
@@ -371,13 +315,9 @@ impl<'js> Judge<'_, 'js> {
             if !before.ends_with(['(', ' ']) {
                 return None;
             }
-            let mut numbers = place
-                .trim_end_matches(')')
-                .split(':')
-                .map(|n| n.parse().ok());
+            let mut numbers = place.trim_end_matches(')').split(':').map(|n| n.parse().ok());
             let line = numbers.next()??;
-            self.script
-                .source_line(line, numbers.next().flatten().unwrap_or(1))
+            self.script.source_line(line, numbers.next().flatten().unwrap_or(1))
         })
     }
 }

@@ -46,15 +46,8 @@ impl Script {
 /// Compiles a module whose class is to have the wanted methods.
 pub(crate) fn compile(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<ModuleError>> {
     if text.len() > MODULE_BYTES_MAX {
-        let message = format!(
-            "the module has {} bytes; at most {MODULE_BYTES_MAX} are allowed",
-            text.len()
-        );
-        return Err(vec![ModuleError {
-            range: 0..0,
-            message,
-            hint: None,
-        }]);
+        let message = format!("the module has {} bytes; at most {MODULE_BYTES_MAX} are allowed", text.len());
+        return Err(vec![ModuleError { range: 0..0, message, hint: None }]);
     }
     let stack = STACK_BYTES_MIN + STACK_PER_TEXT_BYTE * text.len();
     std::thread::scope(|scope| {
@@ -62,13 +55,7 @@ pub(crate) fn compile(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<Mod
             .name("typescript".to_owned())
             .stack_size(stack)
             .spawn_scoped(scope, || compile_here(text, wanted));
-        let failed = |message: &str| {
-            Err(vec![ModuleError {
-                range: 0..0,
-                message: message.to_owned(),
-                hint: None,
-            }])
-        };
+        let failed = |message: &str| Err(vec![ModuleError { range: 0..0, message: message.to_owned(), hint: None }]);
         match thread.map(|t| t.join()) {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => failed("the TypeScript parser failed on this module"),
@@ -84,21 +71,14 @@ fn compile_here(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<ModuleErr
         return Err(mistakes(text, &parsed.diagnostics));
     }
 
-    let semantic = SemanticBuilder::new_compiler()
-        .with_build_nodes(true)
-        .with_enum_eval(true)
-        .build(&parsed.program);
+    let semantic = SemanticBuilder::new_compiler().with_build_nodes(true).with_enum_eval(true).build(&parsed.program);
     let mut errors = mistakes(text, &semantic.diagnostics);
     errors.extend(inspect(&parsed, semantic.semantic.nodes(), wanted));
     let scoping = semantic.semantic.into_scoping();
     let mut program = parsed.program;
 
-    let transformed = Transformer::new(
-        &allocator,
-        Path::new("module.ts"),
-        &TransformOptions::default(),
-    )
-    .build_with_scoping(scoping, &mut program);
+    let transformed = Transformer::new(&allocator, Path::new("module.ts"), &TransformOptions::default())
+        .build_with_scoping(scoping, &mut program);
     errors.extend(mistakes(text, &transformed.diagnostics));
     let imports = value_imports(&program, &mut errors);
     if !errors.is_empty() {
@@ -112,10 +92,7 @@ fn compile_here(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<ModuleErr
         indent_width: 0,
         ..CodegenOptions::default()
     };
-    let printed = Codegen::new()
-        .with_options(options)
-        .with_source_text(text)
-        .build(&program);
+    let printed = Codegen::new().with_options(options).with_source_text(text).build(&program);
     let mut lines: Vec<_> = printed
         .map
         .iter()
@@ -123,11 +100,7 @@ fn compile_here(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<ModuleErr
         .map(|t| ((t.get_dst_line(), t.get_dst_col()), t.get_src_line()))
         .collect();
     lines.sort_unstable();
-    Ok(Script {
-        code: printed.code,
-        imports,
-        lines,
-    })
+    Ok(Script { code: printed.code, imports, lines })
 }
 
 /// Errors of oxc as ours: the first label is the place, the help is the hint.
@@ -141,11 +114,7 @@ fn mistakes(text: &str, diagnostics: &[OxcDiagnostic]) -> Vec<ModuleError> {
                 begin..(begin + l.len() as usize).min(text.len())
             });
             let hint = d.help.as_ref().or(d.note.as_ref()).map(|h| h.to_string());
-            ModuleError {
-                range,
-                message: d.message.to_string(),
-                hint,
-            }
+            ModuleError { range, message: d.message.to_string(), hint }
         })
         .collect()
 }

@@ -2,54 +2,21 @@
 
 /// A module, and its mistakes as `[what it points at] message (hint)`.
 const MISTAKES: &[(&str, &[&str])] = &[
-    (
-        "export class T { m() { return [] }",
-        &["[] Expected `}` but found `EOF`"],
-    ),
-    (
-        "export class T { m() { return 1 +; } }",
-        &["[;] Unexpected token"],
-    ),
-    (
-        "let a = 1; let a = 2; export class T { m() { return []; } }",
-        &["[a] Identifier `a` has already been declared"],
-    ),
-    (
-        "",
-        &["[] the module exports no class `T` (it exports nothing)"],
-    ),
-    (
-        "export class Other { m() {} }",
-        &["[] the module exports no class `T` (it exports `Other`)"],
-    ),
-    (
-        "export class Tt { m() {} }",
-        &["[] the module exports no class `T` (did you mean `Tt`?)"],
-    ),
-    (
-        "class T { m() {} }",
-        &["[T] class `T` is not exported by its name (write `export class T`)"],
-    ),
-    (
-        "export default class T { m() {} }",
-        &["[T] class `T` is not exported by its name (write `export class T`)"],
-    ),
-    (
-        "export type T = { m(): any };",
-        &["[] `T` is exported, but is no class (write `export class T`)"],
-    ),
-    (
-        "export abstract class T { m() { return []; } }",
-        &["[T] class `T` is abstract"],
-    ),
+    ("export class T { m() { return [] }", &["[] Expected `}` but found `EOF`"]),
+    ("export class T { m() { return 1 +; } }", &["[;] Unexpected token"]),
+    ("let a = 1; let a = 2; export class T { m() { return []; } }", &["[a] Identifier `a` has already been declared"]),
+    ("", &["[] the module exports no class `T` (it exports nothing)"]),
+    ("export class Other { m() {} }", &["[] the module exports no class `T` (it exports `Other`)"]),
+    ("export class Tt { m() {} }", &["[] the module exports no class `T` (did you mean `Tt`?)"]),
+    ("class T { m() {} }", &["[T] class `T` is not exported by its name (write `export class T`)"]),
+    ("export default class T { m() {} }", &["[T] class `T` is not exported by its name (write `export class T`)"]),
+    ("export type T = { m(): any };", &["[] `T` is exported, but is no class (write `export class T`)"]),
+    ("export abstract class T { m() { return []; } }", &["[T] class `T` is abstract"]),
     (
         "export class T { mm() {} other() {} }",
         &["[T] class `T` has no method `m` (did you mean `mm`? It has `mm`, `other`)"],
     ),
-    (
-        "export class T {}",
-        &["[T] class `T` has no method `m` (it has no methods)"],
-    ),
+    ("export class T {}", &["[T] class `T` has no method `m` (it has no methods)"]),
     (
         "export class T { static m() {} }",
         &[
@@ -58,15 +25,11 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "export class T { async m() {} }",
-        &[
-            "[m] `m` is async; lambdas are synchronous (write `m(...) { ... }`, returning an array of documents)",
-        ],
+        &["[m] `m` is async; lambdas are synchronous (write `m(...) { ... }`, returning an array of documents)"],
     ),
     (
         "export class T { *m() {} }",
-        &[
-            "[m] `m` is a generator; it must return an array (write `m(...) { ... }`, returning an array of documents)",
-        ],
+        &["[m] `m` is a generator; it must return an array (write `m(...) { ... }`, returning an array of documents)"],
     ),
     (
         "export class T { m() { return import('x'); } }",
@@ -82,9 +45,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "for await (const x of []) {} export class T { m() { return []; } }",
-        &[
-            "[for await (const x of []) {}] top-level `await` is not allowed: lambdas are synchronous",
-        ],
+        &["[for await (const x of []) {}] top-level `await` is not allowed: lambdas are synchronous"],
     ),
     (
         "import { x } from './other'; export class T { m() { return [x]; } }",
@@ -123,9 +84,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "import { IDerivation } from 'flow/x.ts'; export class T extends IDerivation { m() { return []; } async flush() { return []; } }",
-        &[
-            "[flush] `flush` is not supported: it would never be called (publish documents from the lambdas themselves)",
-        ],
+        &["[flush] `flush` is not supported: it would never be called (publish documents from the lambdas themselves)"],
     ),
     (
         "import { x } from 'y';\nexport class T { n() { x(); } }",
@@ -136,9 +95,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "export class T { m() { return []; } }\n  const now = Date.now();\n",
-        &[
-            "[const now = Date.now();] the module does not load: ReferenceError: Date is not defined",
-        ],
+        &["[const now = Date.now();] the module does not load: ReferenceError: Date is not defined"],
     ),
     (
         "export class T { constructor() { throw new Error('no'); } m() { return []; } }",
@@ -146,10 +103,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
             "[export class T { constructor() { throw new Error('no'); } m() { return []; } }] the module does not load: Error: no",
         ],
     ),
-    (
-        "export const T = 5;",
-        &["[] the module does not load: TypeError: not a function"],
-    ),
+    ("export const T = 5;", &["[] the module does not load: TypeError: not a function"]),
 ];
 
 #[test]
@@ -160,11 +114,7 @@ fn mistakes() {
         let got: Vec<String> = errors
             .iter()
             .map(|e| {
-                let hint = e
-                    .hint
-                    .as_ref()
-                    .map(|h| format!(" ({h})"))
-                    .unwrap_or_default();
+                let hint = e.hint.as_ref().map(|h| format!(" ({h})")).unwrap_or_default();
                 format!("[{}] {}{hint}", &text[e.range.clone()], e.message)
             })
             .collect();
@@ -178,22 +128,11 @@ fn mistakes() {
 #[test]
 fn nesting_and_size_are_bounded() {
     let n = 60_000;
-    for (open, close) in [
-        ("(", ")"),
-        ("f(a", ")"),
-        ("[", "]"),
-        ("{a:", "}"),
-        ("!", ""),
-        ("a=>", ""),
-        ("`${", "}`"),
-        ("a?a:", ""),
-    ] {
+    for (open, close) in
+        [("(", ")"), ("f(a", ")"), ("[", "]"), ("{a:", "}"), ("!", ""), ("a=>", ""), ("`${", "}`"), ("a?a:", "")]
+    {
         let levels = n / (open.len() + close.len());
-        let text = format!(
-            "const x = {}1{};",
-            open.repeat(levels),
-            close.repeat(levels)
-        );
+        let text = format!("const x = {}1{};", open.repeat(levels), close.repeat(levels));
         assert!(script::check(&text, "T", &[]).is_err(), "{open}");
     }
     let text = format!("type A = {}1{};", "A<".repeat(n / 3), ">".repeat(n / 3));
@@ -202,8 +141,5 @@ fn nesting_and_size_are_bounded() {
     assert!(script::check(&text, "T", &[]).is_err());
 
     let errors = script::check(&" ".repeat(script::MODULE_BYTES_MAX + 1), "T", &[]).unwrap_err();
-    assert_eq!(
-        errors[0].message,
-        "the module has 262145 bytes; at most 262144 are allowed"
-    );
+    assert_eq!(errors[0].message, "the module has 262145 bytes; at most 262144 are allowed");
 }

@@ -66,9 +66,7 @@ impl Numbers {
             }
             6 | 7 => Node::Str(self.string(arena)),
             8 => {
-                let items: Vec<_> = (0..self.below(4))
-                    .map(|_| self.node(arena, depth - 1))
-                    .collect();
+                let items: Vec<_> = (0..self.below(4)).map(|_| self.node(arena, depth - 1)).collect();
                 Node::array(arena, &items)
             }
             _ => {
@@ -76,10 +74,7 @@ impl Numbers {
                 for _ in 0..self.below(5) {
                     let name = self.string(arena);
                     if fields.iter().all(|f| f.name != name) {
-                        fields.push(Field {
-                            name,
-                            value: self.node(arena, depth - 1),
-                        });
+                        fields.push(Field { name, value: self.node(arena, depth - 1) });
                     }
                 }
                 Node::object(arena, fields)
@@ -90,29 +85,15 @@ impl Numbers {
 
 #[test]
 fn identity() {
-    let mut engine = Engine::open(
-        "module.ts",
-        &method("return [source];"),
-        "T",
-        &["m"],
-        Limits::default(),
-    )
-    .unwrap();
+    let mut engine = Engine::open("module.ts", &method("return [source];"), "T", &["m"], Limits::default()).unwrap();
     let mut numbers = Numbers(7);
     for _ in 0..20 {
         let arena = Arena::new();
         let sources: Vec<Node<'_>> = (0..200).map(|_| numbers.node(&arena, 4)).collect();
-        let returned = engine
-            .call(&arena, "m", sources.iter().map(|s| [*s]))
-            .unwrap();
+        let returned = engine.call(&arena, "m", sources.iter().map(|s| [*s])).unwrap();
         assert_eq!(returned.documents.len(), sources.len());
         for (source, got) in sources.iter().zip(&returned.documents) {
-            assert!(
-                doc::compare(*source, *got).is_eq(),
-                "{}\n{}",
-                source.to_json(),
-                got.to_json()
-            );
+            assert!(doc::compare(*source, *got).is_eq(), "{}\n{}", source.to_json(), got.to_json());
         }
     }
 }

@@ -17,15 +17,9 @@ fn call(text: &str, method: &str, sources: &[&str]) -> Result<Vec<String>, Lambd
     call_on(&mut engine, method, sources)
 }
 
-fn call_on(
-    engine: &mut Engine,
-    method: &str,
-    sources: &[&str],
-) -> Result<Vec<String>, LambdaError> {
+fn call_on(engine: &mut Engine, method: &str, sources: &[&str]) -> Result<Vec<String>, LambdaError> {
     let arena = Arena::new();
-    let nodes = sources
-        .iter()
-        .map(|s| [doc::parse(&arena, s.as_bytes()).unwrap()]);
+    let nodes = sources.iter().map(|s| [doc::parse(&arena, s.as_bytes()).unwrap()]);
     let returned = engine.call(&arena, method, nodes)?;
     Ok(runs(&returned.documents, &returned.ends))
 }
@@ -42,7 +36,5 @@ fn runs(documents: &[Node<'_>], ends: &[usize]) -> Vec<String> {
 
 /// A class `T` whose method `m` has this body.
 fn method(body: &str) -> String {
-    format!(
-        "export class T {{ m(source: any, register?: any, previous?: any): any[] {{ {body} }} }}"
-    )
+    format!("export class T {{ m(source: any, register?: any, previous?: any): any[] {{ {body} }} }}")
 }

@@ -7,18 +7,10 @@ fn the_world_is_absent() {
     let names = "Date performance fetch process require module console std os bjson print gc navigator setTimeout \
                  queueMicrotask Promise WeakRef FinalizationRegistry Proxy eval ArrayBuffer Atomics Uint8Array crypto";
     for name in names.split_whitespace() {
-        let got = call(
-            &method(&format!("return [typeof {name}, '{name}' in globalThis];")),
-            "m",
-            &["{}"],
-        )
-        .unwrap();
+        let got = call(&method(&format!("return [typeof {name}, '{name}' in globalThis];")), "m", &["{}"]).unwrap();
         assert_eq!(got, [r#"["undefined",false]"#], "{name}");
     }
-    assert_eq!(
-        call(&method("return [typeof Math.random];"), "m", &["{}"]).unwrap(),
-        [r#"["undefined"]"#]
-    );
+    assert_eq!(call(&method("return [typeof Math.random];"), "m", &["{}"]).unwrap(), [r#"["undefined"]"#]);
 }
 
 #[test]
@@ -34,12 +26,7 @@ fn strings_do_not_become_code() {
     ];
     for way in ways {
         let error = call(&method(&format!("return [{way}] as any;")), "m", &["{}"]).unwrap_err();
-        assert!(
-            error
-                .message
-                .contains("lambdas cannot make code from strings"),
-            "{way}: {error}"
-        );
+        assert!(error.message.contains("lambdas cannot make code from strings"), "{way}: {error}");
     }
 }
 
@@ -65,12 +52,7 @@ fn built_ins_are_frozen() {
     ];
     for change in changes {
         let error = call(&method(&format!("{change}; return [];")), "m", &["{}"]);
-        assert!(
-            error
-                .as_ref()
-                .is_err_and(|e| e.message.starts_with("TypeError")),
-            "{change}: {error:?}"
-        );
+        assert!(error.as_ref().is_err_and(|e| e.message.starts_with("TypeError")), "{change}: {error:?}");
     }
 }
 

@@ -16,9 +16,7 @@ fn open(class: &str, methods: &[&str]) -> Engine {
 
 fn publish(engine: &mut Engine, calls: &[[&'static str; 3]]) -> Vec<String> {
     let arena = Arena::new();
-    let calls = calls
-        .iter()
-        .map(|c| c.map(|s| doc::parse(&arena, s.as_bytes()).unwrap()));
+    let calls = calls.iter().map(|c| c.map(|s| doc::parse(&arena, s.as_bytes()).unwrap()));
     let returned = engine.call(&arena, "fromEventsPublish", calls).unwrap();
     runs(&returned.documents, &returned.ends)
 }
@@ -26,10 +24,7 @@ fn publish(engine: &mut Engine, calls: &[[&'static str; 3]]) -> Vec<String> {
 #[test]
 fn memberships() {
     let mut engine = open("ExamplesSegmentMemberships", &["fromEventsPublish"]);
-    let got = publish(
-        &mut engine,
-        &[[ADD, "null", "null"], [REMOVE, "null", "null"]],
-    );
+    let got = publish(&mut engine, &[[ADD, "null", "null"], [REMOVE, "null", "null"]]);
     let want = [
         r#"[{"first":"2021-01-01T00:00:00Z","last":"2021-01-01T00:00:00Z","member":true,"segment":{"name":"seg-A","vendor":1},"user":"usr-1","value":"x"}]"#,
         r#"[{"last":"2021-01-02T00:00:00Z","member":false,"segment":{"name":"seg-A","vendor":1},"user":"usr-1"}]"#,
@@ -40,10 +35,7 @@ fn memberships() {
 #[test]
 fn profiles() {
     let mut engine = open("ExamplesSegmentProfiles", &["fromEventsPublish"]);
-    let got = publish(
-        &mut engine,
-        &[[ADD, "null", "null"], [REMOVE, "null", "null"]],
-    );
+    let got = publish(&mut engine, &[[ADD, "null", "null"], [REMOVE, "null", "null"]]);
     let want = [
         r#"[{"segments":[{"first":"2021-01-01T00:00:00Z","last":"2021-01-01T00:00:00Z","member":true,"segment":{"name":"seg-A","vendor":1},"value":"x"}],"user":"usr-1"}]"#,
         r#"[{"segments":[{"last":"2021-01-02T00:00:00Z","member":false,"segment":{"name":"seg-A","vendor":1}}],"user":"usr-1"}]"#,
@@ -53,18 +45,9 @@ fn profiles() {
 
 #[test]
 fn toggles() {
-    let mut engine = open(
-        "ExamplesSegmentToggles",
-        &["fromEventsUpdate", "fromEventsPublish"],
-    );
+    let mut engine = open("ExamplesSegmentToggles", &["fromEventsUpdate", "fromEventsPublish"]);
     let updates = call_on(&mut engine, "fromEventsUpdate", &[ADD, REMOVE]).unwrap();
-    assert_eq!(
-        updates,
-        [
-            format!(r#"[{{"event":{ADD},"firstAdd":true}}]"#),
-            format!(r#"[{{"event":{REMOVE}}}]"#)
-        ]
-    );
+    assert_eq!(updates, [format!(r#"[{{"event":{ADD},"firstAdd":true}}]"#), format!(r#"[{{"event":{REMOVE}}}]"#)]);
 
     let added: &'static str = format!(r#"{{"event":{ADD},"firstAdd":true}}"#).leak();
     let removed: &'static str = format!(r#"{{"event":{REMOVE},"firstAdd":true}}"#).leak();
@@ -78,10 +61,7 @@ fn toggles() {
         [REMOVE, removed, removed],
         [ADD, added, removed],
     ];
-    let lengths: Vec<bool> = publish(&mut engine, &calls)
-        .iter()
-        .map(|run| run != "[]")
-        .collect();
+    let lengths: Vec<bool> = publish(&mut engine, &calls).iter().map(|run| run != "[]").collect();
     assert_eq!(lengths, [false, false, false, false, true, false, true]);
     let toggle = &publish(&mut engine, &calls[4..5])[0];
     let want = REMOVE.replace(r#""remove""#, &format!(r#""previous":{ADD},"remove""#));
@@ -93,9 +73,8 @@ fn toggles() {
 fn cost() {
     let mut engine = open("ExamplesSegmentMemberships", &["fromEventsPublish"]);
     let arena = Arena::new();
-    let sources: Vec<Node<'_>> = (0..1000)
-        .map(|n| doc::parse(&arena, if n % 3 == 0 { REMOVE } else { ADD }.as_bytes()).unwrap())
-        .collect();
+    let sources: Vec<Node<'_>> =
+        (0..1000).map(|n| doc::parse(&arena, if n % 3 == 0 { REMOVE } else { ADD }.as_bytes()).unwrap()).collect();
     let mut best = f64::MAX;
     for _ in 0..20 {
         let began = std::time::Instant::now();
@@ -106,4 +85,15 @@ fn cost() {
     }
     println!("memberships: {best:.2} us per document");
     assert!(best < 500.0);
+}
+
+#[test]
+fn the_shipped_modules_pass() {
+    let derive = include_str!("../../../../examples/segmentation/derive.flow.ts");
+    let push = include_str!("../../../../examples/segmentation/derive-push.flow.ts");
+    let both = ["fromSegmentationUpdate", "fromSegmentationPublish"];
+    script::check(derive, "ExamplesSegmentMemberships", &both[1..]).unwrap();
+    script::check(derive, "ExamplesSegmentProfiles", &both[1..]).unwrap();
+    script::check(derive, "ExamplesSegmentToggles", &both).unwrap();
+    script::check(push, "ExamplesSegmentProfilesPush", &both).unwrap();
 }

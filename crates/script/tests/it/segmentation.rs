@@ -86,3 +86,14 @@ fn cost() {
     println!("memberships: {best:.2} us per document");
     assert!(best < 500.0);
 }
+
+#[test]
+fn the_shipped_modules_pass() {
+    let derive = include_str!("../../../../examples/segmentation/derive.flow.ts");
+    let push = include_str!("../../../../examples/segmentation/derive-push.flow.ts");
+    let both = ["fromSegmentationUpdate", "fromSegmentationPublish"];
+    script::check(derive, "ExamplesSegmentMemberships", &both[1..]).unwrap();
+    script::check(derive, "ExamplesSegmentProfiles", &both[1..]).unwrap();
+    script::check(derive, "ExamplesSegmentToggles", &both).unwrap();
+    script::check(push, "ExamplesSegmentProfilesPush", &both).unwrap();
+}

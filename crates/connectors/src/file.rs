@@ -50,7 +50,8 @@ pub(crate) fn read_config(endpoint: &Endpoint) -> Result<PathBuf, Vec<ConfigErro
 /// Checks the resource of the n-th binding and returns its stream: a file name, maybe with wildcards.
 pub(crate) fn read_resource(n: usize, resource: &Value) -> Result<String, Vec<ConfigError>> {
     let mut fields = Fields::resource(n, resource);
-    let stream: Option<String> = fields.required("stream", "a file below the root, or a pattern such as `**/*.ndjson.gz`");
+    let stream: Option<String> =
+        fields.required("stream", "a file below the root, or a pattern such as `**/*.ndjson.gz`");
     fields.ignore(&["syncMode", "namespace", "cursorField", "primaryKey"]);
     if stream.as_ref().is_some_and(|stream| Glob::new(stream).is_none()) {
         let hint = "a relative path without empty, `.` and `..` components; `*`, `?` and `**` are wildcards";
@@ -127,9 +128,9 @@ impl Files {
         cursor: Option<&[u8]>,
         tail: bool,
     ) -> Result<Self, ConnectorError> {
-        let root = root.canonicalize().map_err(|reason| {
-            error::user(format!("the directory {} cannot be read: {reason}", root.display()))
-        })?;
+        let root = root
+            .canonicalize()
+            .map_err(|reason| error::user(format!("the directory {} cannot be read: {reason}", root.display())))?;
         let mut cursor: Cursor = match cursor {
             None => Cursor::default(),
             Some(text) => serde_json::from_slice(text)
@@ -137,7 +138,8 @@ impl Files {
         };
         let seen = streams.iter().map(|stream| cursor.streams.remove(stream).unwrap_or_default()).collect();
         let globs = streams.into_iter().map(|stream| {
-            let glob = Glob::new(&stream).ok_or_else(|| error::user(format!("{stream:?} names nothing below the root")))?;
+            let glob =
+                Glob::new(&stream).ok_or_else(|| error::user(format!("{stream:?} names nothing below the root")))?;
             Ok((stream, glob))
         });
         let streams = globs.collect::<Result<_, ConnectorError>>()?;

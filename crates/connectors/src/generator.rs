@@ -47,8 +47,7 @@ impl Config {
         let mut fields = Fields::config(&endpoint.config);
         let rate = fields.optional("maxEventsPerSecond").unwrap_or(RATE_DEFAULT);
         let seed = fields.optional("seed");
-        let segments: Option<u64> =
-            fields.required("segmentCardinality", "how many segments there are, such as 1000");
+        let segments: Option<u64> = fields.required("segmentCardinality", "how many segments there are, such as 1000");
         let users: Option<u64> = fields.required("userCardinality", "how many users there are, such as 10000");
         if rate == 0 || rate > RATE_MAX {
             fields.wrong("maxEventsPerSecond", format!("must be between 1 and {RATE_MAX}"), None);

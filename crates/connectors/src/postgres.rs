@@ -182,7 +182,8 @@ fn unnest(columns: &[Column]) -> (String, String) {
         _ => format!("k.c{n}"),
     };
     let values = columns.iter().enumerate().map(value).collect::<Vec<_>>().join(", ");
-    let arrays = columns.iter().enumerate().map(|(n, column)| format!("CAST(${} AS {}[])", n + 1, element(column.kind)));
+    let arrays =
+        columns.iter().enumerate().map(|(n, column)| format!("CAST(${} AS {}[])", n + 1, element(column.kind)));
     let arrays = arrays.collect::<Vec<_>>().join(", ");
     let names = (0..columns.len()).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
     (values, format!("unnest({arrays}) AS k({names})"))
@@ -250,7 +251,12 @@ impl runtime::Table for Postgres {
         self.fence.checkpoint.clone().map(String::into_bytes)
     }
 
-    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError> {
+    fn load(
+        &mut self,
+        binding: usize,
+        keys: &[&[Node<'_>]],
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ConnectorError> {
         let Binding { table, load, .. } = &self.bindings[binding];
         let Some(load) = load else { return Ok(()) };
         for keys in keys.chunks(ROWS_MAX) {

@@ -83,13 +83,21 @@ pub(crate) fn constraints(dialect: Dialect, collection: &Collection) -> Vec<(Con
         match kind {
             _ if required && !fits(projection) => {
                 if all.iter().any(|other| other.pointer == projection.pointer && fits(other)) {
-                    (Constraint::Forbidden, "its name is too long for a column; another field of the location can be kept")
+                    (
+                        Constraint::Forbidden,
+                        "its name is too long for a column; another field of the location can be kept",
+                    )
                 } else {
-                    (Constraint::Unsatisfiable, "its name is too long for a column; give it a projection with a shorter one")
+                    (
+                        Constraint::Unsatisfiable,
+                        "its name is too long for a column; give it a projection with a shorter one",
+                    )
                 }
             }
             _ if projection.pointer.is_root() => (Constraint::LocationRequired, "the document must be kept"),
-            None if projection.key => (Constraint::Unsatisfiable, "a part of the key must have one type to be a column"),
+            None if projection.key => {
+                (Constraint::Unsatisfiable, "a part of the key must have one type to be a column")
+            }
             _ if projection.key => (Constraint::LocationRequired, "all parts of the key must be kept"),
             None => (Constraint::Forbidden, "a location of several types, or of null alone, cannot be a column"),
             _ if !fits(projection) => (Constraint::Forbidden, "its name is too long for a column"),
@@ -213,7 +221,8 @@ impl Table {
             let (name, kind) = (quote(&column.name), dialect.column_type(column.kind));
             let required = if column.required { " NOT NULL" } else { "" };
             let comma = if n + 1 < self.columns.len() || !self.delta { "," } else { "" };
-            write!(sql, "\t-- {}\n\t{name} {kind}{required}{comma}\n", column.comment).expect("memory can be written to");
+            write!(sql, "\t-- {}\n\t{name} {kind}{required}{comma}\n", column.comment)
+                .expect("memory can be written to");
         }
         if self.delta {
             sql.push_str(");\n");
@@ -244,7 +253,8 @@ impl Column {
             return Err(error::user(format!("the field {field:?} cannot be a column: {mistake}")));
         }
         let kind = if pointer.is_root() { Some(Kind::Json) } else { Kind::of(*types) };
-        let kind = kind.ok_or_else(|| error::user(format!("the field {field:?} of types {types} cannot be a column")))?;
+        let kind =
+            kind.ok_or_else(|| error::user(format!("the field {field:?} of types {types} cannot be a column")))?;
         let origin = if projection.explicit { "user-provided" } else { "auto-generated" };
         let comment = format!("{origin} projection of JSON at: {pointer} with inferred types: {types}");
         Ok(Self {
@@ -299,7 +309,8 @@ mod tests {
 
     #[test]
     fn a_table_says_where_its_columns_come_from() {
-        let column = |name: &str, kind, required| Column { name: name.into(), kind, required, comment: "comment".into() };
+        let column =
+            |name: &str, kind, required| Column { name: name.into(), kind, required, comment: "comment".into() };
         let mut table = Table {
             path: vec!["t".into()],
             columns: vec![

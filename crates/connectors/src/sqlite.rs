@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
 use doc::Node;
-use rusqlite::{Connection, ErrorCode, Statement};
 use runtime::{ConnectorError, Fault, Retry, Row};
+use rusqlite::{Connection, ErrorCode, Statement};
 use serde_json::Value;
 
 use crate::config::{Fields, both};
@@ -30,7 +30,8 @@ enum Place {
 
 fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
-    let path: Option<String> = fields.required("path", "the database file, relative to this catalog file, or `:memory:`");
+    let path: Option<String> =
+        fields.required("path", "the database file, relative to this catalog file, or `:memory:`");
     let place = path.and_then(|path| {
         // Drivers of other languages take options behind a question mark; ours are fixed.
         let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
@@ -160,7 +161,12 @@ impl runtime::Table for Sqlite {
         self.fence.checkpoint.clone().map(String::into_bytes)
     }
 
-    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError> {
+    fn load(
+        &mut self,
+        binding: usize,
+        keys: &[&[Node<'_>]],
+        found: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), ConnectorError> {
         let Binding { table, load, .. } = &self.bindings[binding];
         let mut statement = self.connection.prepare_cached(load).map_err(failure)?;
         for key in keys {
@@ -284,9 +290,9 @@ fn failure(error: rusqlite::Error) -> ConnectorError {
             | ErrorCode::NotADatabase
             | ErrorCode::ReadOnly,
         ) => (Fault::User, Retry::Later),
-        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::DatabaseCorrupt | ErrorCode::TypeMismatch) => {
-            (Fault::User, Retry::Never)
-        }
+        Some(
+            ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::DatabaseCorrupt | ErrorCode::TypeMismatch,
+        ) => (Fault::User, Retry::Never),
         _ => (Fault::Endpoint, Retry::Later),
     };
     ConnectorError { message: format!("SQLite: {error}"), fault, retry }

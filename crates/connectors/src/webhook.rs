@@ -61,7 +61,9 @@ fn read_resource(n: usize, resource: &Value, base: Option<&Url>) -> Result<Optio
     let joined = base.map(|base| (base, base.join(&path)));
     let url = match joined {
         // A path may lead to another place of the same server, and not to another server.
-        Some((base, Ok(url))) if url.origin() == base.origin() && url.username().is_empty() && url.password().is_none() => {
+        Some((base, Ok(url)))
+            if url.origin() == base.origin() && url.username().is_empty() && url.password().is_none() =>
+        {
             Some(url)
         }
         Some((base, Ok(url))) => {

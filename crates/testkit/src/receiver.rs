@@ -140,7 +140,8 @@ fn serve(mut stream: &TcpStream, received: &Mutex<Vec<Received>>, script: &Scrip
         let (name, value) = line.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let mut request = Received { path: path.into(), method: method.into(), headers, body: String::new(), at: Instant::now() };
+    let mut request =
+        Received { path: path.into(), method: method.into(), headers, body: String::new(), at: Instant::now() };
     let length: usize = request.header("content-length").map_or(0, |value| value.parse().unwrap());
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;

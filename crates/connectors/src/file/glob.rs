@@ -32,7 +32,9 @@ fn path_matches(pattern: &[String], path: &[&str]) -> bool {
         (None, None) => true,
         (Some((first, rest)), _) if first == "**" => {
             path_matches(rest, path)
-                || path.split_first().is_some_and(|(name, below)| !name.starts_with('.') && path_matches(pattern, below))
+                || path
+                    .split_first()
+                    .is_some_and(|(name, below)| !name.starts_with('.') && path_matches(pattern, below))
         }
         (Some((first, rest)), Some((name, below))) => name_matches(first, name) && path_matches(rest, below),
         _ => false,

@@ -179,7 +179,8 @@ fn read_spec(task: &str, row: Option<Vec<Option<String>>>) -> Result<Spec, Conne
             "the row of {task} in {SPECS} has version {version:?}, and this program knows {SPEC_VERSION:?} only"
         )));
     }
-    serde_json::from_str(&spec).map_err(|reason| error::user(format!("the row of {task} in {SPECS} is damaged: {reason}")))
+    serde_json::from_str(&spec)
+        .map_err(|reason| error::user(format!("the row of {task} in {SPECS} is damaged: {reason}")))
 }
 
 /// The first difference between a table as it should be and as it is.

@@ -58,7 +58,8 @@ fn numbered(count: usize) -> String {
 
 #[test]
 fn lines_are_documents_with_places() {
-    let dir = dir(&[("b.ndjson", "{\"b\":1}\r\n\n  \n{\"b\":2}\n{\"b\":3}"), ("a.ndjson", "{\"a\":1}\n"), ("c.txt", "no\n")]);
+    let dir =
+        dir(&[("b.ndjson", "{\"b\":1}\r\n\n  \n{\"b\":2}\n{\"b\":3}"), ("a.ndjson", "{\"a\":1}\n"), ("c.txt", "no\n")]);
     let mut source = open(dir.path(), &["*.ndjson"], None, false).unwrap();
     let mut batch = Batch::default();
     while source.read(&mut batch).unwrap() == Progress::More {}
@@ -107,7 +108,11 @@ fn a_file_may_grow_by_any_bytes() {
         let mut source = open(dir.path(), &["a"], None, true).unwrap();
         let (mut documents, cursor, progress) = read_all(&mut *source);
         assert!(matches!(progress, Progress::Wait(_)));
-        assert_eq!(documents.len(), text[..cut].lines().filter(|l| !l.is_empty()).count() - usize::from(!text[..cut].ends_with('\n') && !text[..cut].is_empty()));
+        assert_eq!(
+            documents.len(),
+            text[..cut].lines().filter(|l| !l.is_empty()).count()
+                - usize::from(!text[..cut].ends_with('\n') && !text[..cut].is_empty())
+        );
         add(&dir, "a", &text[cut..]);
         let (again, ..) = read_all(&mut *open(dir.path(), &["a"], cursor.as_deref(), true).unwrap());
         let (rest, ..) = read_all(&mut *source);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use catalog::{
-    Binding, Capture, CaptureBinding, Collection, Endpoint, FieldSelection, Materialization, Place, Projection, Selector,
-    Sources, Tree,
+    Binding, Capture, CaptureBinding, Collection, Endpoint, FieldSelection, Materialization, Place, Projection,
+    Selector, Sources, Tree,
 };
 use connectors::Builtin;
 use doc::{Pointer, Schema, Types};
@@ -25,7 +25,8 @@ pub(crate) fn endpoint(connector: &str, base: &str, config: Value) -> Endpoint {
 }
 
 pub(crate) fn capture(endpoint: Endpoint, resources: &[Value]) -> Capture {
-    let binding = |resource: &Value| CaptureBinding { resource: resource.clone(), target: "a/b".into(), place: place() };
+    let binding =
+        |resource: &Value| CaptureBinding { resource: resource.clone(), target: "a/b".into(), place: place() };
     let bindings = resources.iter().map(binding).collect();
     Capture { name: "acme/capture".into(), endpoint, bindings, interval_seconds: 300, place: place() }
 }

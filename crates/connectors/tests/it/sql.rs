@@ -82,7 +82,13 @@ fn store(table: &mut dyn Table, binding: usize, docs: &[Doc]) -> Result<(), Conn
     let rows: Vec<_> = docs
         .iter()
         .zip(&nodes)
-        .map(|(doc, (key, values))| Row { key, values, document: &doc.document, exists: doc.exists, delete: doc.delete })
+        .map(|(doc, (key, values))| Row {
+            key,
+            values,
+            document: &doc.document,
+            exists: doc.exists,
+            delete: doc.delete,
+        })
         .collect();
     table.store(binding, &rows)
 }
@@ -102,7 +108,8 @@ fn try_open(
     task: &str,
     bindings: &[(&str, &[Field<'_>], bool)],
 ) -> Result<Box<dyn Table>, ConnectorError> {
-    let collections: Vec<_> = bindings.iter().map(|(table, fields, _)| collection(&format!("acme/{table}"), fields)).collect();
+    let collections: Vec<_> =
+        bindings.iter().map(|(table, fields, _)| collection(&format!("acme/{table}"), fields)).collect();
     let bindings = bindings.iter().zip(&collections).map(|((table, fields, delta), collection)| {
         binding(json!({"table": table, "delta_updates": delta}), &collection.name, fields, *delta)
     });

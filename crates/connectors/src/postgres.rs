@@ -21,6 +21,7 @@ use crate::sql::{self, Column, Dialect, Existing, Fence, Kind, Misfit, Session, 
 
 const DIALECT: Dialect = Dialect::Postgres;
 const PORT_DEFAULT: u16 = 5432;
+const SCHEMA_DEFAULT: &str = "public";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const UNANSWERED_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -125,9 +126,14 @@ pub(crate) fn check(
     resource: &Value,
     collection: &Collection,
 ) -> Result<BindingRules, Vec<ConfigError>> {
-    let (_, resource) = both(read_config(endpoint), read_resource(0, resource))?;
+    let (config, resource) = both(read_config(endpoint), read_resource(0, resource))?;
     let constraints = sql::constraints(DIALECT, collection);
-    Ok(BindingRules { path: resource.path, delta_updates: resource.delta, constraints })
+    // With its schema, so that one table under two names is seen.
+    let mut path = resource.path;
+    if path.len() == 1 {
+        path.insert(0, config.schema.unwrap_or_else(|| SCHEMA_DEFAULT.to_owned()));
+    }
+    Ok(BindingRules { path, delta_updates: resource.delta, constraints })
 }
 
 /// A database with the tables of one materialization.
@@ -232,7 +238,7 @@ fn connect(config: &Config, task: &str) -> Result<Client, ConnectorError> {
     to.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
     to.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_RETRIES);
     let mut client = to.connect(NoTls).map_err(failure)?;
-    let schema = quote(config.schema.as_deref().unwrap_or("public"));
+    let schema = quote(config.schema.as_deref().unwrap_or(SCHEMA_DEFAULT));
     client
         .batch_execute(&format!(
             "SET search_path TO {schema};
@@ -444,10 +450,8 @@ fn class(state: &SqlState) -> (Fault, Retry) {
         // Read only: a standby that may become the primary. Locks and deadlocks pass.
         "25006" | "55P03" => (Fault::Endpoint, Retry::Later),
         code => match &code[..2] {
-            // Who may log in and what exists is mended on the server, without a new catalog.
-            "28" | "3D" | "3F" | "42" => (Fault::User, Retry::Later),
-            // The data does not fit: values, constraints, limits of the program.
-            "21" | "22" | "23" | "54" => (Fault::User, Retry::Never),
+            // Somebody has to act: who may log in and what exists, values, constraints, limits of the program.
+            "28" | "3D" | "3F" | "42" | "21" | "22" | "23" | "54" => (Fault::User, Retry::Never),
             _ => (Fault::Endpoint, Retry::Later),
         },
     }
@@ -460,8 +464,8 @@ mod tests {
     #[test]
     fn states_are_classed() {
         for (state, fault, retry) in [
-            (SqlState::INVALID_PASSWORD, Fault::User, Retry::Later),
-            (SqlState::UNDEFINED_TABLE, Fault::User, Retry::Later),
+            (SqlState::INVALID_PASSWORD, Fault::User, Retry::Never),
+            (SqlState::UNDEFINED_TABLE, Fault::User, Retry::Never),
             (SqlState::NOT_NULL_VIOLATION, Fault::User, Retry::Never),
             (SqlState::UNTRANSLATABLE_CHARACTER, Fault::User, Retry::Never),
             (SqlState::PROGRAM_LIMIT_EXCEEDED, Fault::User, Retry::Never),

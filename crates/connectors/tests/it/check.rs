@@ -1,1 +1,338 @@
+//! What a build is told: mistakes in configurations, and what may be kept of a collection.
 
+use std::fs;
+
+use catalog::{BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Host, Module, ModuleError};
+use doc::Types;
+use serde_json::{Value, json};
+
+use crate::fixture::{builtin, collection, endpoint};
+
+/// A build asks this crate, and no script engine.
+struct Builtins;
+
+impl Host for Builtins {
+    fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>> {
+        connectors::check_capture(endpoint, resources)
+    }
+    fn check_binding(
+        &self,
+        endpoint: &Endpoint,
+        resource: &Value,
+        collection: &Collection,
+    ) -> Result<BindingRules, Vec<ConfigError>> {
+        connectors::check_binding(endpoint, resource, collection)
+    }
+    fn check_module(&self, _: &Module, _: &[&str]) -> Result<(), Vec<ModuleError>> {
+        Ok(())
+    }
+}
+
+fn shown(errors: Vec<ConfigError>) -> Vec<String> {
+    let at = |at| match at {
+        ConfigAt::Connector => "connector".to_owned(),
+        ConfigAt::Config(pointer) => format!("config{pointer}"),
+        ConfigAt::Resource(n, pointer) => format!("resource {n}{pointer}"),
+    };
+    let hint = |hint: Option<String>| hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    errors.into_iter().map(|error| format!("{}: {}{}", at(error.at), error.message, hint(error.hint))).collect()
+}
+
+#[test]
+fn mistakes_in_captures() {
+    let cases: [(&str, Value, &[Value], &[&str]); 10] = [
+        (
+            "source-fil",
+            json!({}),
+            &[],
+            &[
+                "connector: there is no capture connector `source-fil` (did you mean `source-file`? there are `event-generator`, `source-file`, `source-http-ingest`)",
+            ],
+        ),
+        (
+            "source-kafka",
+            json!({}),
+            &[],
+            &[
+                "connector: there is no capture connector `source-kafka` (there are `event-generator`, `source-file`, `source-http-ingest`)",
+            ],
+        ),
+        (
+            "event-generator",
+            json!({"segmentCardinality": 10, "userCardinality": 10}),
+            &[json!({"stream": "segmentation-events", "syncMode": "incremental"})],
+            &[],
+        ),
+        (
+            "event-generator",
+            json!({"maxEventsPerSecond": 0, "seed": -1, "segmentCardinalty": 5, "userCardinality": "many"}),
+            &[json!({"stream": "events"})],
+            &[
+                "config/seed: `seed` must be an integer of zero or more, not a number of another kind",
+                "config: `segmentCardinality` is missing (how many segments there are, such as 1000)",
+                "config/userCardinality: `userCardinality` must be an integer of zero or more, not a string",
+                "config/maxEventsPerSecond: must be between 1 and 10000000",
+                "config/segmentCardinalty: `segmentCardinalty` is not known here (did you mean `segmentCardinality`?)",
+                "resource 0/stream: there is no such stream (the only one is `segmentation-events`)",
+            ],
+        ),
+        ("source-file", json!({"root": "x"}), &[json!({"stream": "a/*.gz"}), json!({"stream": "b"})], &[]),
+        (
+            "source-file",
+            json!({"root": "http://host/x"}),
+            &[json!({"stream": "../x"}), json!({"stream": "y"}), json!({"stream": "y"}), json!("z")],
+            &[
+                "config/root: only files of this machine can be used",
+                "resource 0/stream: this names nothing below the root (a relative path without empty, `.` and `..` components; `*`, `?` and `**` are wildcards)",
+                "resource 2: another binding of this capture has the stream \"y\" already (derive a second collection from the first one instead)",
+                "resource 3: the resource must be an object, not a string",
+            ],
+        ),
+        ("source-http-ingest", json!({}), &[json!({"name": "a"}), json!({"name": "b"}), json!({})], &[]),
+        (
+            "source-http-ingest",
+            json!({"port": 1}),
+            &[],
+            &["config/port: `port` is not known here (nothing can be configured here)"],
+        ),
+        (
+            "source-http-ingest",
+            json!({}),
+            &[json!({"name": "a"}), json!({"name": "a"})],
+            &[
+                "resource 1: another binding of this capture has the stream \"a\" already (derive a second collection from the first one instead)",
+            ],
+        ),
+        (
+            "source-http-ingest",
+            json!({}),
+            &[json!({"name": 1})],
+            &["resource 0/name: `name` must be a string, not a number of another kind"],
+        ),
+    ];
+    for (connector, config, resources, expected) in cases {
+        let endpoint = endpoint(connector, "file:///a.yaml", config);
+        let resources: Vec<&Value> = resources.iter().collect();
+        let found = connectors::check_capture(&endpoint, &resources).err().map(shown).unwrap_or_default();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn mistakes_in_materializations() {
+    let postgres = json!({"host": "h", "user": "u", "password": "p"});
+    let long = "x".repeat(64);
+    let cases: [(&str, Value, Value, &[&str]); 15] = [
+        (
+            "materialize-postgresql",
+            json!({}),
+            json!({}),
+            &[
+                "connector: there is no materialization connector `materialize-postgresql` (did you mean `materialize-postgres`? there are `materialize-postgres`, `materialize-sqlite`, `materialize-webhook`)",
+            ],
+        ),
+        ("materialize-sqlite", json!({"path": ":memory:"}), json!({"table": "t"}), &[]),
+        (
+            "materialize-sqlite",
+            json!({}),
+            json!({"tabel": "t"}),
+            &[
+                "config: `path` is missing (the database file, relative to this catalog file, or `:memory:`)",
+                "resource 0: `table` is missing (the table to keep the documents in)",
+                "resource 0/tabel: `tabel` is not known here (did you mean `table`?)",
+            ],
+        ),
+        (
+            "materialize-sqlite",
+            json!({"path": "x.db"}),
+            json!({"table": "FLOW_checkpoints_v1"}),
+            &["resource 0/table: this name is reserved (choose another)"],
+        ),
+        ("materialize-postgres", postgres.clone(), json!({"table": "t", "schema": "s", "delta_updates": true}), &[]),
+        (
+            "materialize-postgres",
+            postgres.clone(),
+            json!({"table": long}),
+            &["resource 0/table: the name is 64 bytes long, and may be 63 at most"],
+        ),
+        (
+            "materialize-postgres",
+            postgres.clone(),
+            json!({"table": "", "delta_updates": "yes"}),
+            &[
+                "resource 0/delta_updates: `delta_updates` must be true or false, not a string",
+                "resource 0/table: a name must not be empty",
+            ],
+        ),
+        (
+            "materialize-postgres",
+            json!({"address": "h:5433", "user": "u", "password": "p", "database": "d", "schema": "s"}),
+            json!({"table": "t"}),
+            &[],
+        ),
+        (
+            "materialize-postgres",
+            json!({"address": "h:x", "host": "h", "user": "u", "password": "p"}),
+            json!({"table": "t"}),
+            &[
+                "config/address: `address` says again what `host` and `port` say (give one or the other)",
+                "config/address: what follows the colon is no port (write it as `host:port`)",
+            ],
+        ),
+        (
+            "materialize-postgres",
+            json!({"host": "h", "port": 70000, "user": "u", "pasword": "p"}),
+            json!({"table": "t"}),
+            &[
+                "config/port: a port is between 1 and 65535",
+                "config: `password` is missing (the role's password)",
+                "config/pasword: `pasword` is not known here (did you mean `password`?)",
+            ],
+        ),
+        ("materialize-webhook", json!({"address": "http://localhost:9000/"}), json!({"relativePath": "/toggles"}), &[]),
+        ("materialize-webhook", json!({"endpoint": "https://host/x"}), json!({}), &[]),
+        (
+            "materialize-webhook",
+            json!({"address": "localhost:9000"}),
+            json!({}),
+            &["config/address: this is not an HTTP URL (write it as `https://host/path`)"],
+        ),
+        (
+            "materialize-webhook",
+            json!({"address": "http://me:secret@host/"}),
+            json!({}),
+            &["config/address: a URL is kept and shown, so it may hold no password"],
+        ),
+        (
+            "materialize-webhook",
+            json!({}),
+            json!({"path": "/x"}),
+            &[
+                "config: `address` is missing (the URL to post to)",
+                "resource 0/path: `path` is not known here (known here: `relativePath`)",
+            ],
+        ),
+    ];
+    let collection = collection("a/b", &[]);
+    for (connector, config, resource, expected) in cases {
+        let endpoint = endpoint(connector, "file:///a.yaml", config);
+        let found = connectors::check_binding(&endpoint, &resource, &collection).err().map(shown).unwrap_or_default();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_webhook_stays_where_it_is() {
+    let collection = collection("a/b", &[("x", "/x", Types::STRING, true, true)]);
+    let check = |path: &str| {
+        let endpoint = endpoint("materialize-webhook", "file:///a.yaml", json!({"address": "http://h:9000/a/b"}));
+        connectors::check_binding(&endpoint, &json!({"relativePath": path}), &collection)
+    };
+    for (path, url) in [
+        ("", "http://h:9000/a/b"),
+        ("c", "http://h:9000/a/c"),
+        ("/c?d=e", "http://h:9000/c?d=e"),
+        ("../../../c", "http://h:9000/c"),
+    ] {
+        let rules = check(path).unwrap();
+        assert_eq!(rules.path, [url]);
+        assert!(rules.delta_updates);
+        let constraints: Vec<Constraint> = rules.constraints.iter().map(|(constraint, _)| *constraint).collect();
+        assert_eq!(constraints, [Constraint::LocationRequired, Constraint::Forbidden]);
+    }
+    for path in [
+        "http://169.254.169.254/",
+        "https://h:9000/",
+        "//evil/x",
+        "\\\\evil\\x",
+        "/\\evil/x",
+        "http://h:9001/",
+        "http://me@h:9000/",
+        "file:///etc/passwd",
+        "javascript:x",
+    ] {
+        let found = shown(check(path).expect_err(path));
+        assert!(found.len() == 1 && found[0].starts_with("resource 0/relativePath: "), "{path}: {found:?}");
+    }
+}
+
+#[test]
+fn what_sql_keeps() {
+    use Constraint::{Forbidden, LocationRecommended, LocationRequired, Optional, Unsatisfiable};
+    let long = "l".repeat(64);
+    let fields = [
+        ("a_id", "/id", Types::INTEGER, true, true, LocationRequired),
+        ("a_mixed", "/key", Types::INTEGER.union(Types::STRING), true, true, Unsatisfiable),
+        ("b_mixed", "/mixed", Types::INTEGER.union(Types::STRING), true, false, Forbidden),
+        ("c_null", "/null", Types::NULL, true, false, Forbidden),
+        ("d_text", "/text", Types::STRING.union(Types::NULL), false, false, LocationRecommended),
+        ("e_number", "/number", Types::NUMBER, false, false, LocationRecommended),
+        ("e_object", "/object", Types::OBJECT, true, false, Optional),
+        ("flow_document", "", Types::OBJECT, true, false, LocationRequired),
+        (&long, "/long", Types::STRING, false, false, Forbidden),
+    ];
+    let given: Vec<_> = fields.iter().map(|f| (f.0, f.1, f.2, f.3, f.4)).filter(|f| !f.1.is_empty()).collect();
+    let config = json!({"host": "h", "user": "u", "password": "p"});
+    let endpoint = endpoint("materialize-postgres", "file:///a.yaml", config);
+    let rules = connectors::check_binding(&endpoint, &json!({"table": "t"}), &collection("a/b", &given)).unwrap();
+    let found: Vec<Constraint> = rules.constraints.iter().map(|(constraint, _)| *constraint).collect();
+    assert_eq!(found, fields.map(|field| field.5));
+}
+
+#[test]
+fn a_catalog_makes_its_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.flow.yaml");
+    fs::write(
+        &path,
+        "
+collections:
+  acme/profiles:
+    key: [/user]
+    projections: {user_id: /user}
+    schema:
+      type: object
+      properties:
+        user: {type: string}
+        count: {type: integer}
+        score: {type: [number, 'null']}
+        segments: {type: array}
+      required: [user, count]
+materializations:
+  acme/tables:
+    endpoint: {sqlite: {path: 'profiles.db?_journal=WAL'}}
+    bindings:
+      - source: acme/profiles
+        resource: {table: profiles}
+        fields: {include: {segments: {}}, recommended: true}
+",
+    )
+    .unwrap();
+    let root = url::Url::from_file_path(&path).unwrap();
+    let built = catalog::build(&root, &catalog::Files, &Builtins);
+    assert!(built.is_sound(), "{:?}", built.diagnostics);
+    let task = &built.catalog.materializations[0];
+    let collection = built.catalog.collection("acme/profiles").unwrap();
+    drop(builtin().open_destination(task, &[collection]).unwrap());
+
+    let database = rusqlite::Connection::open(dir.path().join("profiles.db")).unwrap();
+    let sql: String =
+        database.query_row("SELECT sql FROM sqlite_schema WHERE name = 'profiles'", [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        sql,
+        "CREATE TABLE \"profiles\" (
+\t-- user-provided projection of JSON at: /user with inferred types: [string]
+\t\"user_id\" TEXT NOT NULL,
+\t-- auto-generated projection of JSON at: /count with inferred types: [integer]
+\t\"count\" INTEGER NOT NULL,
+\t-- auto-generated projection of JSON at: /score with inferred types: [null, number]
+\t\"score\" REAL,
+\t-- auto-generated projection of JSON at: /segments with inferred types: [array]
+\t\"segments\" TEXT,
+\t-- auto-generated projection of JSON at:  with inferred types: [object]
+\t\"flow_document\" TEXT NOT NULL,
+
+\tPRIMARY KEY(\"user_id\")
+)"
+    );
+}

@@ -153,7 +153,7 @@ impl Strategy {
 }
 
 /// A hint that names the known word nearest to a mistaken one, or else all of them.
-fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     /// More edits than this are another word.
     const EDITS_MAX: usize = 4;
     let closest = known

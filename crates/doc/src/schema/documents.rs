@@ -103,6 +103,7 @@ impl Documents {
                 errors.push(no_such_fragment(&to, &url, at));
             }
         }
+        errors.sort_by(|a, b| (&a.url, &a.pointer).cmp(&(&b.url, &b.pointer)));
         if errors.is_empty() {
             Ok((documents, place))
         } else {

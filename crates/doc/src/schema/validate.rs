@@ -71,7 +71,7 @@ impl Bundle {
         &self,
         documents: &Documents,
         place: &Place,
-    ) -> Result<Validator, SchemaError> {
+    ) -> Result<Validator, Vec<SchemaError>> {
         let mut schema = self.value.clone();
         schema["$ref"] = Value::String(super::documents::bundled(place));
         jsonschema::options_for::<Nodes>()
@@ -87,13 +87,13 @@ impl Bundle {
                     || (documents.url(place), place.pointer.clone()),
                     |(url, at)| (url.clone(), at),
                 );
-                SchemaError {
+                vec![SchemaError {
                     slug: "schema-invalid",
                     url,
                     pointer,
-                    message: error.to_string(),
+                    message: message(&error),
                     hint: None,
-                }
+                }]
             })
     }
 }
@@ -172,6 +172,12 @@ fn message(error: &ValidationError<'_>) -> String {
             )
         }
         Kind::OneOfMultipleValid { .. } => format!("{} matches more than one alternative", value()),
+        Kind::Format { format } if format == "regex" => {
+            format!(
+                "{} is no pattern that runs in linear time: no look-around, no back-references",
+                value()
+            )
+        }
         _ => error.to_string(),
     }
 }
@@ -366,7 +372,7 @@ impl<'a> Array<'a, Nodes> for &'a [Node<'a>] {
     }
 
     fn is_unique(&self) -> bool {
-        let mut sorted: Vec<_> = self.iter().copied().collect();
+        let mut sorted = self.to_vec();
         sorted.sort_unstable_by(|a, b| crate::compare(*a, *b));
         sorted
             .windows(2)

@@ -53,7 +53,7 @@ impl Shape {
             if !self.types.subset(to) {
                 let (strategy, types) = (self.reduce.unwrap_or_default(), self.types);
                 let message = format!(
-                    "{pointer} has '{strategy}' reduction strategy, restricted to {text}, but has types {types}"
+                    "'{pointer}' has '{strategy}' reduction strategy, restricted to {text}, but has types {types}"
                 );
                 mistake("reduce-type-mismatch", message);
             }
@@ -69,7 +69,7 @@ impl Shape {
                     .filter(|name| !["add", "intersect", "remove"].contains(&name.as_str()))
                 {
                     let message = format!(
-                        "{pointer} has 'set' reduction strategy, whose properties are add, intersect, remove; not {name}"
+                        "'{pointer}' has 'set' reduction strategy, whose properties are add, intersect, remove; not {name}"
                     );
                     mistake("reduce-set-property", message);
                 }

@@ -1,5 +1,7 @@
 //! Documents, schemas and reductions together, mostly from data in `cases/`.
 
+#![allow(clippy::unwrap_used)]
+
 mod combining;
 mod properties;
 mod reductions;

@@ -44,6 +44,15 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// One key of the model: each field kept apart.
+struct Modelled {
+    sum: i64,
+    first: u32,
+    least: u32,
+    last: u32,
+    tags: BTreeMap<u8, u64>,
+}
+
 fn packed(node: Node<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     pack_node(node, &mut out);
@@ -133,15 +142,15 @@ proptest! {
             json!({"k": k, "sum": sum, "first": at, "least": at, "last": at, "tags": tags})
         }).collect();
 
-        let mut model: BTreeMap<u8, (i64, u32, u32, u32, BTreeMap<u8, u64>)> = BTreeMap::new();
+        let mut model: BTreeMap<u8, Modelled> = BTreeMap::new();
         for (k, sum, at, tags) in &documents {
-            let entry = model.entry(*k).or_insert((0, *at, *at, *at, BTreeMap::new()));
-            entry.0 += sum;
-            entry.2 = entry.2.min(*at);
-            entry.3 = *at;
-            tags.iter().for_each(|tag| *entry.4.entry(*tag).or_default() += 1);
+            let entry = model.entry(*k).or_insert(Modelled { sum: 0, first: *at, least: *at, last: *at, tags: BTreeMap::new() });
+            entry.sum += sum;
+            entry.least = entry.least.min(*at);
+            entry.last = *at;
+            tags.iter().for_each(|tag| *entry.tags.entry(*tag).or_default() += 1);
         }
-        let model: Vec<String> = model.into_iter().map(|(k, (sum, first, least, last, tags))| {
+        let model: Vec<String> = model.into_iter().map(|(k, Modelled { sum, first, least, last, tags })| {
             let tags: Vec<_> = tags.iter().map(|(t, n)| json!({"t": t, "n": n})).collect();
             json!({"k": k, "sum": sum, "first": first, "least": least, "last": last, "tags": tags}).to_string()
         }).collect();

@@ -93,19 +93,30 @@ fn inspections() {
     );
     check(
         json!({"type": "object", "required": ["a", "c"], "properties": {"a": false, "b": false, "c": {"type": "string", "enum": [1]}}}),
-        expect![[""]],
+        expect![[r#"
+            schema-impossible "/a": '/a' must exist, but is constrained to always be invalid
+            schema-impossible "/c": '/c' must exist, but is constrained to always be invalid
+        "#]],
     );
     check(
         json!({"type": "object", "properties": {"n": {"type": "integer", "reduce": sum}}, "additionalProperties": {"reduce": {"strategy": "maximize"}}}),
-        expect![[""]],
+        expect![[r#"
+            reduce-parent-missing "/n": '/n' has reduction strategy, but its parent does not
+            reduce-parent-missing "/*": '/*' has reduction strategy, but its parent does not
+        "#]],
     );
     check(
         json!({"reduce": merge, "type": ["object", "string"], "properties": {"n": {"reduce": sum}}}),
-        expect![[""]],
+        expect![[r#"
+            reduce-type-mismatch "": '' has 'merge' reduction strategy, restricted to objects & arrays, but has types [object, string]
+            reduce-type-mismatch "/n": '/n' has 'sum' reduction strategy, restricted to numbers, but has types [array, boolean, null, number, object, string]
+        "#]],
     );
     check(
         json!({"type": "object", "reduce": {"strategy": "set"}, "properties": {"add": true, "drop": true}}),
-        expect![[""]],
+        expect![[r#"
+            reduce-set-property "": '' has 'set' reduction strategy, whose properties are add, intersect, remove; not drop
+        "#]],
     );
     check(
         json!({"type": "object", "oneOf": [

@@ -20,7 +20,7 @@ impl Plan {
         documents: &Documents,
         bundle: &Bundle,
         place: &Place,
-    ) -> Result<Plan, SchemaError> {
+    ) -> Result<Plan, Vec<SchemaError>> {
         let mut drafts = Drafts {
             documents,
             known: HashMap::new(),
@@ -31,13 +31,13 @@ impl Plan {
         let mut at = 0;
         while let Some(places) = drafts.drafts.get(at).map(|draft| draft.places.clone()) {
             if at == STEPS_MAX {
-                return Err(SchemaError {
+                return Err(vec![SchemaError {
                     slug: "schema-too-large",
                     url: documents.url(place),
                     pointer: place.pointer.clone(),
                     message: format!("its schemas combine in more than {STEPS_MAX} ways"),
                     hint: None,
-                });
+                }]);
             }
             drafts.draft(at, &places);
             at += 1;
@@ -59,9 +59,14 @@ impl Plan {
             if !annotated[at] {
                 return Ok(Step::default());
             }
-            let mut rules = Vec::new();
+            // What always applies overrules every strategy behind it; conditions may still annotate children.
+            let (mut rules, mut decided) = (Vec::new(), false);
             for rule in &draft.rules {
-                rules.extend(rule.build(documents, bundle, &kept)?);
+                let strategy = matches!(rule, DraftRule::Strategy(_));
+                if !(strategy && decided) {
+                    rules.extend(rule.build(documents, bundle, &kept)?);
+                }
+                decided |= strategy;
             }
             Ok(Step {
                 rules,
@@ -80,7 +85,7 @@ impl Plan {
                 prunes: prunes[at],
             })
         });
-        let steps = steps.collect::<Result<Vec<_>, _>>()?;
+        let steps = steps.collect::<Result<Vec<_>, Vec<SchemaError>>>()?;
         Ok(Plan {
             steps,
             root: kept(&root).map_or(Active::Blank, Active::One),
@@ -368,7 +373,7 @@ impl DraftRule {
         documents: &Documents,
         bundle: &Bundle,
         kept: &impl Fn(&usize) -> Option<usize>,
-    ) -> Result<Option<Rule>, SchemaError> {
+    ) -> Result<Option<Rule>, Vec<SchemaError>> {
         Ok(match self {
             DraftRule::Strategy(strategy) => Some(Rule::Strategy(strategy.clone())),
             DraftRule::Any(alternatives) => {

@@ -14,6 +14,9 @@ use crate::schema::documents::{Documents, Place};
 /// Shapes are trees while schemas are graphs, so one may be far larger than the other. What is beyond this is any value.
 const SHAPES_MAX: usize = 20_000;
 
+/// How many schemas may be inferred within each other, references included. What is deeper is any value.
+const WITHIN_MAX: usize = 64;
+
 impl Shape {
     /// What a schema proves of its documents. A schema within itself is any value the second time.
     pub(crate) fn infer(documents: &Documents, place: &Place) -> Shape {
@@ -60,7 +63,7 @@ struct Inference<'d> {
 
 impl Inference<'_> {
     fn shape(&mut self, place: &Place) -> Shape {
-        if self.left == 0 || self.within.contains(place) {
+        if self.left == 0 || self.within.len() == WITHIN_MAX || self.within.contains(place) {
             return ANY.clone();
         }
         self.left -= 1;
@@ -116,13 +119,8 @@ impl Inference<'_> {
             None => ANY.clone(),
         };
         let (yes, no) = (branch("then"), branch("else"));
-        // What holds only where the condition does is known only there, and so is lost unless the other branch agrees.
-        let mut yes_and_if = yes;
-        if schema.get("then").is_some() {
-            let condition = self.shape(&place.child(&["if"]));
-            yes_and_if = yes_and_if.intersect(condition);
-        }
-        Some(yes_and_if.union(no))
+        let condition = self.shape(&place.child(&["if"]));
+        Some(yes.intersect(condition).union(no))
     }
 
     /// The keywords of the schema itself, without those that apply other schemas to the same value.

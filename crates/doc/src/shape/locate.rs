@@ -35,14 +35,17 @@ impl Shape {
             .contains(Types::OBJECT)
             .then(|| self.property(token));
         let item = index.map(|at| self.indexed(at));
-        // Where both an array and an object are possible the stronger claim is the one the author meant.
-        match (property, item) {
-            (Some(property), Some(item)) if item.exists > property.exists => item,
-            (Some(property), _) => property,
-            (None, Some(item)) => item,
-            (None, None) => Located {
-                shape: &NEVER,
-                exists: Exists::Cannot,
+        let never = Located {
+            shape: &NEVER,
+            exists: Exists::Cannot,
+        };
+        match (property.unwrap_or(never), item.unwrap_or(never)) {
+            (property, item) if item.exists == Exists::Cannot => property,
+            (property, item) if property.exists == Exists::Cannot => item,
+            // It may be a name or an index, and nothing is known of both.
+            (property, item) => Located {
+                shape: &ANY,
+                exists: property.exists.max(item.exists),
             },
         }
     }

@@ -240,6 +240,21 @@ fn schemas_within_themselves_end() {
 }
 
 #[test]
+fn long_chains_of_references_end() {
+    let definitions: serde_json::Map<_, _> = (0..500)
+        .map(|at| {
+            (
+                at.to_string(),
+                json!({"properties": {"a": {"$ref": format!("#/$defs/{}", at + 1)}}}),
+            )
+        })
+        .chain([("500".to_owned(), json!({"type": "object"}))])
+        .collect();
+    let schema = schema(json!({"$defs": definitions, "$ref": "#/$defs/0"}));
+    assert!(schema.shape().locations().len() > 10);
+}
+
+#[test]
 fn numbers_and_structures_of_enums_compare_by_value() {
     let schema = schema(json!({"enum": [1, {"a": [1.0, null]}, "x"]}));
     let arena = Arena::new();

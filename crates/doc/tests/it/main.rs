@@ -1,5 +1,7 @@
 //! Documents, schemas and reductions together, mostly from data in `cases/`.
 
+#![allow(clippy::unwrap_used)]
+
 mod combining;
 mod properties;
 mod reductions;
@@ -19,9 +21,14 @@ fn schema(value: Value) -> Schema {
 }
 
 /// Compiles the schema at a URL among documents.
-fn schemas_of<const N: usize>(root: &str, documents: [(&str, Value); N]) -> Result<Schema, Vec<SchemaError>> {
-    let documents: HashMap<Url, Arc<Value>> =
-        documents.into_iter().map(|(url, value)| (url.parse().unwrap(), Arc::new(value))).collect();
+fn schemas_of<const N: usize>(
+    root: &str,
+    documents: [(&str, Value); N],
+) -> Result<Schema, Vec<SchemaError>> {
+    let documents: HashMap<Url, Arc<Value>> = documents
+        .into_iter()
+        .map(|(url, value)| (url.parse().unwrap(), Arc::new(value)))
+        .collect();
     Schema::compile(&root.parse().unwrap(), &|url| documents.get(url).cloned())
 }
 
@@ -30,5 +37,8 @@ fn node<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
 }
 
 fn pointers<const N: usize>(pointers: [&str; N]) -> Arc<[Pointer]> {
-    pointers.iter().map(|pointer| pointer.parse().unwrap()).collect()
+    pointers
+        .iter()
+        .map(|pointer| pointer.parse().unwrap())
+        .collect()
 }

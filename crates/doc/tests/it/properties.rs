@@ -29,20 +29,160 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    let leaf =
-        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number(), text().prop_map(Value::from),];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        number(),
+        text().prop_map(Value::from),
+    ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(text(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(text(), inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
+}
+
+/// One key of the model: each field kept apart.
+struct Modelled {
+    sum: i64,
+    first: u32,
+    least: u32,
+    last: u32,
+    tags: BTreeMap<u8, u64>,
 }
 
 fn packed(node: Node<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     pack_node(node, &mut out);
     out
+}
+
+/// Schemas of documents with the properties `a` and `b`, from most keywords.
+fn random_schema() -> impl Strategy<Value = Value> {
+    let kind = prop::sample::select(vec![
+        "null", "boolean", "integer", "number", "string", "array", "object",
+    ]);
+    let types = prop::collection::btree_set(kind, 1..4).prop_map(|types| json!({ "type": types }));
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        types.clone(),
+        types,
+        small().prop_map(|value| json!({ "const": value })),
+        prop::collection::vec(small(), 1..3).prop_map(|values| json!({ "enum": values })),
+        Just(json!({"type": "object", "required": ["a"]})),
+        Just(json!({"type": "array", "minItems": 1, "maxItems": 2})),
+        Just(json!({"type": ["object", "array"], "required": ["b"], "minItems": 2})),
+    ];
+    leaf.prop_recursive(3, 16, 3, |inner| {
+        let several = prop::collection::vec(inner.clone(), 1..3);
+        let keyword = prop_oneof![
+            inner.clone().prop_map(|s| json!({"properties": {"a": s}})),
+            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"type": "object", "properties": {"a": s, "b": t}, "required": ["b"]})),
+            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"properties": {"b": s}, "additionalProperties": t})),
+            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"patternProperties": {"^a": s}, "additionalProperties": t})),
+            (several.clone(), inner.clone()).prop_map(|(s, t)| json!({"items": s, "additionalItems": t})),
+            inner.clone().prop_map(|s| json!({"type": "array", "items": s, "minItems": 1})),
+            inner.clone().prop_map(|s| json!({ "not": s })),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(s, t, u)| json!({"if": s, "then": t, "else": u})),
+            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"if": s, "then": t})),
+            several.clone().prop_map(|s| json!({ "allOf": s })),
+            several.clone().prop_map(|s| json!({ "anyOf": s })),
+            several.prop_map(|s| json!({ "oneOf": s })),
+            inner.clone().prop_map(|s| json!({"$defs": {"x": s}, "$ref": "#/$defs/x"})),
+        ];
+        // Two keywords stand together in one schema; their references would lead elsewhere, and so only one has them.
+        (keyword, inner).prop_map(|(mut schema, more)| {
+            for (keyword, value) in more.as_object().into_iter().flatten() {
+                if !keyword.starts_with('$') {
+                    schema[keyword] = value.clone();
+                }
+            }
+            schema
+        })
+    })
+    .prop_map(|schema| without_references(&schema))
+}
+
+/// References are to the root of the document, and so only the outermost can lead anywhere.
+fn without_references(schema: &Value) -> Value {
+    fn strip(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => {
+                let target = map.get("$defs").and_then(|defs| defs.get("x")).map(strip);
+                let mut kept: serde_json::Map<_, _> = map
+                    .iter()
+                    .filter(|(name, _)| !name.starts_with('$'))
+                    .map(|(name, value)| (name.clone(), strip(value)))
+                    .collect();
+                if let Some(target) = target {
+                    kept.entry("allOf").or_insert_with(|| json!([target]));
+                }
+                Value::Object(kept)
+            }
+            Value::Array(items) => items.iter().map(strip).collect(),
+            value => value.clone(),
+        }
+    }
+    let mut stripped = strip(schema);
+    if let (Some(root), Some(target)) = (
+        stripped.as_object_mut(),
+        schema.get("$defs").and_then(|defs| defs.get("x")),
+    ) {
+        root.insert("$defs".to_owned(), json!({ "x": strip(target) }));
+        root.insert("$ref".to_owned(), json!("#/$defs/x"));
+    }
+    stripped
+}
+
+fn small() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(Value::from),
+        (-1i64..3).prop_map(Value::from),
+        Just(json!(0.5)),
+        "[ab]{0,1}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("a|b|c", inner, 0..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Every valid document is as the schema's shape says; and our validator, which sees resolved references and our nodes,
+    /// agrees with the plain one.
+    #[test]
+    fn shapes_hold_for_valid_documents(value in random_schema(), documents in prop::collection::vec(small(), 24)) {
+        let schema = schema(value.clone());
+        let plain = jsonschema::options().with_draft(jsonschema::Draft::Draft201909).build(&value).unwrap();
+        let arena = Arena::new();
+        let mut asked: Vec<doc::Pointer> = schema.shape().locations().into_iter().map(|(pointer, _)| pointer).collect();
+        asked.extend(["", "/a", "/b", "/c", "/0", "/1", "/2", "/a/b", "/a/0", "/0/a"].map(|pointer| pointer.parse().unwrap()));
+        for document in &documents {
+            let node = node(&arena, document);
+            prop_assert_eq!(schema.is_valid(node), plain.is_valid(document), "{}", document);
+            if !schema.is_valid(node) {
+                prop_assert!(schema.validate(node).is_err());
+                continue;
+            }
+            for pointer in &asked {
+                let located = schema.shape().locate(pointer);
+                match pointer.query(node) {
+                    None => prop_assert!(located.exists != doc::Exists::Must, "{:?} of {}", pointer, document),
+                    Some(found) => {
+                        prop_assert!(located.exists != doc::Exists::Cannot, "{:?} of {}", pointer, document);
+                        let types = doc::Types::of(&doc::to_value(found));
+                        prop_assert!(located.shape.types.contains(types), "{:?} of {}", pointer, document);
+                    }
+                }
+            }
+        }
+    }
 }
 
 proptest! {
@@ -128,15 +268,15 @@ proptest! {
             json!({"k": k, "sum": sum, "first": at, "least": at, "last": at, "tags": tags})
         }).collect();
 
-        let mut model: BTreeMap<u8, (i64, u32, u32, u32, BTreeMap<u8, u64>)> = BTreeMap::new();
+        let mut model: BTreeMap<u8, Modelled> = BTreeMap::new();
         for (k, sum, at, tags) in &documents {
-            let entry = model.entry(*k).or_insert((0, *at, *at, *at, BTreeMap::new()));
-            entry.0 += sum;
-            entry.2 = entry.2.min(*at);
-            entry.3 = *at;
-            tags.iter().for_each(|tag| *entry.4.entry(*tag).or_default() += 1);
+            let entry = model.entry(*k).or_insert(Modelled { sum: 0, first: *at, least: *at, last: *at, tags: BTreeMap::new() });
+            entry.sum += sum;
+            entry.least = entry.least.min(*at);
+            entry.last = *at;
+            tags.iter().for_each(|tag| *entry.tags.entry(*tag).or_default() += 1);
         }
-        let model: Vec<String> = model.into_iter().map(|(k, (sum, first, least, last, tags))| {
+        let model: Vec<String> = model.into_iter().map(|(k, Modelled { sum, first, least, last, tags })| {
             let tags: Vec<_> = tags.iter().map(|(t, n)| json!({"t": t, "n": n})).collect();
             json!({"k": k, "sum": sum, "first": first, "least": least, "last": last, "tags": tags}).to_string()
         }).collect();

@@ -35,7 +35,8 @@ fn invalid_documents_are_told_why() {
     let schema = schemas_of("file:///w/event.json", [("file:///w/event.json", event())]).unwrap();
     let arena = Arena::new();
     let check = |patch: Value, expect: Expect| {
-        let mut document = json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
+        let mut document =
+            json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
         for (name, value) in patch.as_object().unwrap() {
             document[name] = value.clone();
         }
@@ -45,16 +46,54 @@ fn invalid_documents_are_told_why() {
         };
         expect.assert_eq(&text);
     };
-    check(json!({}), expect![[""]]);
-    check(json!({"segment": {"vendor": 0, "name": "s"}}), expect![[""]]);
-    check(json!({"segment": {"vendor": 1.0, "name": "s"}}), expect![[""]]);
-    check(json!({"segment": {"vendor": 1.5, "name": "s"}}), expect![[""]]);
-    check(json!({"segment": {"vendor": 1, "name": "é".repeat(33)}}), expect![[""]]);
-    check(json!({"segment": {"vendor": 1}}), expect![[""]]);
-    check(json!({"remove": false}), expect![[""]]);
-    check(json!({"remove": true}), expect![[""]]);
-    check(json!({"remove": true, "value": "x"}), expect![[""]]);
-    check(json!({"user": [1, {"a": "b"}]}), expect![[""]]);
+    check(json!({}), expect!["valid"]);
+    check(
+        json!({"segment": {"vendor": 0, "name": "s"}}),
+        expect![[
+            r#""/segment/vendor": 0 is less than the minimum of 1 [file:///w/event.json#/$defs/Segment/properties/vendor/minimum]"#
+        ]],
+    );
+    check(
+        json!({"segment": {"vendor": 1.0, "name": "s"}}),
+        expect!["valid"],
+    );
+    check(
+        json!({"segment": {"vendor": 1.5, "name": "s"}}),
+        expect![[
+            r#""/segment/vendor": 1.5 is not of type integer [file:///w/event.json#/$defs/Segment/properties/vendor/type]"#
+        ]],
+    );
+    check(
+        json!({"segment": {"vendor": 1, "name": "é".repeat(33)}}),
+        expect![[
+            r#""/segment/name": "ééééééééééééééééééééééééééééééééé" is longer than 32 characters [file:///w/event.json#/$defs/Segment/properties/name/maxLength]"#
+        ]],
+    );
+    check(
+        json!({"segment": {"vendor": 1}}),
+        expect![[
+            r#""/segment": the property "name" is missing [file:///w/event.json#/$defs/Segment/required]"#
+        ]],
+    );
+    check(
+        json!({"remove": false}),
+        expect![[
+            r#""/remove": false is not true [file:///w/event.json#/properties/remove/const]"#
+        ]],
+    );
+    check(json!({"remove": true}), expect!["valid"]);
+    check(
+        json!({"remove": true, "value": "x"}),
+        expect![[
+            r#""/value": nothing may be here, but there is "x" [file:///w/event.json#/dependentSchemas/remove/properties/value]"#
+        ]],
+    );
+    check(
+        json!({"user": [1, {"a": "b"}]}),
+        expect![[
+            r#""/user": [1,{"a":"b"}] is not of type string [file:///w/event.json#/properties/user/type]"#
+        ]],
+    );
 }
 
 #[test]
@@ -68,12 +107,21 @@ fn references_lead_to_other_documents() {
         "properties": {"segment": {"$ref": "#/$defs/Segment"}, "user": {"$ref": "#/$defs/User"}},
         "required": ["segment"],
     });
-    let documents = [("file:///w/derived.json", derived), ("file:///w/sub/event.json", event())];
+    let documents = [
+        ("file:///w/derived.json", derived),
+        ("file:///w/sub/event.json", event()),
+    ];
     let arena = Arena::new();
     let whole = schemas_of("file:///w/derived.json", documents.clone()).unwrap();
-    assert!(whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1, "name": "s"}}))));
+    assert!(whole.is_valid(node(
+        &arena,
+        &json!({"segment": {"vendor": 1, "name": "s"}})
+    )));
     assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1}}))));
-    assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1}))));
+    assert!(!whole.is_valid(node(
+        &arena,
+        &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1})
+    )));
     let part = schemas_of("file:///w/derived.json#/$defs/User", documents.clone()).unwrap();
     assert!(part.is_valid(node(&arena, &json!("u"))));
     assert!(!part.is_valid(node(&arena, &json!(1))));
@@ -106,35 +154,77 @@ fn identifiers_change_the_base() {
     let arena = Arena::new();
     for name in ["a", "b", "c"] {
         assert!(schema.is_valid(node(&arena, &json!({ name: 1 }))), "{name}");
-        assert!(!schema.is_valid(node(&arena, &json!({ name: "x" }))), "{name}");
+        assert!(
+            !schema.is_valid(node(&arena, &json!({ name: "x" }))),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn mistakes_are_found_with_their_place() {
     let check = |document: Value, expect: Expect| {
-        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)]).map(|_| ()).unwrap_err();
+        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)])
+            .map(|_| ())
+            .unwrap_err();
         let lines = errors.iter().map(|error| {
-            let hint = error.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            format!("{} {}#{}: {}{hint}\n", error.slug, error.url, error.pointer, error.message)
+            let hint = error
+                .hint
+                .as_deref()
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
+            format!(
+                "{} {}#{}: {}{hint}\n",
+                error.slug, error.url, error.pointer, error.message
+            )
         });
         expect.assert_eq(&lines.collect::<String>());
     };
-    check(json!({"properties": {"a/b": {"$ref": "other.json#/x"}}}), expect![[""]]);
-    check(json!({"properties": {"a": {"$ref": "#/$defs/No"}, "b": {"$ref": "#No"}}}), expect![[""]]);
-    check(json!({"properties": {"a": {"type": "strin"}, "b": {"required": "c"}}}), expect![[""]]);
+    check(
+        json!({"properties": {"a/b": {"$ref": "other.json#/x"}}}),
+        expect![[r#"
+            schema-not-found file:///w/a.json#/properties/a~1b/$ref: there is no schema at file:///w/other.json
+        "#]],
+    );
+    check(
+        json!({"properties": {"a": {"$ref": "#/$defs/No"}, "b": {"$ref": "#No"}}}),
+        expect![[r#"
+            schema-fragment-not-found file:///w/a.json#/properties/a/$ref: referenced schema fragment location file:///w/a.json#/$defs/No does not exist
+            schema-fragment-not-found file:///w/a.json#/properties/b/$ref: referenced schema fragment location file:///w/a.json#No does not exist
+        "#]],
+    );
+    check(
+        json!({"properties": {"a": {"type": "strin"}, "b": {"required": "c"}}}),
+        expect![[r#"
+            schema-type-unknown file:///w/a.json#/properties/a/type: strin is not a type (did you mean string?)
+            schema-invalid file:///w/a.json#/properties/b/required: "c" is not of type array
+        "#]],
+    );
     check(
         json!({"reduce": {"strategy": "minimise"}, "properties": {"a": {"reduce": {"strategy": "sum", "key": ["/x"]}}}}),
-        expect![[""]],
+        expect![[r#"
+            reduce-strategy-unknown file:///w/a.json#/reduce/strategy: minimise is not a reduction strategy (did you mean minimize?)
+            reduce-option-unknown file:///w/a.json#/properties/a/reduce/key: key is not an option of the sum strategy (it takes none)
+        "#]],
     );
-    check(json!({"properties": {"a": {"pattern": "(?=a)b"}}}), expect![[""]]);
-    check(json!({"patternProperties": {"(a)\\1": true}}), expect![[""]]);
+    check(
+        json!({"properties": {"a": {"pattern": "(?=a)b"}}}),
+        expect![[r#"
+            schema-invalid file:///w/a.json#/properties/a/pattern: "(?=a)b" is no pattern that runs in linear time: no look-around, no back-references
+        "#]],
+    );
+    check(
+        json!({"patternProperties": {"(a)\\1": true}}),
+        expect![[r#"
+            schema-pattern-invalid file:///w/a.json#/patternProperties/(a)\1: "(a)\\1" is no pattern: backreferences are not supported (patterns run in linear time: no look-around, no back-references)
+        "#]],
+    );
 }
 
 #[test]
 fn schemas_within_themselves_end() {
     let arena = Arena::new();
-    let deep = node(&arena, &json!({"a": {"a": {"a": 1}}}));
+    let deep = node(&arena, &json!({"a": {"a": {"a": {}}}}));
     for document in [
         json!({"$ref": "#"}),
         json!({"allOf": [{"$ref": "#"}]}),
@@ -147,6 +237,21 @@ fn schemas_within_themselves_end() {
         let _ = schema.reduce(&arena, Some(deep), deep, true).unwrap();
         assert!(schema.shape().locations().len() < 100, "{document}");
     }
+}
+
+#[test]
+fn long_chains_of_references_end() {
+    let definitions: serde_json::Map<_, _> = (0..500)
+        .map(|at| {
+            (
+                at.to_string(),
+                json!({"properties": {"a": {"$ref": format!("#/$defs/{}", at + 1)}}}),
+            )
+        })
+        .chain([("500".to_owned(), json!({"type": "object"}))])
+        .collect();
+    let schema = schema(json!({"$defs": definitions, "$ref": "#/$defs/0"}));
+    assert!(schema.shape().locations().len() > 10);
 }
 
 #[test]

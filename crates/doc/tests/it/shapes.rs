@@ -16,7 +16,12 @@ fn cases() {
         for (pointer, expect) in case["at"].as_object().unwrap() {
             let located = schema.shape().locate(&pointer.parse().unwrap());
             let found = format!("{:?} {}", located.exists, located.shape.types);
-            assert_eq!(found, expect.as_str().unwrap(), "{}: {pointer:?}", case["name"]);
+            assert_eq!(
+                found,
+                expect.as_str().unwrap(),
+                "{}: {pointer:?}",
+                case["name"]
+            );
         }
     }
 }
@@ -35,7 +40,12 @@ fn locations_are_named_without_patterns() {
     }));
     let mut text = String::new();
     for (pointer, located) in schema.shape().locations() {
-        writeln!(text, "{pointer:?} {:?} {}", located.exists, located.shape.types).unwrap();
+        writeln!(
+            text,
+            "{pointer:?} {:?} {}",
+            located.exists, located.shape.types
+        )
+        .unwrap();
     }
     expect![[r#"
         "" Must [object]
@@ -56,15 +66,23 @@ fn annotations_come_from_the_outer_schema() {
         "maxLength": 36,
     }));
     let shape = schema.shape();
-    assert_eq!((shape.title.as_deref(), shape.format.as_deref()), (Some("outer"), Some("uuid")));
-    assert_eq!((shape.length_max, shape.reduce), (Some(36), Some("maximize")));
+    assert_eq!(
+        (shape.title.as_deref(), shape.format.as_deref()),
+        (Some("outer"), Some("uuid"))
+    );
+    assert_eq!(
+        (shape.length_max, shape.reduce),
+        (Some(36), Some("maximize"))
+    );
 }
 
 #[test]
 fn inspections() {
     let check = |document: Value, expect: Expect| {
         let found = schema(document).shape().inspect();
-        let lines = found.iter().map(|found| format!("{} {:?}: {}\n", found.slug, found.pointer, found.message));
+        let lines = found
+            .iter()
+            .map(|found| format!("{} {:?}: {}\n", found.slug, found.pointer, found.message));
         expect.assert_eq(&lines.collect::<String>());
     };
     let sum = json!({"strategy": "sum"});
@@ -75,16 +93,30 @@ fn inspections() {
     );
     check(
         json!({"type": "object", "required": ["a", "c"], "properties": {"a": false, "b": false, "c": {"type": "string", "enum": [1]}}}),
-        expect![[""]],
+        expect![[r#"
+            schema-impossible "/a": '/a' must exist, but is constrained to always be invalid
+            schema-impossible "/c": '/c' must exist, but is constrained to always be invalid
+        "#]],
     );
     check(
         json!({"type": "object", "properties": {"n": {"type": "integer", "reduce": sum}}, "additionalProperties": {"reduce": {"strategy": "maximize"}}}),
-        expect![[""]],
+        expect![[r#"
+            reduce-parent-missing "/n": '/n' has reduction strategy, but its parent does not
+            reduce-parent-missing "/*": '/*' has reduction strategy, but its parent does not
+        "#]],
     );
-    check(json!({"reduce": merge, "type": ["object", "string"], "properties": {"n": {"reduce": sum}}}), expect![[""]]);
+    check(
+        json!({"reduce": merge, "type": ["object", "string"], "properties": {"n": {"reduce": sum}}}),
+        expect![[r#"
+            reduce-type-mismatch "": '' has 'merge' reduction strategy, restricted to objects & arrays, but has types [object, string]
+            reduce-type-mismatch "/n": '/n' has 'sum' reduction strategy, restricted to numbers, but has types [array, boolean, null, number, object, string]
+        "#]],
+    );
     check(
         json!({"type": "object", "reduce": {"strategy": "set"}, "properties": {"add": true, "drop": true}}),
-        expect![[""]],
+        expect![[r#"
+            reduce-set-property "": '' has 'set' reduction strategy, whose properties are add, intersect, remove; not drop
+        "#]],
     );
     check(
         json!({"type": "object", "oneOf": [
@@ -101,7 +133,9 @@ fn types_are_sets() {
     assert_eq!(integer_or_string.to_string(), "[integer, string]");
     assert_eq!(Types::NUMBER.to_string(), "[number]");
     assert_eq!(Types::NONE.to_string(), "[]");
-    assert!(integer_or_string.contains(Types::INTEGER) && !integer_or_string.contains(Types::NUMBER));
+    assert!(
+        integer_or_string.contains(Types::INTEGER) && !integer_or_string.contains(Types::NUMBER)
+    );
     assert!(Types::INTEGER.subset(Types::NUMBER) && Types::NONE.is_empty());
     assert_eq!(Types::NUMBER.intersect(integer_or_string), Types::INTEGER);
 }

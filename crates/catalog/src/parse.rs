@@ -10,7 +10,9 @@ mod test;
 use url::Url;
 
 pub(crate) use collection::{RawCollection, RawProjection};
-pub(crate) use derivation::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing};
+pub(crate) use derivation::{
+    RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing,
+};
 pub(crate) use endpoint::{RawBinding, RawCapture, RawMaterialization};
 pub(crate) use test::{RawStep, RawTest};
 
@@ -18,6 +20,9 @@ use crate::diagnostic::{Report, nearest};
 use crate::load::Library;
 use crate::tree::escaped;
 use crate::{Kind, Member, Place, Tree};
+
+/// Longer strings are not shown in messages.
+const SHOWN_BYTES_MAX: usize = 40;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -45,6 +50,8 @@ pub(crate) struct RawCatalog {
     pub(crate) captures: Vec<RawCapture>,
     pub(crate) materializations: Vec<RawMaterialization>,
     pub(crate) tests: Vec<RawTest>,
+    /// Whether it may define more collections than could be read.
+    pub(crate) incomplete: bool,
 }
 
 /// Reads a catalog file whose merge keys are expanded.
@@ -62,26 +69,50 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
         "resources",
     ];
     let mut raw = RawCatalog::default();
-    let Some(object) = reader.object(tree, "a catalog", FIELDS) else { return raw };
+    let Some(object) = reader.object(tree, "a catalog", FIELDS) else {
+        raw.incomplete = true;
+        return raw;
+    };
     if let Some(resources) = object.get("resources") {
-        reader.unsupported(resources.place, "`resources`").hint("keep what they hold in files of their own");
+        reader
+            .unsupported(resources.place, "`resources`")
+            .hint("keep what they hold in files of their own");
     }
     if let Some(imports) = object.get("import") {
-        raw.imports = reader.list(imports, "`import`").iter().filter_map(|item| reader.import(item)).collect();
+        raw.imports = reader
+            .list(imports, "`import`")
+            .iter()
+            .filter_map(|item| reader.import(item))
+            .collect();
     }
     if let Some(map) = object.get("collections") {
-        raw.collections =
-            reader.map(map, "`collections`").iter().map(|member| collection::read(member, reader)).collect();
+        raw.incomplete = !matches!(map.kind, Kind::Object(_));
+        raw.collections = reader
+            .map(map, "`collections`")
+            .iter()
+            .map(|member| collection::read(member, reader))
+            .collect();
     }
     if let Some(map) = object.get("captures") {
-        raw.captures = reader.map(map, "`captures`").iter().map(|m| endpoint::capture(m, reader)).collect();
+        raw.captures = reader
+            .map(map, "`captures`")
+            .iter()
+            .map(|m| endpoint::capture(m, reader))
+            .collect();
     }
     if let Some(map) = object.get("materializations") {
         let members = reader.map(map, "`materializations`");
-        raw.materializations = members.iter().map(|member| endpoint::materialization(member, reader)).collect();
+        raw.materializations = members
+            .iter()
+            .map(|member| endpoint::materialization(member, reader))
+            .collect();
     }
     if let Some(map) = object.get("tests") {
-        raw.tests = reader.map(map, "`tests`").iter().map(|member| test::read(member, reader)).collect();
+        raw.tests = reader
+            .map(map, "`tests`")
+            .iter()
+            .map(|member| test::read(member, reader))
+            .collect();
     }
     raw
 }
@@ -105,20 +136,34 @@ pub(crate) struct Object<'t> {
 impl<'t> Object<'t> {
     /// The value of an optional field; `null` is as good as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&'t Tree> {
-        self.members.iter().find(|member| member.key == name).map(|member| &member.value).filter(|tree| !tree.is_null())
+        self.members
+            .iter()
+            .find(|member| member.key == name)
+            .map(|member| &member.value)
+            .filter(|tree| !tree.is_null())
     }
 
     /// Where a field's key stands.
     pub(crate) fn key_place(&self, name: &str) -> Place {
-        self.members.iter().find(|member| member.key == name).map_or(self.place, |member| member.key_place)
+        self.members
+            .iter()
+            .find(|member| member.key == name)
+            .map_or(self.place, |member| member.key_place)
     }
 
     /// The value of a field that must be there.
     pub(crate) fn require(&self, name: &str, reader: &mut Reader) -> Option<&'t Tree> {
         let found = self.get(name);
         if found.is_none() {
-            let place = Place { end: self.place.end.min(self.key_place(name).end), ..self.key_place(name) };
-            reader.report.error("field-missing", place, format!("{} must have a `{name}`", self.what));
+            let place = Place {
+                end: self.place.end.min(self.key_place(name).end),
+                ..self.key_place(name)
+            };
+            reader.report.error(
+                "field-missing",
+                place,
+                format!("{} must have `{name}`", self.what),
+            );
         }
         found
     }
@@ -126,20 +171,34 @@ impl<'t> Object<'t> {
 
 impl Reader<'_, '_> {
     /// An object with these fields only.
-    pub(crate) fn object<'t>(&mut self, tree: &'t Tree, what: &'static str, fields: &[&str]) -> Option<Object<'t>> {
+    pub(crate) fn object<'t>(
+        &mut self,
+        tree: &'t Tree,
+        what: &'static str,
+        fields: &[&str],
+    ) -> Option<Object<'t>> {
         let Kind::Object(members) = &tree.kind else {
             self.wrong(tree, what, "an object");
             return None;
         };
-        for member in members.iter().filter(|member| !fields.contains(&member.key.as_str())) {
+        for member in members
+            .iter()
+            .filter(|member| !fields.contains(&member.key.as_str()))
+        {
             let message = format!("{what} has no field `{}`", member.key);
-            let error = self.report.error("field-unknown", member.key_place, message);
+            let error = self
+                .report
+                .error("field-unknown", member.key_place, message);
             match nearest(&member.key, fields.iter().copied()) {
                 Some(name) => error.hint(format!("did you mean `{name}`?")),
                 None => error.hint(format!("its fields are {}", quoted(fields))),
             };
         }
-        Some(Object { what, place: tree.place, members })
+        Some(Object {
+            what,
+            place: tree.place,
+            members,
+        })
     }
 
     /// An object whose keys are names of the author's choice; empty if it is something else, or `null`.
@@ -167,7 +226,10 @@ impl Reader<'_, '_> {
 
     pub(crate) fn word(&mut self, tree: &Tree, what: &str) -> Option<Word> {
         match &tree.kind {
-            Kind::String(text) => Some(Spanned { value: text.clone(), place: tree.place }),
+            Kind::String(text) => Some(Spanned {
+                value: text.clone(),
+                place: tree.place,
+            }),
             _ => {
                 self.wrong(tree, what, "a string");
                 None
@@ -177,7 +239,10 @@ impl Reader<'_, '_> {
 
     /// A list of strings.
     pub(crate) fn words(&mut self, tree: &Tree, what: &str, item: &str) -> Vec<Word> {
-        self.list(tree, what).iter().filter_map(|tree| self.word(tree, item)).collect()
+        self.list(tree, what)
+            .iter()
+            .filter_map(|tree| self.word(tree, item))
+            .collect()
     }
 
     pub(crate) fn boolean(&mut self, tree: &Tree, what: &str) -> Option<bool> {
@@ -208,7 +273,9 @@ impl Reader<'_, '_> {
             Ok(duration) => Some(duration.as_secs()),
             Err(error) => {
                 let message = format!("`{}` is not a duration: {error}", word.value);
-                self.report.error("duration-invalid", word.place, message).hint("write `90s`, `15m`, `48 hours` or `1day`");
+                self.report
+                    .error("duration-invalid", word.place, message)
+                    .hint("write `90s`, `15m`, `48 hours` or `1day`");
                 None
             }
         }
@@ -217,7 +284,10 @@ impl Reader<'_, '_> {
     /// A reference to a file, relative to this one.
     pub(crate) fn url(&mut self, word: &Word) -> Option<Spanned<Url>> {
         match self.file.join(&word.value) {
-            Ok(url) => Some(Spanned { value: url, place: word.place }),
+            Ok(url) => Some(Spanned {
+                value: url,
+                place: word.place,
+            }),
             Err(error) => {
                 let message = format!("`{}` is not a URL: {error}", word.value);
                 self.report.error("url-invalid", word.place, message);
@@ -229,10 +299,14 @@ impl Reader<'_, '_> {
     /// A schema: a URL, or one written here, at this pointer of the file.
     pub(crate) fn schema(&mut self, tree: &Tree, pointer: &str) -> Option<Spanned<Url>> {
         match &tree.kind {
-            Kind::String(text) => self.url(&Spanned { value: text.clone(), place: tree.place }),
-            Kind::Object(_) | Kind::Bool(_) => {
-                Some(Spanned { value: self.library.inline(self.file, pointer, tree), place: tree.place })
-            }
+            Kind::String(text) => self.url(&Spanned {
+                value: text.clone(),
+                place: tree.place,
+            }),
+            Kind::Object(_) | Kind::Bool(_) => Some(Spanned {
+                value: self.library.inline(self.file, pointer, tree),
+                place: tree.place,
+            }),
             _ => {
                 self.wrong(tree, "a schema", "a URL, an object or a boolean");
                 None
@@ -241,33 +315,61 @@ impl Reader<'_, '_> {
     }
 
     /// A list of JSON pointers, not looked into yet.
-    pub(crate) fn key(&mut self, tree: &Tree, what: &str) -> Spanned<Vec<Word>> {
-        Spanned { value: self.words(tree, what, "a JSON pointer"), place: tree.place }
+    pub(crate) fn key(&mut self, tree: &Tree, what: &str) -> Option<Spanned<Vec<Word>>> {
+        let value = self.words(tree, what, "a JSON pointer");
+        // One that is broken throughout has been reported, and is not an empty one.
+        let empty = tree.as_array().is_some_and(<[Tree]>::is_empty);
+        (empty || !value.is_empty()).then_some(Spanned {
+            value,
+            place: tree.place,
+        })
     }
 
     /// A selector of partitions.
     pub(crate) fn selector(&mut self, tree: Option<&Tree>) -> RawSelector {
-        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"])) else {
+        let Some(object) = tree
+            .and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"]))
+        else {
             return RawSelector::default();
         };
         let mut side = |name: &str| {
-            let Some(tree) = object.get(name) else { return Vec::new() };
+            let Some(tree) = object.get(name) else {
+                return Vec::new();
+            };
             let members = self.map(tree, "a list of values by field").iter();
             let fields = members.map(|member| {
                 let values = self.list(&member.value, "the values of a field").to_vec();
-                (Spanned { value: member.key.clone(), place: member.key_place }, values)
+                (
+                    Spanned {
+                        value: member.key.clone(),
+                        place: member.key_place,
+                    },
+                    values,
+                )
             });
             fields.collect()
         };
-        RawSelector { include: side("include"), exclude: side("exclude") }
+        RawSelector {
+            include: side("include"),
+            exclude: side("exclude"),
+        }
     }
 
     pub(crate) fn unsupported(&mut self, place: Place, what: &str) -> &mut crate::Diagnostic {
-        self.report.error("unsupported", place, format!("{what} is not supported"))
+        self.report
+            .error("unsupported", place, format!("{what} is not supported"))
     }
 
     pub(crate) fn wrong(&mut self, tree: &Tree, what: &str, expected: &str) {
-        let message = format!("{what} must be {expected}, and this is {}", tree.describe());
+        let found = match &tree.kind {
+            Kind::Number(number) => format!("the number {number}"),
+            Kind::Bool(value) => format!("`{value}`"),
+            Kind::String(text) if text.len() <= SHOWN_BYTES_MAX && !text.contains('\n') => {
+                format!("the string `{text}`")
+            }
+            _ => tree.describe().to_owned(),
+        };
+        let message = format!("{what} must be {expected}, and this is {found}");
         self.report.error("wrong-type", tree.place, message);
     }
 
@@ -281,11 +383,15 @@ impl Reader<'_, '_> {
                     let kind = self.word(kind, "`contentType`")?;
                     match kind.value.to_lowercase().replace('_', "").as_str() {
                         "catalog" => {}
-                        "jsonschema" | "typescriptmodule" | "config" | "documentsfixture" => return None,
+                        "jsonschema" | "typescriptmodule" | "config" | "documentsfixture" => {
+                            return None;
+                        }
                         _ => {
                             let message = format!("`{}` is not a kind of content", kind.value);
                             let hint = "`CATALOG`, `JSON_SCHEMA`, `TYPESCRIPT_MODULE`, `CONFIG` or `DOCUMENTS_FIXTURE`";
-                            self.report.error("content-type-unknown", kind.place, message).hint(hint);
+                            self.report
+                                .error("content-type-unknown", kind.place, message)
+                                .hint(hint);
                             return None;
                         }
                     }
@@ -297,8 +403,13 @@ impl Reader<'_, '_> {
         let word = self.word(url, "an import")?;
         let url = self.url(&word)?;
         if url.value.fragment().is_some() {
-            let message = format!("an import is a whole file, and `{}` has a fragment", word.value);
-            self.report.error("import-fragment", word.place, message).hint("leave out `#` and what follows");
+            let message = format!(
+                "an import is a whole file, and `{}` has a fragment",
+                word.value
+            );
+            self.report
+                .error("import-fragment", word.place, message)
+                .hint("leave out `#` and what follows");
             return None;
         }
         Some(url)
@@ -308,7 +419,10 @@ impl Reader<'_, '_> {
 impl Member {
     /// The key as a name.
     pub(crate) fn name(&self) -> Word {
-        Spanned { value: self.key.clone(), place: self.key_place }
+        Spanned {
+            value: self.key.clone(),
+            place: self.key_place,
+        }
     }
 }
 
@@ -319,5 +433,9 @@ fn below(parent: &str, token: &str) -> String {
 
 /// Names as a hint lists them.
 pub(crate) fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -3,14 +3,19 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use doc::{Exists, Pointer, Schema, Shape, Types};
+use doc::{Exists, Invalid, Pointer, Schema, Shape, Types};
 use url::Url;
 
 use super::Build;
+use crate::diagnostic::nearest;
 use crate::load::{Library, Unread, unreadable};
 use crate::parse::{Spanned, Word};
+use crate::sources::percent_decoded as decoded;
+use crate::tree::escaped;
 use crate::{FetchError, Kind, Place, Tree};
 
+/// How `doc` calls a reference into a file that leads nowhere.
+const NO_FRAGMENT: &str = "schema-fragment-not-found";
 /// The types that can be part of a key.
 const KEY_TYPES: Types = Types::INTEGER.union(Types::STRING).union(Types::BOOLEAN);
 /// How many references are followed in search of a place.
@@ -27,17 +32,25 @@ impl Build<'_, '_> {
     /// Compiles a schema, once. All that is wrong with it is reported when it is first referred to.
     pub(super) fn schema(&mut self, url: &Spanned<Url>) -> Option<Named> {
         if let Some(known) = self.schemas.get(&url.value) {
-            return known.clone().map(|schema| Named { url: url.value.clone(), schema });
+            return known.clone().map(|schema| Named {
+                url: url.value.clone(),
+                schema,
+            });
         }
         let compiled = self.compile(url).map(Arc::new);
         if let Some(schema) = &compiled {
             for inspection in schema.shape().inspect() {
-                let place = place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);
-                self.report.error(inspection.slug, place, inspection.message);
+                let place =
+                    place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);
+                self.report
+                    .error(inspection.slug, place, inspection.message);
             }
         }
         self.schemas.insert(url.value.clone(), compiled.clone());
-        compiled.map(|schema| Named { url: url.value.clone(), schema })
+        compiled.map(|schema| Named {
+            url: url.value.clone(),
+            schema,
+        })
     }
 
     fn compile(&mut self, url: &Spanned<Url>) -> Option<Schema> {
@@ -68,19 +81,32 @@ impl Build<'_, '_> {
             Ok(schema) => Some(schema),
             Err(errors) => {
                 for error in errors {
-                    let target = target_of(library, &error.url, &error.pointer);
+                    let target =
+                        reference_of(library, &error.url, &error.pointer).map(|mut url| {
+                            url.set_fragment(None);
+                            url
+                        });
                     let same = |other: &Url| target.as_ref() == Some(other);
                     if broken.borrow().iter().any(same) {
                         continue;
                     }
-                    let place = library.place(&error.url, &error.pointer).unwrap_or(url.place);
-                    if let Some((missing, why)) = unread.borrow().iter().find(|(other, _)| same(other)) {
+                    let place = library
+                        .place(&error.url, &error.pointer)
+                        .unwrap_or(url.place);
+                    if let Some((missing, why)) =
+                        unread.borrow().iter().find(|(other, _)| same(other))
+                    {
                         unreadable(library, &mut self.report, place, missing, why);
                         continue;
                     }
-                    // A fragment that the catalog asks for is its own mistake, not its schema's.
-                    let whole = error.pointer.is_empty() && url.value.fragment().is_some_and(|f| !f.is_empty());
-                    let place = if whole { url.place } else { place };
+                    if error.slug == NO_FRAGMENT {
+                        // One that the catalog asks for is its own mistake, not its schema's.
+                        match reference_of(library, &error.url, &error.pointer) {
+                            Some(target) => self.no_fragment(place, &target),
+                            None => self.no_fragment(url.place, &url.value),
+                        }
+                        continue;
+                    }
                     self.report.error(error.slug, place, error.message).hint = error.hint;
                 }
                 None
@@ -88,8 +114,32 @@ impl Build<'_, '_> {
         }
     }
 
-    /// Checks that a location can be part of a key; gives it back wherever it is a pointer.
-    pub(super) fn key_location(&mut self, word: &Word, named: &Named) -> Option<Pointer> {
+    fn no_fragment(&mut self, place: Place, target: &Url) {
+        let mut file = target.clone();
+        file.set_fragment(None);
+        let fragment = decoded(target.fragment().unwrap_or_default());
+        let message = format!(
+            "{} has no schema `#{fragment}`",
+            self.library.display(&file)
+        );
+        let mut known = Vec::new();
+        if let Ok(document) = self.library.document(&file) {
+            fragments(&document.tree, String::new(), &mut known);
+        }
+        let near = nearest(&fragment, known.iter().map(String::as_str));
+        let error = self.report.error(NO_FRAGMENT, place, message);
+        if let Some(near) = near {
+            error.hint(format!("did you mean `#{near}`?"));
+        }
+    }
+
+    /// Checks that a location can play this role, of a key or a part of one; gives it back wherever it is a pointer.
+    pub(super) fn key_location(
+        &mut self,
+        word: &Word,
+        role: &str,
+        named: &Named,
+    ) -> Option<Pointer> {
         let pointer = self.pointer(word)?;
         let text = &word.value;
         let shape = named.schema.shape();
@@ -97,15 +147,17 @@ impl Build<'_, '_> {
         let schema = place_of(self.library, &named.url, &pointer);
         let report = &mut self.report;
         let error = match located.exists {
-            Exists::Cannot => {
-                Some(report.error("key-never-exists", word.place, format!("`{text}` is part of a key, and can never exist")))
-            }
+            Exists::Cannot => Some(report.error(
+                "key-never-exists",
+                word.place,
+                format!("`{text}`, {role}, can never exist"),
+            )),
             Exists::Implicit => {
-                let message = format!("`{text}` is part of a key, and the schema says nothing of it");
+                let message = format!("the schema says nothing of `{text}`, {role}");
                 Some(report.error("key-unknown", word.place, message))
             }
             Exists::May if located.shape.default.is_none() => {
-                let message = format!("`{text}` is part of a key, and documents may lack it");
+                let message = format!("documents may lack `{text}`, {role}");
                 let error = report.error("key-may-be-absent", word.place, message);
                 if let Some(hint) = absence_hint(shape, &pointer) {
                     error.hint(hint);
@@ -115,15 +167,24 @@ impl Build<'_, '_> {
             _ => {
                 let bad = located.shape.types.without(KEY_TYPES);
                 if !bad.is_empty() {
-                    let message = format!("`{text}` is part of a key, and may be {bad}; only {KEY_TYPES} can be");
+                    let message =
+                        format!("`{text}`, {role}, may be {bad}; only {KEY_TYPES} can be");
                     let error = report.error("key-type", word.place, message);
                     if bad.contains(Types::FRACTION) && bad.subset(Types::NUMBER) {
                         error.hint("use `type: integer`");
                     }
                     Some(error)
-                } else if let Some(strategy) = located.shape.reduce.filter(|strategy| *strategy != "lastWriteWins") {
-                    let message = format!("`{text}` is part of a key, and reduces by `{strategy}`");
-                    Some(report.error("key-reduce", word.place, message).hint("a key stays as it is: remove its `reduce`"))
+                } else if let Some(strategy) = located
+                    .shape
+                    .reduce
+                    .filter(|strategy| *strategy != "lastWriteWins")
+                {
+                    let message = format!("`{text}`, {role}, reduces by `{strategy}`");
+                    Some(
+                        report
+                            .error("key-reduce", word.place, message)
+                            .hint("it stays as it first is: remove its `reduce`"),
+                    )
                 } else {
                     None
                 }
@@ -139,7 +200,9 @@ impl Build<'_, '_> {
         match word.value.parse() {
             Ok(pointer) => Some(pointer),
             Err(error) => {
-                let error = self.report.error("pointer-invalid", word.place, format!("{error}"));
+                let error = self
+                    .report
+                    .error("pointer-invalid", word.place, format!("{error}"));
                 if !word.value.is_empty() && !word.value.contains('/') {
                     error.hint(format!("write `/{}`", word.value));
                 }
@@ -155,7 +218,11 @@ fn absence_hint(shape: &Shape, pointer: &Pointer) -> Option<String> {
     for token in pointer.tokens() {
         let location = parent.child(token);
         if shape.locate(&location).exists != Exists::Must {
-            let of = if parent.is_root() { "the schema".to_owned() } else { format!("`{parent}`") };
+            let of = if parent.is_root() {
+                "the schema".to_owned()
+            } else {
+                format!("`{parent}`")
+            };
             let types = shape.locate(&parent).shape.types;
             return Some(if types == Types::OBJECT {
                 format!("add `{token}` to `required` of {of}")
@@ -170,14 +237,44 @@ fn absence_hint(shape: &Shape, pointer: &Pointer) -> Option<String> {
     None
 }
 
-/// The URL, without fragment, that the `$ref` at this place of a schema refers to.
-fn target_of(library: &Library, url: &Url, pointer: &str) -> Option<Url> {
+/// What the `$ref` at this place of a schema refers to.
+fn reference_of(library: &Library, url: &Url, pointer: &str) -> Option<Url> {
     let document = library.document(url).ok()?;
     let tree = document.tree.at(pointer)?;
     let reference = tree.as_str().or_else(|| tree.get("$ref")?.as_str())?;
-    let mut target = url.join(reference).ok()?;
-    target.set_fragment(None);
-    Some(target)
+    url.join(reference).ok()
+}
+
+/// The anchors and definitions of a schema document, as fragments.
+fn fragments(tree: &Tree, pointer: String, found: &mut Vec<String>) {
+    found.extend(
+        tree.get("$anchor")
+            .and_then(Tree::as_str)
+            .map(str::to_owned),
+    );
+    for member in tree.as_object().unwrap_or_default() {
+        let below = format!("{pointer}/{}", escaped(&member.key));
+        if pointer.ends_with("/$defs") || pointer.ends_with("/definitions") {
+            found.push(below.clone());
+        }
+        fragments(&member.value, below, found);
+    }
+}
+
+/// Why a value is not valid; the place it is reported at need not be named again.
+pub(super) fn reason(invalid: &Invalid) -> String {
+    if invalid.location.is_empty() {
+        invalid.message.clone()
+    } else {
+        invalid.to_string()
+    }
+}
+
+/// The keyword that a validation names, an absolute URL with a fragment.
+pub(super) fn rule_place(library: &Library, location: &str) -> Option<Place> {
+    let url = Url::parse(location).ok()?;
+    let pointer = decoded(url.fragment().unwrap_or_default());
+    library.place(&url, &pointer)
 }
 
 /// Where a schema speaks of a location of its documents, as far as a look at `properties`, `items`, `$ref` and `allOf` tells.
@@ -189,13 +286,41 @@ fn place_of(library: &Library, url: &Url, pointer: &Pointer) -> Option<Place> {
     find(library, url, tree, &tokens, &mut references)
 }
 
-fn find(library: &Library, url: &Url, tree: &Tree, tokens: &[&str], references: &mut usize) -> Option<Place> {
-    let Some((token, rest)) = tokens.split_first() else { return Some(tree.place) };
+fn find(
+    library: &Library,
+    url: &Url,
+    tree: &Tree,
+    tokens: &[&str],
+    references: &mut usize,
+) -> Option<Place> {
+    let Some((token, rest)) = tokens.split_first() else {
+        return Some(tree.place);
+    };
     *references = references.checked_sub(1)?;
-    let property = tree.get("properties").and_then(|properties| properties.get(token));
-    let item = || match (token.parse::<usize>(), tree.get("prefixItems"), tree.get("items")) {
-        (Ok(at), Some(Tree { kind: Kind::Array(tuple), .. }), _) if at < tuple.len() => tuple.get(at),
-        (Ok(at), _, Some(Tree { kind: Kind::Array(tuple), .. })) => tuple.get(at),
+    let property = tree
+        .get("properties")
+        .and_then(|properties| properties.get(token));
+    let item = || match (
+        token.parse::<usize>(),
+        tree.get("prefixItems"),
+        tree.get("items"),
+    ) {
+        (
+            Ok(at),
+            Some(Tree {
+                kind: Kind::Array(tuple),
+                ..
+            }),
+            _,
+        ) if at < tuple.len() => tuple.get(at),
+        (
+            Ok(at),
+            _,
+            Some(Tree {
+                kind: Kind::Array(tuple),
+                ..
+            }),
+        ) => tuple.get(at),
         (Ok(_), _, items) => items,
         _ => None,
     };
@@ -211,18 +336,29 @@ fn find(library: &Library, url: &Url, tree: &Tree, tokens: &[&str], references: 
             return Some(found);
         }
     }
-    let all = tree.get("allOf").and_then(Tree::as_array).unwrap_or_default();
-    all.iter().find_map(|tree| find(library, url, tree, tokens, references))
+    let all = tree
+        .get("allOf")
+        .and_then(Tree::as_array)
+        .unwrap_or_default();
+    all.iter()
+        .find_map(|tree| find(library, url, tree, tokens, references))
 }
 
 fn at_fragment<'t>(tree: &'t Tree, fragment: &str) -> Option<&'t Tree> {
-    if fragment.is_empty() || fragment.starts_with('/') { tree.at(fragment) } else { anchored(tree, fragment) }
+    let fragment = decoded(fragment);
+    if fragment.is_empty() || fragment.starts_with('/') {
+        tree.at(&fragment)
+    } else {
+        anchored(tree, &fragment)
+    }
 }
 
 fn anchored<'t>(tree: &'t Tree, anchor: &str) -> Option<&'t Tree> {
     match &tree.kind {
         Kind::Object(_) if tree.get("$anchor").and_then(Tree::as_str) == Some(anchor) => Some(tree),
-        Kind::Object(members) => members.iter().find_map(|member| anchored(&member.value, anchor)),
+        Kind::Object(members) => members
+            .iter()
+            .find_map(|member| anchored(&member.value, anchor)),
         Kind::Array(items) => items.iter().find_map(|item| anchored(item, anchor)),
         _ => None,
     }

@@ -1,1 +1,145 @@
-//! connectors
+//! What the binary comes with: captures (generator, files, pushed documents) and endpoints (SQLite, PostgreSQL, webhooks).
+//!
+//! One file per connector. Each reads its configuration in one place, for the build ([`check_capture`], [`check_binding`])
+//! and for the run ([`Builtin`]) alike. To add a connector, add its file and its name to the lists here.
+//!
+//! This crate never sees a journal or the inside of a checkpoint.
+
+mod config;
+mod error;
+mod file;
+mod generator;
+mod ingest;
+mod path;
+mod postgres;
+mod sql;
+mod sqlite;
+mod webhook;
+
+use std::fmt;
+use std::sync::Arc;
+
+use catalog::{BindingRules, Capture, Collection, ConfigAt, ConfigError, Endpoint, Materialization};
+use runtime::{ConnectorError, Destination, Source};
+use serde_json::Value;
+
+/// The captures there are.
+pub const CAPTURES: [&str; 3] = ["event-generator", "source-file", "source-http-ingest"];
+/// The endpoints of materializations there are.
+pub const MATERIALIZATIONS: [&str; 3] = ["materialize-postgres", "materialize-sqlite", "materialize-webhook"];
+
+/// Checks a capture's configuration and the resources of its bindings, which must be of different streams.
+pub fn check_capture(endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>> {
+    type Read = fn(usize, &Value) -> Result<Option<String>, Vec<ConfigError>>;
+    let (config, read): (_, Read) = match endpoint.connector.as_str() {
+        "event-generator" => {
+            (generator::Config::read(endpoint).err(), |n, resource| generator::read_resource(n, resource).map(Some))
+        }
+        "source-file" => (file::read_config(endpoint).err(), |n, resource| file::read_resource(n, resource).map(Some)),
+        "source-http-ingest" => (ingest::read_config(endpoint).err(), ingest::read_resource),
+        unknown => return Err(vec![no_such(unknown, "capture", &CAPTURES)]),
+    };
+    let mut errors = config.unwrap_or_default();
+    let mut streams = Vec::new();
+    for (n, resource) in resources.iter().enumerate() {
+        match read(n, resource) {
+            Ok(Some(stream)) if streams.contains(&stream) => errors.push(ConfigError {
+                at: ConfigAt::Resource(n, String::new()),
+                message: format!("another binding of this capture has the stream {stream:?} already"),
+                hint: Some("derive a second collection from the first one instead".to_owned()),
+            }),
+            Ok(stream) => streams.extend(stream),
+            Err(more) => errors.extend(more),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Checks a materialization's configuration and one binding's resource; says what may be done with each field of the
+/// collection, in the order of [`Collection::projections`].
+pub fn check_binding(
+    endpoint: &Endpoint,
+    resource: &Value,
+    collection: &Collection,
+) -> Result<BindingRules, Vec<ConfigError>> {
+    match endpoint.connector.as_str() {
+        "materialize-postgres" => postgres::check(endpoint, resource, collection),
+        "materialize-sqlite" => sqlite::check(endpoint, resource, collection),
+        "materialize-webhook" => webhook::check(endpoint, resource, collection),
+        unknown => Err(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)]),
+    }
+}
+
+/// Opens the connectors of this crate.
+#[derive(Clone)]
+pub struct Builtin {
+    clock: generator::Clock,
+}
+
+impl fmt::Debug for Builtin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builtin").finish_non_exhaustive()
+    }
+}
+
+impl Builtin {
+    /// `now_us` is the time in microseconds since 1970 UTC; only generated events show it.
+    pub fn new(now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { clock: Arc::new(now_us) }
+    }
+
+    /// Opens a capture's source, as [`runtime::Connectors::open_source`] says.
+    pub fn open_source(
+        &self,
+        capture: &Capture,
+        cursor: Option<&[u8]>,
+        tail: bool,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
+        let endpoint = &capture.endpoint;
+        let resources = capture.bindings.iter().map(|binding| &binding.resource);
+        match endpoint.connector.as_str() {
+            "event-generator" => {
+                let config = generator::Config::read(endpoint).map_err(error::config)?;
+                let bindings = capture.bindings.len();
+                Ok(Box::new(generator::Generator::open(config, bindings, cursor, tail, Arc::clone(&self.clock))?))
+            }
+            "source-file" => {
+                let root = file::read_config(endpoint).map_err(error::config)?;
+                let streams = resources.enumerate().map(|(n, resource)| file::read_resource(n, resource));
+                let streams = streams.collect::<Result<_, _>>().map_err(error::config)?;
+                Ok(Box::new(file::Files::open(root, streams, cursor, tail)?))
+            }
+            "source-http-ingest" => Ok(Box::new(ingest::Pushed { tail })),
+            unknown => Err(error::config(vec![no_such(unknown, "capture", &CAPTURES)])),
+        }
+    }
+
+    /// Opens a materialization's destination, as [`runtime::Connectors::open_destination`] says.
+    pub fn open_destination(
+        &self,
+        materialization: &Materialization,
+        collections: &[&Collection],
+    ) -> Result<Destination, ConnectorError> {
+        match materialization.endpoint.connector.as_str() {
+            "materialize-postgres" => {
+                let table = postgres::Postgres::open(materialization, collections)?;
+                Ok(Destination::Table(Box::new(table)))
+            }
+            "materialize-sqlite" => {
+                let table = sqlite::Sqlite::open(materialization, collections)?;
+                Ok(Destination::Table(Box::new(table)))
+            }
+            "materialize-webhook" => Ok(Destination::Hook(Box::new(webhook::Webhook::open(materialization)?))),
+            unknown => Err(error::config(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)])),
+        }
+    }
+}
+
+fn no_such(unknown: &str, kind: &str, known: &[&str]) -> ConfigError {
+    let near = config::nearest(unknown, known.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+    ConfigError {
+        at: ConfigAt::Connector,
+        message: format!("there is no {kind} connector `{}`", unknown.escape_debug()),
+        hint: Some(format!("{}there are {}", near.unwrap_or_default(), config::list(known))),
+    }
+}

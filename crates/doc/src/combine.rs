@@ -54,6 +54,10 @@ impl Combiner {
     pub fn contains(&self, packed: &[u8]) -> bool {
         unimplemented!()
     }
+    /// Forgets all documents.
+    pub fn clear(&mut self) {}
+    /// x
+    pub fn documents(&self) -> impl Iterator<Item = (&[u8], &[u8])> { std::iter::empty() }
     /// How many keys there are.
     pub fn len(&self) -> usize {
         unimplemented!()

@@ -1,7 +1,14 @@
 //! The log: transactions, shard state, journals, fragments, recovery.
 //!
-//! This crate knows bytes and offsets. It does not know what a schema, a key or a task is.
+//! This crate knows bytes and offsets. It does not know what a schema, a key or a task is. [`Log`] is the contract;
+//! [`Embedded`] keeps it on one machine, in one data directory. The bytes on disk are drawn in `docs/formats.md`.
 
+mod directory;
+mod embedded;
+mod fragment;
 mod log;
 
+pub use directory::OpenError;
+pub use embedded::{Embedded, Fragments, Options, Stats};
+pub use fragment::FragmentInfo;
 pub use log::{Append, Block, Clock, Commit, Delta, Head, Log, LogError, Opened};

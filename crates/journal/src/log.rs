@@ -93,6 +93,22 @@ pub enum LogError {
         /// What the store said first.
         reason: String,
     },
+    /// The delta breaks a rule of its kind; nothing of it is committed, nor of the shard's later ones until it is opened.
+    #[error("{what} cannot be committed: {reason}")]
+    Refused {
+        /// The journal or shard.
+        what: String,
+        /// The rule.
+        reason: String,
+    },
+    /// A fragment file could not be written; its documents are safe where they were, and it is tried again.
+    #[error("{what} cannot be written: {reason}")]
+    Unwritable {
+        /// The file.
+        what: String,
+        /// What its store said.
+        reason: String,
+    },
     /// The bytes asked for are before the journal's begin, or past its end.
     #[error("{journal} holds no documents at offset {offset}")]
     NoSuchOffset {
@@ -130,8 +146,8 @@ pub trait Log: Send + Sync {
     /// Takes a shard over, fencing its former owner.
     fn open(&self, shard: &str) -> Result<Opened, LogError>;
 
-    /// Submits a delta. Deltas of one shard commit in the order submitted; a fenced epoch is refused. Bounded: blocks while
-    /// too many bytes are waiting to be committed.
+    /// Submits a delta. Deltas of one shard commit in the order submitted; a fenced epoch is refused, and behind a refused
+    /// delta of a shard nothing of it is committed. Bounded: blocks while too many bytes are waiting to be committed.
     fn commit(&self, delta: Delta) -> Box<dyn Commit>;
 
     /// Registers of a shard as last committed, in the order of the keys.
@@ -142,7 +158,8 @@ pub trait Log: Send + Sync {
 
     /// Documents from `offset`, which must be a document boundary: a block of about `max_bytes` at most, but at least one
     /// document. `None` at the journal's end.
-    fn read(&self, journal: &str, offset: u64, max_bytes: usize) -> Result<Option<Block>, LogError>;
+    fn read(&self, journal: &str, offset: u64, max_bytes: usize)
+    -> Result<Option<Block>, LogError>;
 
     /// Blocks until something was committed after `seen`, or until `timeout`; returns the present count of commits, to be
     /// passed next time. Zero never waits for the first commit.

@@ -82,8 +82,25 @@ pub struct Batch {
     pub documents: Vec<(usize, Range<usize>)>,
     /// Where the source goes on once these documents are committed; `None` leaves the former cursor.
     pub cursor: Option<Vec<u8>>,
-    /// Where the n-th document comes from, for messages, such as `events.ndjson:17`. Empty where the source cannot say.
-    pub places: Vec<String>,
+    /// Where runs of documents come from: the first document of the run, its file, and that document's line. Empty where the
+    /// source cannot say.
+    pub files: Vec<(usize, String, u64)>,
+}
+
+impl Batch {
+    /// Empties the batch and keeps its memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.documents.clear();
+        self.cursor = None;
+        self.files.clear();
+    }
+
+    /// Where the n-th document comes from, such as `events.ndjson:17`, in runs of one document a line.
+    pub fn place(&self, n: usize) -> Option<String> {
+        let (first, file, line) = self.files.iter().rev().find(|(first, ..)| *first <= n)?;
+        Some(format!("{file}:{}", line + (n - first) as u64))
+    }
 }
 
 /// What a source expects next.
@@ -142,7 +159,7 @@ pub trait Hook: Send {
 }
 
 /// A request as it is kept in the outbox.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Absolute URL.
     pub url: String,

@@ -1,1 +1,30 @@
 //! Tasks, shards, the transaction lifecycle, shuffles, catalog tests.
+//!
+//! Read [`lifecycle`](mod@lifecycle) first: what a transaction goes through, as a pure function. [`shard`](mod@shard) turns it
+//! on a thread; `capture`, `ingest`, `derive` and `materialize` are what it turns. Tasks meet only in journals.
+//!
+//! This crate never names a connector and never reads the wall clock.
+
+mod capture;
+mod connector;
+mod derive;
+mod ingest;
+mod lifecycle;
+mod materialize;
+mod partition;
+mod publish;
+mod reader;
+mod registers;
+mod run;
+mod shard;
+mod status;
+pub mod testing;
+mod uuid;
+
+pub use connector::{
+    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request, Retry,
+    Row, Rows, Source, Table,
+};
+pub use ingest::{Ingest, IngestError, Ingested, Reply};
+pub use run::{Options, Runtime};
+pub use status::{Counts, State, Status};

@@ -1,1 +1,12 @@
-//! testkit
+//! What tests share: a private PostgreSQL, a webhook receiver that misbehaves on script, a clock moved by hand.
+//!
+//! For tests only, so it panics with a message that says what is wrong with the machine rather than returning errors.
+#![allow(clippy::unwrap_used)]
+
+mod clock;
+mod postgres;
+mod receiver;
+
+pub use clock::Clock;
+pub use postgres::Postgres;
+pub use receiver::{Answer, Received, Receiver};

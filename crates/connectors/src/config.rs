@@ -1,0 +1,192 @@
+//! Reading configurations and resources, which are JSON objects, so that every mistake in them is found at once.
+
+use catalog::{ConfigAt, ConfigError};
+use serde_json::{Map, Value};
+
+/// How far a name may be from a known one to be taken for a slip of it.
+const NEAR_MIN: f64 = 0.75;
+
+/// An object being read field by field. What goes wrong is collected until [`Fields::finish`].
+pub(crate) struct Fields<'a> {
+    object: Option<&'a Map<String, Value>>,
+    resource: Option<usize>,
+    known: Vec<&'static str>,
+    errors: Vec<ConfigError>,
+}
+
+/// A type of configuration values.
+pub(crate) trait Scalar: Sized {
+    const EXPECTED: &'static str;
+    fn read(value: &Value) -> Option<Self>;
+}
+
+impl Scalar for String {
+    const EXPECTED: &'static str = "a string";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl Scalar for u64 {
+    const EXPECTED: &'static str = "an integer of zero or more";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_u64()
+    }
+}
+
+impl Scalar for bool {
+    const EXPECTED: &'static str = "true or false";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The configuration of an endpoint.
+    pub(crate) fn config(value: &'a Value) -> Self {
+        Self::new(value, None)
+    }
+
+    /// The resource of the n-th binding.
+    pub(crate) fn resource(n: usize, value: &'a Value) -> Self {
+        Self::new(value, Some(n))
+    }
+
+    fn new(value: &'a Value, resource: Option<usize>) -> Self {
+        let mut fields = Self { object: value.as_object(), resource, known: Vec::new(), errors: Vec::new() };
+        if fields.object.is_none() {
+            let what = if resource.is_some() { "the resource" } else { "the configuration" };
+            fields.push(String::new(), format!("{what} must be an object, not {}", kind(value)), None);
+        }
+        fields
+    }
+
+    /// The value of a field that need not be there; null counts as absent.
+    pub(crate) fn optional<T: Scalar>(&mut self, name: &'static str) -> Option<T> {
+        self.known.push(name);
+        let value = self.object?.get(name).filter(|value| !value.is_null())?;
+        let read = T::read(value);
+        if read.is_none() {
+            self.wrong(name, format!("`{name}` must be {}, not {}", T::EXPECTED, kind(value)), None);
+        }
+        read
+    }
+
+    /// The value of a field that must be there. `hint` says what it is for.
+    pub(crate) fn required<T: Scalar>(&mut self, name: &'static str, hint: &str) -> Option<T> {
+        let read = self.optional(name);
+        if self.object.is_some_and(|object| object.get(name).is_none_or(Value::is_null)) {
+            self.push(String::new(), format!("`{name}` is missing"), Some(hint.to_owned()));
+        }
+        read
+    }
+
+    /// Names that are allowed and mean nothing to us.
+    pub(crate) fn ignore(&mut self, names: &[&'static str]) {
+        self.known.extend(names);
+    }
+
+    /// Adds a mistake in the value of a field.
+    pub(crate) fn wrong(&mut self, name: &str, message: impl Into<String>, hint: Option<&str>) {
+        self.push(pointer(name), message.into(), hint.map(str::to_owned));
+    }
+
+    fn push(&mut self, pointer: String, message: String, hint: Option<String>) {
+        let at = match self.resource {
+            None => ConfigAt::Config(pointer),
+            Some(n) => ConfigAt::Resource(n, pointer),
+        };
+        self.errors.push(ConfigError { at, message, hint });
+    }
+
+    /// Reports what nobody asked for, and everything found so far.
+    pub(crate) fn finish(mut self) -> Vec<ConfigError> {
+        let unknown: Vec<&String> = match self.object {
+            Some(object) => object.keys().filter(|key| !self.known.contains(&key.as_str())).collect(),
+            None => Vec::new(),
+        };
+        for key in unknown {
+            let hint = match nearest(key, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if self.known.is_empty() => "nothing can be configured here".to_owned(),
+                None => format!("known here: {}", list(&self.known)),
+            };
+            self.push(pointer(key), format!("`{}` is not known here", key.escape_debug()), Some(hint));
+        }
+        self.errors
+    }
+}
+
+/// Both results, or the mistakes of both.
+pub(crate) fn both<A, B>(
+    a: Result<A, Vec<ConfigError>>,
+    b: Result<B, Vec<ConfigError>>,
+) -> Result<(A, B), Vec<ConfigError>> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (Err(mut a), Err(b)) => {
+            a.extend(b);
+            Err(a)
+        }
+        (Err(errors), _) | (_, Err(errors)) => Err(errors),
+    }
+}
+
+/// The known name that this one is probably a slip of.
+pub(crate) fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let lower = name.to_lowercase();
+    let scored = known.map(|other| (strsim::normalized_damerau_levenshtein(&lower, &other.to_lowercase()), other));
+    scored.filter(|(score, _)| *score >= NEAR_MIN).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
+}
+
+/// Names for a message: `` `a`, `b` ``.
+pub(crate) fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn pointer(name: &str) -> String {
+    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number of another kind",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_mistake_is_found() {
+        let value = json!({"host": 5, "prot": 1, "a/b~": 1});
+        let mut fields = Fields::config(&value);
+        assert_eq!(fields.required::<String>("host", "where it is"), None);
+        assert_eq!(fields.optional::<u64>("port"), None);
+        assert_eq!(fields.required::<String>("user", "who we are"), None);
+        let found: Vec<_> = fields
+            .finish()
+            .into_iter()
+            .map(|error| match error.at {
+                ConfigAt::Config(at) => format!("{at}: {} ({})", error.message, error.hint.unwrap_or_default()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                "/host: `host` must be a string, not a number of another kind ()",
+                ": `user` is missing (who we are)",
+                "/a~1b~0: `a/b~` is not known here (known here: `host`, `port`, `user`)",
+                "/prot: `prot` is not known here (did you mean `port`?)",
+            ]
+        );
+    }
+}

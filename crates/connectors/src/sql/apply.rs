@@ -1,0 +1,208 @@
+//! Opening a database: tables are made or checked, and the fence is taken, in one transaction of the caller's.
+
+use std::collections::BTreeMap;
+
+use runtime::ConnectorError;
+use serde::{Deserialize, Serialize};
+
+use super::{Dialect, Table};
+use crate::error;
+
+/// The table of checkpoints.
+pub(crate) const CHECKPOINTS: &str = "flow_checkpoints_v1";
+/// The table of what each materialization keeps.
+pub(crate) const SPECS: &str = "flow_materializations_v2";
+
+const SPEC_VERSION: &str = "segtide-1";
+
+/// All of the keys: a materialization has one shard, so its row covers them all.
+const KEY_BEGIN: u32 = 0;
+const KEY_END: u32 = u32::MAX;
+
+/// A connection in a transaction. Texts are bound to `$1`, `$2`, …, whose first uses must come in that order.
+pub(crate) trait Session {
+    /// Runs statements without arguments.
+    fn run(&mut self, sql: &str) -> Result<(), ConnectorError>;
+    /// Runs one statement; returns its first row, all columns as text.
+    fn row(&mut self, sql: &str, args: &[&str]) -> Result<Option<Vec<Option<String>>>, ConnectorError>;
+    /// The columns of a table, if it exists. `path` as in [`Table::path`].
+    fn columns(&mut self, path: &[String]) -> Result<Option<Vec<Existing>>, ConnectorError>;
+}
+
+/// A column that a database has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Existing {
+    pub(crate) name: String,
+    /// Its type, as the database spells it, in any case.
+    pub(crate) kind: String,
+    pub(crate) required: bool,
+    /// Its place in the primary key, counted from one.
+    pub(crate) key: Option<i64>,
+}
+
+/// Ownership of a materialization's checkpoint.
+#[derive(Debug)]
+pub(crate) struct Fence {
+    /// The checkpoint at the time of taking over.
+    pub(crate) checkpoint: Option<String>,
+    /// Updates the checkpoint to `$1` of the materialization `$2`; touches one row as long as nobody else took over.
+    pub(crate) commit: String,
+}
+
+/// What is remembered of a materialization.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Spec {
+    /// Tables and their collections.
+    tables: BTreeMap<String, String>,
+}
+
+/// Makes or checks all tables and takes the fence.
+///
+/// A table is only used if this materialization made it and its columns are still those of the catalog. One that is gone
+/// is not made again while the checkpoint says that it was filled.
+pub(crate) fn apply(
+    session: &mut dyn Session,
+    dialect: Dialect,
+    task: &str,
+    tables: &[Table],
+) -> Result<Fence, ConnectorError> {
+    session.run(&format!(
+        "CREATE TABLE IF NOT EXISTS {CHECKPOINTS} (
+            materialization TEXT NOT NULL,
+            key_begin BIGINT NOT NULL,
+            key_end BIGINT NOT NULL,
+            fence BIGINT NOT NULL,
+            nonce TEXT NOT NULL,
+            checkpoint TEXT,
+            PRIMARY KEY(materialization, key_begin, key_end)
+        );
+        CREATE TABLE IF NOT EXISTS {SPECS} (
+            materialization TEXT NOT NULL,
+            version TEXT NOT NULL,
+            spec TEXT NOT NULL,
+            PRIMARY KEY(materialization)
+        );"
+    ))?;
+    let meta = session.columns(&[CHECKPOINTS.to_owned()])?.unwrap_or_default();
+    if !meta.iter().any(|column| column.name == "nonce") {
+        return Err(error::user(format!(
+            "the table {CHECKPOINTS} was made by another program; use another schema or database, or drop it"
+        )));
+    }
+
+    let fence = take(session, task)?;
+    let former = session.row(&format!("SELECT version, spec FROM {SPECS} WHERE materialization = $1"), &[task])?;
+    let former = read_spec(task, former)?;
+    for table in tables {
+        let shown = table.shown();
+        let existing = session.columns(&table.path)?;
+        match (former.tables.get(&shown), existing) {
+            (None, None) => session.run(&table.create(dialect))?,
+            (Some(_), None) if fence.checkpoint.is_none() => session.run(&table.create(dialect))?,
+            (Some(_), None) => {
+                return Err(error::user(format!(
+                    "table {shown} is gone, but the checkpoint of {task} says that it was filled. To fill it again from the \
+                     beginning, drop the other tables of {task} too and delete its rows in {CHECKPOINTS} and {SPECS}"
+                )));
+            }
+            (None, Some(_)) => {
+                return Err(error::user(format!(
+                    "table {shown} exists already and was not made for {task}. Drop it, or give the binding another table"
+                )));
+            }
+            (Some(collection), Some(_)) if *collection != table.collection => {
+                return Err(error::user(format!(
+                    "table {shown} was made for collection {collection}, not for {}. Drop it, or give the binding another \
+                     table",
+                    table.collection
+                )));
+            }
+            (Some(_), Some(existing)) => {
+                if let Some(difference) = difference(dialect, table, &existing) {
+                    return Err(error::user(format!(
+                        "table {shown} was made for another version of the catalog: {difference}. Give the binding another \
+                         table; tables are not changed"
+                    )));
+                }
+            }
+        }
+    }
+    let tables = tables.iter().map(|table| (table.shown(), table.collection.clone())).collect();
+    let spec = serde_json::to_string(&Spec { tables }).expect("names are JSON");
+    session.row(
+        &format!(
+            "INSERT INTO {SPECS} (materialization, version, spec) VALUES ($1, $2, $3)
+            ON CONFLICT (materialization) DO UPDATE SET version = excluded.version, spec = excluded.spec"
+        ),
+        &[task, SPEC_VERSION, &spec],
+    )?;
+    Ok(fence)
+}
+
+fn take(session: &mut dyn Session, task: &str) -> Result<Fence, ConnectorError> {
+    let nonce = format!("{:032x}", rand::random::<u128>());
+    session.row(
+        &format!(
+            "INSERT INTO {CHECKPOINTS} (materialization, key_begin, key_end, fence, nonce)
+            VALUES ($1, {KEY_BEGIN}, {KEY_END}, 0, '') ON CONFLICT (materialization, key_begin, key_end) DO NOTHING"
+        ),
+        &[task],
+    )?;
+    // Whatever part of the keys an owner had, all of them are ours now.
+    session.row(
+        &format!("UPDATE {CHECKPOINTS} SET fence = fence + 1, nonce = $1 WHERE materialization = $2"),
+        &[&nonce, task],
+    )?;
+    let row = session.row(
+        &format!(
+            "SELECT CAST(fence AS TEXT), checkpoint FROM {CHECKPOINTS}
+            WHERE materialization = $1 AND key_begin = {KEY_BEGIN} AND key_end = {KEY_END}"
+        ),
+        &[task],
+    )?;
+    let mut row = row.unwrap_or_default().into_iter();
+    let fence: Option<i64> = row.next().flatten().and_then(|text| text.parse().ok());
+    let fence = fence.ok_or_else(|| error::endpoint(format!("the row of {task} in {CHECKPOINTS} went away")))?;
+    let commit = format!(
+        "UPDATE {CHECKPOINTS} SET checkpoint = $1 WHERE materialization = $2
+        AND key_begin = {KEY_BEGIN} AND key_end = {KEY_END} AND fence = {fence} AND nonce = '{nonce}'"
+    );
+    Ok(Fence { checkpoint: row.next().flatten(), commit })
+}
+
+fn read_spec(task: &str, row: Option<Vec<Option<String>>>) -> Result<Spec, ConnectorError> {
+    let Some(row) = row else { return Ok(Spec::default()) };
+    let mut row = row.into_iter().map(Option::unwrap_or_default);
+    let (version, spec) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
+    if version != SPEC_VERSION {
+        return Err(error::user(format!(
+            "the row of {task} in {SPECS} has version {version:?}, and this program knows {SPEC_VERSION:?} only"
+        )));
+    }
+    serde_json::from_str(&spec).map_err(|reason| error::user(format!("the row of {task} in {SPECS} is damaged: {reason}")))
+}
+
+/// The first difference between a table as it should be and as it is.
+fn difference(dialect: Dialect, table: &Table, existing: &[Existing]) -> Option<String> {
+    for (n, column) in table.columns.iter().enumerate() {
+        let name = &column.name;
+        let Some(found) = existing.iter().find(|found| found.name == *name) else {
+            return Some(format!("it has no column {name:?}"));
+        };
+        let kind = dialect.column_type(column.kind);
+        let key = (n < table.keys && !table.delta).then_some(n as i64 + 1);
+        if !found.kind.eq_ignore_ascii_case(kind) {
+            return Some(format!("its column {name:?} is {}, not {kind}", found.kind.to_uppercase()));
+        }
+        if found.required != column.required {
+            let (is, should) = if found.required { ("required", "optional") } else { ("optional", "required") };
+            return Some(format!("its column {name:?} is {is}, and should be {should}"));
+        }
+        if found.key != key {
+            let part = |key: Option<i64>| key.map_or("no part of".to_owned(), |n| format!("part {n} of"));
+            return Some(format!("its column {name:?} is {} its key, and should be {}", part(found.key), part(key)));
+        }
+    }
+    let extra = existing.iter().find(|found| !table.columns.iter().any(|column| column.name == found.name))?;
+    Some(format!("its column {:?} is not kept any more", extra.name))
+}

@@ -1,0 +1,292 @@
+//! `materialize-sqlite`: tables in an SQLite file.
+//!
+//! Every commit is synced (`WAL`, `synchronous=FULL`), and writing begins with the write lock (`BEGIN IMMEDIATE`), so that a
+//! busy database is waited for where waiting helps.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
+use doc::Node;
+use rusqlite::{Connection, ErrorCode, Statement};
+use runtime::{ConnectorError, Fault, Retry, Row};
+use serde_json::Value;
+
+use crate::config::{Fields, both};
+use crate::error;
+use crate::path::local_path;
+use crate::sql::{self, Column, Dialect, Existing, Fence, Kind, Misfit, Session, Table, names, quote};
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const STATEMENTS_MAX: usize = 512;
+const DIALECT: Dialect = Dialect::Sqlite;
+
+/// Where the database is.
+enum Place {
+    Memory,
+    File(PathBuf),
+}
+
+fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
+    let mut fields = Fields::config(&endpoint.config);
+    let path: Option<String> = fields.required("path", "the database file, relative to this catalog file, or `:memory:`");
+    let place = path.and_then(|path| {
+        // Drivers of other languages take options behind a question mark; ours are fixed.
+        let path = path.split_once('?').map_or(path.as_str(), |(path, _)| path);
+        if path == ":memory:" {
+            return Some(Place::Memory);
+        }
+        match local_path(&endpoint.base, path) {
+            Ok(path) => Some(Place::File(path)),
+            Err(reason) => {
+                fields.wrong("path", reason, None);
+                None
+            }
+        }
+    });
+    let errors = fields.finish();
+    place.filter(|_| errors.is_empty()).ok_or(errors)
+}
+
+struct Resource {
+    table: String,
+    delta: bool,
+}
+
+fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError>> {
+    let mut fields = Fields::resource(n, resource);
+    let table: Option<String> = fields.required("table", "the table to keep the documents in");
+    let delta = fields.optional("delta_updates").unwrap_or(false);
+    if let Some(mistake) = table.as_ref().and_then(|table| sql::name_mistake(DIALECT, table)) {
+        fields.wrong("table", mistake, None);
+    }
+    let lower = table.as_ref().map(|table| table.to_ascii_lowercase()).unwrap_or_default();
+    if lower == sql::CHECKPOINTS || lower == sql::SPECS || lower.starts_with("sqlite_") {
+        fields.wrong("table", "this name is reserved", Some("choose another"));
+    }
+    let errors = fields.finish();
+    table.filter(|_| errors.is_empty()).map(|table| Resource { table, delta }).ok_or(errors)
+}
+
+/// Checks the configuration and one binding's resource.
+pub(crate) fn check(
+    endpoint: &Endpoint,
+    resource: &Value,
+    collection: &Collection,
+) -> Result<BindingRules, Vec<ConfigError>> {
+    let (_, resource) = both(read_config(endpoint), read_resource(0, resource))?;
+    let constraints = sql::constraints(DIALECT, collection);
+    // SQLite does not tell names apart by the case of ASCII letters.
+    Ok(BindingRules { path: vec![resource.table.to_ascii_lowercase()], delta_updates: resource.delta, constraints })
+}
+
+/// A database with the tables of one materialization.
+pub(crate) struct Sqlite {
+    connection: Connection,
+    task: String,
+    bindings: Vec<Binding>,
+    fence: Fence,
+    scratch: Vec<u8>,
+}
+
+struct Binding {
+    table: Table,
+    load: String,
+    store: String,
+    delete: String,
+}
+
+impl Binding {
+    fn new(table: Table) -> Self {
+        let (name, columns) = (table.quoted(), names(&table.columns));
+        let document = table.columns.last().map(|column| quote(&column.name)).unwrap_or_default();
+        let keys = table.key_columns().iter().enumerate();
+        let matches = keys.map(|(n, column)| format!("{} = ?{}", quote(&column.name), n + 1)).collect::<Vec<_>>();
+        let matches = matches.join(" AND ");
+        let values = (1..=table.columns.len()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
+        Self {
+            load: format!("SELECT {document} FROM {name} WHERE {matches}"),
+            store: format!("INSERT INTO {name} ({columns}) VALUES ({values}){}", table.on_conflict()),
+            delete: format!("DELETE FROM {name} WHERE {matches}"),
+            table,
+        }
+    }
+}
+
+impl Sqlite {
+    /// Opens the database, makes or checks its tables, and takes the fence.
+    pub(crate) fn open(task: &Materialization, collections: &[&Collection]) -> Result<Self, ConnectorError> {
+        let place = read_config(&task.endpoint).map_err(error::config)?;
+        let mut tables = Vec::new();
+        for (n, (binding, collection)) in task.bindings.iter().zip(collections).enumerate() {
+            let resource = read_resource(n, &binding.resource).map_err(error::config)?;
+            tables.push(Table::new(DIALECT, vec![resource.table], binding, collection)?);
+        }
+        let connection = match &place {
+            Place::Memory => Connection::open_in_memory(),
+            Place::File(path) => Connection::open(path),
+        };
+        let mut connection = connection.map_err(failure)?;
+        prepare(&connection).map_err(failure)?;
+
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
+        let fence = sql::apply(&mut connection, DIALECT, &task.name, &tables)?;
+        connection.execute_batch("COMMIT").map_err(failure)?;
+        let bindings = tables.into_iter().map(Binding::new).collect();
+        Ok(Self { connection, task: task.name.clone(), bindings, fence, scratch: Vec::new() })
+    }
+
+    fn begin(&self) -> Result<(), ConnectorError> {
+        if self.connection.is_autocommit() {
+            self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut sql| sql.execute([])).map_err(failure)?;
+        }
+        Ok(())
+    }
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if !mode.eq_ignore_ascii_case("wal") && !mode.eq_ignore_ascii_case("memory") {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+    }
+    connection.pragma_update(None, "synchronous", "FULL")
+}
+
+impl runtime::Table for Sqlite {
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.fence.checkpoint.clone().map(String::into_bytes)
+    }
+
+    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError> {
+        let Binding { table, load, .. } = &self.bindings[binding];
+        let mut statement = self.connection.prepare_cached(load).map_err(failure)?;
+        for key in keys {
+            bind_all(&mut statement, table, key, key, 0, &mut self.scratch)?;
+            let mut rows = statement.raw_query();
+            if let Some(row) = rows.next().map_err(failure)? {
+                found(row.get_ref(0).and_then(|document| Ok(document.as_bytes()?)).map_err(failure)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError> {
+        self.begin()?;
+        let Binding { table, store, delete, .. } = &self.bindings[binding];
+        let scratch = &mut self.scratch;
+        let mut stores = self.connection.prepare_cached(store).map_err(failure)?;
+        for row in rows {
+            if row.delete && !table.delta {
+                let mut deletes = self.connection.prepare_cached(delete).map_err(failure)?;
+                bind_all(&mut deletes, table, row.key, row.key, 0, scratch)?;
+                deletes.raw_execute().map_err(failure)?;
+                continue;
+            }
+            bind_all(&mut stores, table, row.key, row.key, 0, scratch)?;
+            bind_all(&mut stores, table, row.key, row.values, table.keys, scratch)?;
+            if table.document {
+                stores.raw_bind_parameter(table.columns.len(), row.document).map_err(failure)?;
+            }
+            stores.raw_execute().map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError> {
+        let checkpoint = str::from_utf8(checkpoint).expect("checkpoints are JSON");
+        self.begin()?;
+        let mut update = self.connection.prepare_cached(&self.fence.commit).map_err(failure)?;
+        let touched = update.execute([checkpoint, &self.task]).map_err(failure)?;
+        drop(update);
+        if touched != 1 {
+            self.connection.execute_batch("ROLLBACK").map_err(failure)?;
+            return Err(error::fenced(&self.task));
+        }
+        self.connection.execute_batch("COMMIT").map_err(failure)?;
+        self.fence.checkpoint = Some(checkpoint.to_owned());
+        Ok(())
+    }
+}
+
+/// Binds values to the columns from `first` on.
+fn bind_all(
+    statement: &mut Statement<'_>,
+    table: &Table,
+    key: &[Node<'_>],
+    values: &[Node<'_>],
+    first: usize,
+    scratch: &mut Vec<u8>,
+) -> Result<(), ConnectorError> {
+    for (n, (value, column)) in values.iter().zip(&table.columns[first..]).enumerate() {
+        match bind(statement, first + n + 1, *value, column, scratch) {
+            Ok(bound) => bound.map_err(failure)?,
+            Err(misfit) => return Err(misfit.at(table, column, key)),
+        }
+    }
+    Ok(())
+}
+
+fn bind(
+    statement: &mut Statement<'_>,
+    at: usize,
+    value: Node<'_>,
+    column: &Column,
+    scratch: &mut Vec<u8>,
+) -> Result<rusqlite::Result<()>, Misfit> {
+    Ok(match column.kind {
+        Kind::Integer => statement.raw_bind_parameter(at, sql::integer(value)?),
+        Kind::Number => statement.raw_bind_parameter(at, sql::number(value)?),
+        Kind::Boolean => statement.raw_bind_parameter(at, sql::boolean(value)?),
+        Kind::Text => statement.raw_bind_parameter(at, sql::text(value)?),
+        Kind::Json if value.is_null() => statement.raw_bind_parameter(at, rusqlite::types::Null),
+        Kind::Json => {
+            scratch.clear();
+            doc::write(value, scratch);
+            statement.raw_bind_parameter(at, str::from_utf8(scratch).expect("JSON is text"))
+        }
+    })
+}
+
+impl Session for Connection {
+    fn run(&mut self, sql: &str) -> Result<(), ConnectorError> {
+        self.execute_batch(sql).map_err(failure)
+    }
+
+    fn row(&mut self, sql: &str, args: &[&str]) -> Result<Option<Vec<Option<String>>>, ConnectorError> {
+        let mut statement = self.prepare(sql).map_err(failure)?;
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(failure)?;
+        let Some(row) = rows.next().map_err(failure)? else { return Ok(None) };
+        (0..columns).map(|n| row.get(n)).collect::<Result<_, _>>().map(Some).map_err(failure)
+    }
+
+    fn columns(&mut self, path: &[String]) -> Result<Option<Vec<Existing>>, ConnectorError> {
+        let sql = "SELECT name, type, \"notnull\", pk FROM pragma_table_info(?1)";
+        let mut statement = self.prepare(sql).map_err(failure)?;
+        let found = statement.query_map([&path[path.len() - 1]], |row| {
+            let key: i64 = row.get(3)?;
+            Ok(Existing { name: row.get(0)?, kind: row.get(1)?, required: row.get(2)?, key: (key > 0).then_some(key) })
+        });
+        let found: Vec<Existing> = found.and_then(Iterator::collect).map_err(failure)?;
+        Ok((!found.is_empty()).then_some(found))
+    }
+}
+
+fn failure(error: rusqlite::Error) -> ConnectorError {
+    let (fault, retry) = match error.sqlite_error_code() {
+        Some(
+            ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::AuthorizationForStatementDenied
+            | ErrorCode::NotADatabase
+            | ErrorCode::ReadOnly,
+        ) => (Fault::User, Retry::Later),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::DatabaseCorrupt | ErrorCode::TypeMismatch) => {
+            (Fault::User, Retry::Never)
+        }
+        _ => (Fault::Endpoint, Retry::Later),
+    };
+    ConnectorError { message: format!("SQLite: {error}"), fault, retry }
+}

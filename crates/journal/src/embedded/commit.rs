@@ -1,0 +1,555 @@
+//! Group commit: one thread makes everything that shards have queued durable with one sync, then shows it to readers.
+//!
+//! ```text
+//! shards ──queue──▶ check each delta ─▶ one batch ─▶ sync ─▶ live cache ─▶ heads, all at once ─▶ tickets
+//!                   (epoch, names)                     └ fails: poisoned until reopened
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
+use rustc_hash::FxHashMap;
+
+use super::Shared;
+use super::journals::{Changes, TailBlock};
+use super::layout::{BlockKey, JournalRecord, ShardRecord};
+use super::store::Batch;
+use crate::fragment::{self, FragmentInfo};
+use crate::log::{Append, Commit, Delta, LogError, Opened};
+
+/// What one batch takes from the queue before it is synced, except that a single larger delta goes alone.
+const GROUP_BYTES_MAX: usize = 16 << 20;
+/// Appends are cut into blocks of about this size, so that readers never take much more into memory than they want.
+const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// The longest append, register, position and outbox entry.
+const VALUE_BYTES_MAX: usize = 1 << 30;
+/// The longest name of a shard and the longest key of a register; the store's keys end at 64 KiB.
+const NAME_BYTES_MAX: usize = 2048;
+const KEY_BYTES_MAX: usize = 60 << 10;
+/// What a queued operation weighs besides its bytes.
+const OPERATION_BYTES: usize = 64;
+
+/// The answer to a submitted delta.
+pub(crate) type Committed = Result<Vec<u64>, LogError>;
+
+/// Work for the commit thread.
+pub(crate) enum Request {
+    Commit {
+        delta: Delta,
+        done: Sender<Committed>,
+    },
+    Open {
+        shard: String,
+        done: Sender<Result<Opened, LogError>>,
+    },
+    /// Answered once everything queued before it is committed.
+    Barrier { done: Sender<()> },
+    /// A durable fragment takes the place of the first blocks of a journal's tail.
+    Move {
+        fragment: FragmentInfo,
+        blocks: Vec<BlockKey>,
+        done: Sender<Result<(), LogError>>,
+    },
+}
+
+/// A delta on its way.
+pub(crate) struct Ticket(pub(crate) Receiver<Committed>);
+
+impl Commit for Ticket {
+    fn wait(self: Box<Self>) -> Committed {
+        self.0.recv().unwrap_or_else(|_| Err(stopped()))
+    }
+
+    fn is_done(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+/// What callers hear when there is no commit thread any more.
+pub(crate) fn stopped() -> LogError {
+    LogError::Poisoned {
+        reason: "the commit thread has stopped".to_owned(),
+    }
+}
+
+/// Requests on their way to the commit thread, bounded in bytes.
+pub(crate) struct Queue {
+    bytes_max: usize,
+    queued: Mutex<Queued>,
+    arrived: Condvar,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Queued {
+    requests: VecDeque<(Request, usize)>,
+    /// Of the requests here and of those being committed.
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(bytes_max: usize) -> Queue {
+        Queue {
+            bytes_max,
+            queued: Mutex::default(),
+            arrived: Condvar::new(),
+            room: Condvar::new(),
+        }
+    }
+
+    /// Waits for room, then queues; drops the request if the commit thread has stopped. One that is larger than the queue
+    /// goes when it is alone.
+    pub(crate) fn push(&self, request: Request) {
+        let bytes = request.bytes();
+        let mut queued = self.lock();
+        while queued.bytes > 0 && queued.bytes + bytes > self.bytes_max && !queued.is_closed {
+            queued = self
+                .room
+                .wait(queued)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if !queued.is_closed {
+            queued.bytes += bytes;
+            queued.requests.push_back((request, bytes));
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Takes nothing more in; what is queued is still committed.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+        self.arrived.notify_all();
+        self.room.notify_all();
+    }
+
+    /// The next group and its bytes; `None` once closed and empty.
+    fn take(&self) -> Option<(Vec<Request>, usize)> {
+        let mut queued = self.lock();
+        while queued.requests.is_empty() {
+            if queued.is_closed {
+                return None;
+            }
+            queued = self
+                .arrived
+                .wait(queued)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut group, mut total) = (Vec::with_capacity(queued.requests.len()), 0);
+        while let Some((request, bytes)) = queued
+            .requests
+            .pop_front_if(|(_, bytes)| total == 0 || total + *bytes <= GROUP_BYTES_MAX)
+        {
+            total += bytes;
+            group.push(request);
+        }
+        Some((group, total))
+    }
+
+    fn release(&self, bytes: usize) {
+        self.lock().bytes -= bytes;
+        self.room.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queued> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        let Request::Commit { delta, .. } = self else {
+            return OPERATION_BYTES;
+        };
+        let appends: usize = delta
+            .appends
+            .iter()
+            .map(|append| append.documents.len() + OPERATION_BYTES)
+            .sum();
+        let registers: usize = delta
+            .registers
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + OPERATION_BYTES)
+            .sum();
+        let outbox: usize = delta
+            .outbox
+            .iter()
+            .map(|(_, entry)| entry.len() + OPERATION_BYTES)
+            .sum();
+        let position = delta.position.as_ref().map_or(0, Vec::len);
+        OPERATION_BYTES * (1 + delta.outbox_clear.len()) + appends + registers + outbox + position
+    }
+}
+
+/// The commit thread's own state.
+pub(crate) struct Committer {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) shards: FxHashMap<String, Shard>,
+    pub(crate) next_journal: u64,
+    pub(crate) next_shard: u64,
+    /// What the store said when it first failed.
+    pub(crate) poison: Option<String>,
+}
+
+/// A shard and its present owner.
+pub(crate) struct Shard {
+    pub(crate) id: u64,
+    pub(crate) epoch: u64,
+    /// Set by a refused delta: committing what comes behind it would leave a hole.
+    pub(crate) refusal: Option<LogError>,
+}
+
+/// What is committed together.
+struct Group<'a> {
+    batch: Batch<'a>,
+    /// Journals touched so far, as they will be.
+    heads: FxHashMap<Arc<str>, JournalRecord>,
+    changes: Changes,
+    live: Vec<(u64, u64, Bytes)>,
+    tickets: Vec<(Sender<Committed>, Vec<u64>)>,
+    moves: Vec<Sender<Result<(), LogError>>>,
+    bytes: u64,
+}
+
+impl Committer {
+    /// Commits until the queue is closed.
+    pub(crate) fn run(mut self) {
+        let shared = self.shared.clone();
+        let _closer = Closer(&shared.queue);
+        while let Some((requests, bytes)) = shared.queue.take() {
+            let mut group = Group::new(&shared, requests.len());
+            for request in requests {
+                match request {
+                    Request::Commit { delta, done } => self.add(&mut group, delta, done),
+                    Request::Move {
+                        fragment,
+                        blocks,
+                        done,
+                    } => self.add_move(&mut group, fragment, &blocks, done),
+                    Request::Barrier { done } => {
+                        self.finish(std::mem::replace(&mut group, Group::new(&shared, 0)));
+                        let _ = done.send(());
+                    }
+                    Request::Open { shard, done } => {
+                        // Its former owner's deltas come first, and the next owner is told what they left.
+                        self.finish(std::mem::replace(&mut group, Group::new(&shared, 0)));
+                        // Whoever asked may have gone; that is no concern of the log's.
+                        let _ = done.send(self.open(shard));
+                    }
+                }
+            }
+            self.finish(group);
+            shared.queue.release(bytes);
+        }
+    }
+
+    fn open(&mut self, name: String) -> Result<Opened, LogError> {
+        self.check_poison()?;
+        if name.len() > NAME_BYTES_MAX {
+            let reason = format!(
+                "its name has {} bytes, more than {NAME_BYTES_MAX}",
+                name.len()
+            );
+            return Err(LogError::Refused { what: name, reason });
+        }
+        let record = match self.shards.get(&name) {
+            Some(shard) => ShardRecord {
+                id: shard.id,
+                epoch: shard.epoch + 1,
+            },
+            None => ShardRecord {
+                id: self.next_shard,
+                epoch: 1,
+            },
+        };
+        let shared = self.shared.clone();
+        let mut batch = shared.store.batch(1);
+        batch.put_shard(&name, record);
+        self.commit(batch)?;
+        self.next_shard = self.next_shard.max(record.id + 1);
+        shared
+            .shard_ids
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone(), record.id);
+        self.shards.insert(
+            name,
+            Shard {
+                id: record.id,
+                epoch: record.epoch,
+                refusal: None,
+            },
+        );
+        Ok(Opened {
+            epoch: record.epoch,
+            position: shared.store.position(record.id)?,
+            outbox: shared.store.outbox(record.id)?,
+        })
+    }
+
+    /// Adds a delta to the group, or answers at once that it cannot be committed.
+    fn add(&mut self, group: &mut Group<'_>, delta: Delta, done: Sender<Committed>) {
+        match self.admit(&delta) {
+            Ok(shard) => {
+                let ends = group.add(&self.shared, &mut self.next_journal, shard, delta);
+                group.tickets.push((done, ends));
+            }
+            Err(error) => {
+                let _ = done.send(Err(error));
+            }
+        }
+    }
+
+    fn admit(&mut self, delta: &Delta) -> Result<u64, LogError> {
+        self.check_poison()?;
+        let shard = self
+            .shards
+            .get_mut(&delta.shard)
+            .filter(|shard| shard.epoch == delta.epoch);
+        let shard = shard.ok_or_else(|| LogError::Fenced {
+            shard: delta.shard.clone(),
+        })?;
+        if shard.refusal.is_none() {
+            shard.refusal = refusal(delta);
+        }
+        shard.refusal.clone().map_or(Ok(shard.id), Err)
+    }
+
+    fn add_move(
+        &mut self,
+        group: &mut Group<'_>,
+        fragment: FragmentInfo,
+        blocks: &[BlockKey],
+        done: Sender<Result<(), LogError>>,
+    ) {
+        if let Err(error) = self.check_poison() {
+            let _ = done.send(Err(error));
+            return;
+        }
+        group
+            .batch
+            .move_to_fragment(blocks[0].journal, &fragment, blocks);
+        group
+            .changes
+            .moved
+            .push((fragment.journal.into(), blocks.len()));
+        group.moves.push(done);
+    }
+
+    /// Makes the group durable, then visible, then answers for it.
+    fn finish(&mut self, mut group: Group<'_>) {
+        if group.tickets.is_empty() && group.moves.is_empty() {
+            return;
+        }
+        for (name, record) in &group.heads {
+            group.batch.put_journal(name, *record);
+        }
+        let result = self.commit(group.batch);
+        if result.is_ok() {
+            let stats = &self.shared.stats;
+            stats.commits.fetch_add(group.changes.deltas, Relaxed);
+            stats.appended_bytes.fetch_add(group.bytes, Relaxed);
+            let mut live = self
+                .shared
+                .live
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (journal, begin, documents) in group.live {
+                live.insert(journal, begin, documents);
+            }
+            drop(live);
+            if self.shared.journals.publish(group.changes) >= self.shared.fragment_bytes_max {
+                self.shared.nudge();
+            }
+        }
+        for (done, ends) in group.tickets {
+            let _ = done.send(result.clone().map(|()| ends));
+        }
+        for done in group.moves {
+            let _ = done.send(result.clone());
+        }
+    }
+
+    fn commit(&mut self, batch: Batch<'_>) -> Result<(), LogError> {
+        self.shared.stats.syncs.fetch_add(1, Relaxed);
+        // After a failed write or sync nobody knows what is on disk; only opening again finds out.
+        batch.commit().map_err(|reason| {
+            self.poison = Some(reason.clone());
+            LogError::Poisoned { reason }
+        })
+    }
+
+    fn check_poison(&self) -> Result<(), LogError> {
+        match &self.poison {
+            Some(reason) => Err(LogError::Poisoned {
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> Group<'a> {
+    fn new(shared: &'a Shared, requests: usize) -> Group<'a> {
+        Group {
+            batch: shared.store.batch(requests),
+            heads: FxHashMap::default(),
+            changes: Changes::default(),
+            live: Vec::new(),
+            tickets: Vec::new(),
+            moves: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds an admitted delta; the end offsets of its appends.
+    fn add(
+        &mut self,
+        shared: &Shared,
+        next_journal: &mut u64,
+        shard: u64,
+        delta: Delta,
+    ) -> Vec<u64> {
+        let arrived_us = shared.clock.now_us();
+        let mut ends = Vec::with_capacity(delta.appends.len());
+        for Append { journal, documents } in delta.appends {
+            let (name, mut record) = match self.heads.get_key_value(journal.as_str()) {
+                Some((name, record)) => (name.clone(), *record),
+                None => shared.journals.record(&journal).unwrap_or_else(|| {
+                    *next_journal += 1;
+                    (
+                        journal.into(),
+                        JournalRecord {
+                            id: *next_journal - 1,
+                            begin: 0,
+                            end: 0,
+                        },
+                    )
+                }),
+            };
+            for block in blocks(documents.into()) {
+                let key = BlockKey::of(record.id, record.end, delta.time_us, &block);
+                self.batch.put_block(&key, &block);
+                self.changes
+                    .appended
+                    .push((name.clone(), TailBlock { key, arrived_us }));
+                self.live.push((record.id, record.end, block));
+                self.bytes += u64::from(key.len);
+                record.end = key.end();
+            }
+            self.heads.insert(name, record);
+            ends.push(record.end);
+        }
+        for (key, value) in &delta.registers {
+            self.batch.set_register(shard, key, value.as_deref());
+        }
+        for (sequence, entry) in &delta.outbox {
+            self.batch.put_outbox(shard, *sequence, entry);
+        }
+        for sequence in &delta.outbox_clear {
+            self.batch.clear_outbox(shard, *sequence);
+        }
+        if let Some(position) = &delta.position {
+            self.batch.put_position(shard, position);
+        }
+        self.changes.deltas += 1;
+        ends
+    }
+}
+
+/// Closes the queue when the thread ends, however it ends, so that nobody waits for it.
+struct Closer<'a>(&'a Queue);
+
+impl Drop for Closer<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        self.0.lock().requests.clear();
+    }
+}
+
+/// The rule a delta breaks, if any.
+fn refusal(delta: &Delta) -> Option<LogError> {
+    let refused = |what: &str, reason: String| {
+        Some(LogError::Refused {
+            what: what.to_owned(),
+            reason,
+        })
+    };
+    for Append { journal, documents } in &delta.appends {
+        if let Some(reason) = fragment::refusal(journal, delta.time_us) {
+            return refused(journal, reason);
+        }
+        if documents.last() != Some(&b'\n') {
+            return refused(journal, "its documents do not end in a newline".to_owned());
+        }
+        if documents.len() > VALUE_BYTES_MAX {
+            return refused(
+                journal,
+                format!("{} bytes in one delta are too many", documents.len()),
+            );
+        }
+    }
+    let keys = delta
+        .registers
+        .iter()
+        .map(|(key, _)| key.len())
+        .max()
+        .unwrap_or(0);
+    if keys > KEY_BYTES_MAX {
+        return refused(
+            &delta.shard,
+            format!("a register's key has {keys} bytes, more than {KEY_BYTES_MAX}"),
+        );
+    }
+    let registers = delta
+        .registers
+        .iter()
+        .filter_map(|(_, value)| value.as_ref());
+    let values = registers
+        .chain(delta.outbox.iter().map(|(_, entry)| entry))
+        .chain(&delta.position);
+    let values = values.map(Vec::len).max().unwrap_or(0);
+    if values > VALUE_BYTES_MAX {
+        return refused(
+            &delta.shard,
+            format!("a value has {values} bytes, more than {VALUE_BYTES_MAX}"),
+        );
+    }
+    None
+}
+
+/// Cuts documents into blocks between documents.
+fn blocks(mut documents: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let len = run_len(&documents, BLOCK_BYTES_MAX);
+        (len > 0).then(|| documents.split_to(len))
+    })
+}
+
+/// The length of the longest run of whole documents within `bytes_max`, but of one at least.
+pub(crate) fn run_len(documents: &[u8], bytes_max: usize) -> usize {
+    if documents.len() <= bytes_max {
+        return documents.len();
+    }
+    let (within, beyond) = documents.split_at(bytes_max);
+    match memchr::memrchr(b'\n', within) {
+        Some(at) => at + 1,
+        None => memchr::memchr(b'\n', beyond).map_or(documents.len(), |at| bytes_max + at + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_end_between_documents() {
+        let documents = b"aa\nbbbb\nc\n";
+        let lens: Vec<_> = (0..12).map(|max| run_len(documents, max)).collect();
+        assert_eq!(lens, [3, 3, 3, 3, 3, 3, 3, 3, 8, 8, 10, 10]);
+        assert_eq!(run_len(b"", 5), 0);
+    }
+}

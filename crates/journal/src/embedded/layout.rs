@@ -1,0 +1,317 @@
+//! The bytes in the store: keys and values, each record with its version. Integers are big-endian, so keys sort by them.
+//!
+//! ```text
+//! state      'j' name                     1 │ id u64 │ begin u64 │ end u64                    a journal and its head
+//!            's' shard                    1 │ id u64 │ epoch u64                              a shard and its owner
+//!            'p' id                       the position, as the shard wrote it
+//!            'o' id │ sequence u64        an outbox entry, as the shard wrote it
+//!            'f' id │ begin u64           1 │ end u64 │ time u64 │ file bytes u64 │ sha1[20]  a fragment of the index
+//! registers  id │ key                     the register, as the shard wrote it
+//! blocks     id │ begin u64 │ 1 │ length u32 │ time u64 │ crc32 u32                           documents, nothing else
+//! ```
+//!
+//! A block's header is its key: readers find it without the documents, and the documents are stored as they were appended.
+//! The checksum is CRC-32 (IEEE) over the key before it and the documents, so that it also notices a block in a wrong place.
+
+use crate::fragment::{FragmentInfo, Sum};
+
+const RECORD_VERSION: u8 = 1;
+const BLOCK_VERSION: u8 = 1;
+
+pub(crate) const JOURNAL: u8 = b'j';
+pub(crate) const SHARD: u8 = b's';
+const POSITION: u8 = b'p';
+const OUTBOX: u8 = b'o';
+const FRAGMENT: u8 = b'f';
+
+/// The length of a block's key.
+const BLOCK_KEY_BYTES: usize = 33;
+
+/// A journal as the store holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct JournalRecord {
+    pub(crate) id: u64,
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+}
+
+/// A shard as the store holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ShardRecord {
+    pub(crate) id: u64,
+    pub(crate) epoch: u64,
+}
+
+/// What a block's key says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockKey {
+    pub(crate) journal: u64,
+    pub(crate) begin: u64,
+    pub(crate) len: u32,
+    pub(crate) time_us: u64,
+    pub(crate) crc: u32,
+}
+
+/// What cannot be read, and why.
+pub(crate) type Malformed = String;
+
+impl JournalRecord {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        record(&[self.id, self.begin, self.end])
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<JournalRecord, Malformed> {
+        let [id, begin, end] = fields(value)?;
+        Ok(JournalRecord { id, begin, end })
+    }
+}
+
+impl ShardRecord {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        record(&[self.id, self.epoch])
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<ShardRecord, Malformed> {
+        let [id, epoch] = fields(value)?;
+        Ok(ShardRecord { id, epoch })
+    }
+}
+
+impl BlockKey {
+    /// The key of `documents`, which begin at `begin` and were appended at `time_us`.
+    pub(crate) fn of(journal: u64, begin: u64, time_us: u64, documents: &[u8]) -> BlockKey {
+        let len = u32::try_from(documents.len()).expect("blocks are cut far below 4 GiB");
+        let mut key = BlockKey {
+            journal,
+            begin,
+            len,
+            time_us,
+            crc: 0,
+        };
+        key.crc = key.sum(documents);
+        key
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.begin + u64::from(self.len)
+    }
+
+    pub(crate) fn encode(&self) -> [u8; BLOCK_KEY_BYTES] {
+        let mut key = [0; BLOCK_KEY_BYTES];
+        key[..8].copy_from_slice(&self.journal.to_be_bytes());
+        key[8..16].copy_from_slice(&self.begin.to_be_bytes());
+        key[16] = BLOCK_VERSION;
+        key[17..21].copy_from_slice(&self.len.to_be_bytes());
+        key[21..29].copy_from_slice(&self.time_us.to_be_bytes());
+        key[29..].copy_from_slice(&self.crc.to_be_bytes());
+        key
+    }
+
+    pub(crate) fn decode(key: &[u8]) -> Result<BlockKey, Malformed> {
+        let key: &[u8; BLOCK_KEY_BYTES] = key.try_into().map_err(|_| {
+            format!(
+                "a block's key has {} bytes, not {BLOCK_KEY_BYTES}",
+                key.len()
+            )
+        })?;
+        if key[16] != BLOCK_VERSION {
+            return Err(format!(
+                "a block has version {}, not {BLOCK_VERSION}",
+                key[16]
+            ));
+        }
+        Ok(BlockKey {
+            journal: u64_at(key, 0),
+            begin: u64_at(key, 8),
+            len: u32_at(key, 17),
+            time_us: u64_at(key, 21),
+            crc: u32_at(key, 29),
+        })
+    }
+
+    /// Checks that these are the documents the key was made for.
+    pub(crate) fn verify(&self, documents: &[u8]) -> Result<(), Malformed> {
+        if documents.len() != self.len as usize {
+            return Err(format!(
+                "expected {} bytes, found {}",
+                self.len,
+                documents.len()
+            ));
+        }
+        let actual = self.sum(documents);
+        if actual != self.crc {
+            return Err(format!(
+                "expected CRC-32 {:08x}, found {actual:08x}",
+                self.crc
+            ));
+        }
+        Ok(())
+    }
+
+    fn sum(&self, documents: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.encode()[..29]);
+        hasher.update(documents);
+        hasher.finalize()
+    }
+}
+
+/// The key of a journal or shard record.
+pub(crate) fn name_key(tag: u8, name: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + name.len());
+    key.push(tag);
+    key.extend_from_slice(name.as_bytes());
+    key
+}
+
+pub(crate) fn position_key(shard: u64) -> [u8; 9] {
+    id_key(POSITION, shard)
+}
+
+pub(crate) fn outbox_prefix(shard: u64) -> [u8; 9] {
+    id_key(OUTBOX, shard)
+}
+
+pub(crate) fn outbox_key(shard: u64, sequence: u64) -> [u8; 17] {
+    pair_key(OUTBOX, shard, sequence)
+}
+
+/// The sequence number in an outbox key.
+pub(crate) fn outbox_sequence(key: &[u8]) -> Result<u64, Malformed> {
+    key.last_chunk::<8>()
+        .map(|bytes| u64::from_be_bytes(*bytes))
+        .ok_or_else(|| "an outbox key is cut short".to_owned())
+}
+
+pub(crate) fn fragment_key(journal: u64, begin: u64) -> [u8; 17] {
+    pair_key(FRAGMENT, journal, begin)
+}
+
+/// The value of a fragment in the index.
+pub(crate) fn encode_fragment(info: &FragmentInfo) -> Vec<u8> {
+    let mut value = record(&[info.end, info.time_us, info.file_bytes]);
+    value.extend_from_slice(&info.sha1);
+    value
+}
+
+pub(crate) fn decode_fragment(
+    journal: &str,
+    key: &[u8],
+    value: &[u8],
+) -> Result<FragmentInfo, Malformed> {
+    let (numbers, sha1) = value
+        .split_last_chunk::<20>()
+        .ok_or("a fragment's record is cut short")?;
+    let [end, time_us, file_bytes] = fields(numbers)?;
+    let begin = key
+        .last_chunk::<8>()
+        .ok_or("a fragment's key is cut short")?;
+    let sha1: Sum = *sha1;
+    Ok(FragmentInfo {
+        journal: journal.to_owned(),
+        begin: u64::from_be_bytes(*begin),
+        end,
+        time_us,
+        sha1,
+        file_bytes,
+    })
+}
+
+fn id_key(tag: u8, id: u64) -> [u8; 9] {
+    let mut key = [tag; 9];
+    key[1..].copy_from_slice(&id.to_be_bytes());
+    key
+}
+
+fn pair_key(tag: u8, id: u64, number: u64) -> [u8; 17] {
+    let mut key = [tag; 17];
+    key[1..9].copy_from_slice(&id.to_be_bytes());
+    key[9..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+fn record(fields: &[u64]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + 8 * fields.len() + 20);
+    value.push(RECORD_VERSION);
+    fields
+        .iter()
+        .for_each(|field| value.extend_from_slice(&field.to_be_bytes()));
+    value
+}
+
+fn fields<const N: usize>(value: &[u8]) -> Result<[u64; N], Malformed> {
+    match value.split_first() {
+        Some((&RECORD_VERSION, fields)) if fields.len() == 8 * N => {
+            Ok(std::array::from_fn(|n| u64_at(fields, 8 * n)))
+        }
+        Some((&RECORD_VERSION, fields)) => Err(format!(
+            "a record has {} bytes, not {}",
+            fields.len(),
+            8 * N
+        )),
+        Some((version, _)) => Err(format!(
+            "a record has version {version}, not {RECORD_VERSION}"
+        )),
+        None => Err("a record is empty".to_owned()),
+    }
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_and_unknown_versions_are_named() {
+        let journal = JournalRecord {
+            id: 3,
+            begin: 0,
+            end: u64::MAX,
+        };
+        assert_eq!(JournalRecord::decode(&journal.encode()), Ok(journal));
+        let mut value = ShardRecord { id: 1, epoch: 2 }.encode();
+        value[0] = 9;
+        assert_eq!(
+            ShardRecord::decode(&value),
+            Err("a record has version 9, not 1".to_owned())
+        );
+        let info = FragmentInfo {
+            journal: "a".to_owned(),
+            begin: 5,
+            end: 9,
+            time_us: 1,
+            sha1: [7; 20],
+            file_bytes: 30,
+        };
+        assert_eq!(
+            decode_fragment("a", &fragment_key(1, 5), &encode_fragment(&info)),
+            Ok(info)
+        );
+    }
+
+    #[test]
+    fn a_block_is_known_by_its_key() {
+        let key = BlockKey::of(1, 100, 7, b"{}\n");
+        assert_eq!(BlockKey::decode(&key.encode()), Ok(key));
+        assert_eq!(key.end(), 103);
+        assert_eq!(key.verify(b"{}\n"), Ok(()));
+        assert!(key.verify(b"{}\r").unwrap_err().contains("CRC-32"));
+        assert!(
+            key.verify(b"{} \n")
+                .unwrap_err()
+                .contains("expected 3 bytes")
+        );
+        let elsewhere = BlockKey { begin: 103, ..key };
+        assert!(
+            elsewhere.verify(b"{}\n").is_err(),
+            "right bytes, wrong place"
+        );
+    }
+}

@@ -1,0 +1,336 @@
+//! The transactional store: typed reads, and batches that are durable when they return.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use fjall::config::{BlockSizePolicy, CompressionPolicy};
+use fjall::{
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable, Slice,
+};
+
+use super::layout::{self, BlockKey, JournalRecord, Malformed, ShardRecord};
+use super::torn;
+use crate::directory::{Directory, OpenError, rename_durably, sync_directory};
+use crate::fragment::FragmentInfo;
+use crate::log::LogError;
+
+/// Blocks and registers of the store that stay in memory once read.
+const CACHE_BYTES: u64 = 64 << 20;
+/// What the store may hold in its journals before it must move it into tables; recovery reads this much at most.
+const JOURNALING_BYTES_MAX: u64 = 512 << 20;
+/// Most blocks live for seconds: in a table of memory this large they die before they are written a second time.
+const BLOCKS_MEMTABLE_BYTES: u64 = 128 << 20;
+const REGISTERS_MEMTABLE_BYTES: u64 = 64 << 20;
+const STATE_MEMTABLE_BYTES: u64 = 16 << 20;
+/// Threads that write tables and merge them.
+const WORKERS: usize = 2;
+
+/// The store of one data directory.
+pub(crate) struct Store {
+    database: Database,
+    state: Keyspace,
+    registers: Keyspace,
+    blocks: Keyspace,
+    /// What errors call it.
+    path: PathBuf,
+}
+
+/// Everything one group of commits changes.
+pub(crate) struct Batch<'a> {
+    store: &'a Store,
+    batch: OwnedWriteBatch,
+    key: Vec<u8>,
+}
+
+impl Store {
+    /// Opens the store of a directory, creating it in a new one, after mending what a power cut may have torn.
+    pub(crate) fn open(directory: &mut Directory) -> Result<(Store, u64), OpenError> {
+        let path = directory.path().join("store");
+        if !directory.is_complete {
+            Store::create(directory.path(), &path)?;
+            directory.complete()?;
+        }
+        let torn = torn::mend(&path)?;
+        let store = Store::at(&path).map_err(|error| OpenError::unusable(&path, error))?;
+        Ok((store, torn))
+    }
+
+    /// Builds an empty store aside and moves it into place, so that a half-built one is never opened.
+    fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
+        let new = directory.join("store.new");
+        let unusable = |error: std::io::Error| OpenError::unusable(&new, error);
+        for unfinished in [&new, path] {
+            if unfinished.try_exists().map_err(unusable)? {
+                // There is no format file yet, so nothing was ever committed to it.
+                fs::remove_dir_all(unfinished).map_err(unusable)?;
+            }
+        }
+        drop(Store::at(&new).map_err(|error| OpenError::unusable(&new, error))?);
+        sync_directory(&new).map_err(unusable)?;
+        rename_durably(&new, path).map_err(unusable)
+    }
+
+    fn at(path: &Path) -> fjall::Result<Store> {
+        let database = Database::builder(path)
+            .journal_compression(CompressionType::None)
+            .manual_journal_persist(true)
+            .cache_size(CACHE_BYTES)
+            .max_journaling_size(JOURNALING_BYTES_MAX)
+            .worker_threads(WORKERS)
+            .open()?;
+        let state = database.keyspace("state", || options(STATE_MEMTABLE_BYTES))?;
+        let registers = database.keyspace("registers", || options(REGISTERS_MEMTABLE_BYTES))?;
+        let blocks = database.keyspace("blocks", || {
+            options(BLOCKS_MEMTABLE_BYTES)
+                .data_block_compression_policy(CompressionPolicy::disabled())
+                .data_block_size_policy(BlockSizePolicy::all(64 << 10))
+        })?;
+        Ok(Store {
+            database,
+            state,
+            registers,
+            blocks,
+            path: path.to_owned(),
+        })
+    }
+
+    pub(crate) fn batch(&self, operations: usize) -> Batch<'_> {
+        Batch {
+            store: self,
+            batch: OwnedWriteBatch::with_capacity(self.database.clone(), operations)
+                .durability(Some(PersistMode::SyncData)),
+            key: Vec::new(),
+        }
+    }
+
+    /// Journals and their records, by name.
+    pub(crate) fn journals(&self) -> Result<Vec<(String, JournalRecord)>, OpenError> {
+        self.records(layout::JOURNAL, JournalRecord::decode)
+    }
+
+    /// Shards and their records, by name.
+    pub(crate) fn shards(&self) -> Result<Vec<(String, ShardRecord)>, OpenError> {
+        self.records(layout::SHARD, ShardRecord::decode)
+    }
+
+    fn records<R>(
+        &self,
+        tag: u8,
+        decode: impl Fn(&[u8]) -> Result<R, Malformed>,
+    ) -> Result<Vec<(String, R)>, OpenError> {
+        self.state
+            .prefix([tag])
+            .map(|entry| {
+                let (key, value) = entry.into_inner().map_err(|error| self.unopenable(error))?;
+                let name = String::from_utf8(key[1..].to_vec())
+                    .map_err(|error| self.damaged_state(error.to_string()))?;
+                Ok((
+                    name,
+                    decode(&value).map_err(|reason| self.damaged_state(reason))?,
+                ))
+            })
+            .collect()
+    }
+
+    /// The keys of all blocks, in the order of journals and offsets.
+    pub(crate) fn block_keys(&self) -> impl Iterator<Item = Result<BlockKey, OpenError>> {
+        self.blocks.iter().map(|entry| {
+            let key = entry.key().map_err(|error| self.unopenable(error))?;
+            BlockKey::decode(&key).map_err(|reason| self.damaged_state(reason))
+        })
+    }
+
+    /// The documents of a block, checked; `None` once they have moved to a fragment.
+    pub(crate) fn block(&self, journal: &str, key: &BlockKey) -> Result<Option<Bytes>, LogError> {
+        let Some(value) = self
+            .blocks
+            .get(key.encode())
+            .map_err(|error| self.unreadable(error))?
+        else {
+            return Ok(None);
+        };
+        key.verify(&value).map_err(|reason| LogError::Damaged {
+            what: format!("{journal} at offset {}", key.begin),
+            reason,
+        })?;
+        Ok(Some(Bytes::from_owner(value)))
+    }
+
+    /// The fragment that holds the byte at `offset`, or the last one before it.
+    pub(crate) fn fragment(
+        &self,
+        journal: &str,
+        id: u64,
+        offset: u64,
+    ) -> Result<Option<FragmentInfo>, LogError> {
+        let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, offset);
+        self.state
+            .range(range)
+            .next_back()
+            .map(|entry| self.decode_fragment(journal, entry))
+            .transpose()
+    }
+
+    /// The fragments of a journal, by offset.
+    pub(crate) fn fragments(&self, journal: &str, id: u64) -> Result<Vec<FragmentInfo>, LogError> {
+        let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, u64::MAX);
+        self.state
+            .range(range)
+            .map(|entry| self.decode_fragment(journal, entry))
+            .collect()
+    }
+
+    fn decode_fragment(
+        &self,
+        journal: &str,
+        entry: fjall::Guard,
+    ) -> Result<FragmentInfo, LogError> {
+        let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
+        layout::decode_fragment(journal, &key, &value).map_err(|reason| LogError::Damaged {
+            what: format!("the fragment index of {journal}"),
+            reason,
+        })
+    }
+
+    /// The registers of a shard, as of one instant.
+    pub(crate) fn registers(
+        &self,
+        shard: u64,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Bytes>>, LogError> {
+        let snapshot = self.database.snapshot();
+        let mut full = shard.to_be_bytes().to_vec();
+        keys.iter()
+            .map(|key| {
+                full.truncate(8);
+                full.extend_from_slice(key);
+                let value = snapshot
+                    .get(&self.registers, &full)
+                    .map_err(|error| self.unreadable(error))?;
+                Ok(value.map(Bytes::from_owner))
+            })
+            .collect()
+    }
+
+    pub(crate) fn position(&self, shard: u64) -> Result<Option<Vec<u8>>, LogError> {
+        let value = self
+            .state
+            .get(layout::position_key(shard))
+            .map_err(|error| self.unreadable(error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    pub(crate) fn outbox(&self, shard: u64) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
+        self.state
+            .prefix(layout::outbox_prefix(shard))
+            .map(|entry| {
+                let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
+                let sequence =
+                    layout::outbox_sequence(&key).map_err(|reason| LogError::Damaged {
+                        what: "an outbox".to_owned(),
+                        reason,
+                    })?;
+                Ok((sequence, value.to_vec()))
+            })
+            .collect()
+    }
+
+    fn unreadable(&self, error: fjall::Error) -> LogError {
+        LogError::Unreadable {
+            reason: format!("{}: {error}", self.path.display()),
+        }
+    }
+
+    fn unopenable(&self, error: fjall::Error) -> OpenError {
+        OpenError::unusable(&self.path, error)
+    }
+
+    fn damaged_state(&self, reason: String) -> OpenError {
+        OpenError::Damaged {
+            what: self.path.display().to_string(),
+            reason,
+        }
+    }
+}
+
+impl Batch<'_> {
+    pub(crate) fn put_journal(&mut self, name: &str, record: JournalRecord) {
+        self.batch.insert(
+            &self.store.state,
+            layout::name_key(layout::JOURNAL, name),
+            record.encode(),
+        );
+    }
+
+    pub(crate) fn put_shard(&mut self, name: &str, record: ShardRecord) {
+        self.batch.insert(
+            &self.store.state,
+            layout::name_key(layout::SHARD, name),
+            record.encode(),
+        );
+    }
+
+    pub(crate) fn put_position(&mut self, shard: u64, position: &[u8]) {
+        self.batch
+            .insert(&self.store.state, layout::position_key(shard), position);
+    }
+
+    pub(crate) fn put_outbox(&mut self, shard: u64, sequence: u64, entry: &[u8]) {
+        self.batch.insert(
+            &self.store.state,
+            layout::outbox_key(shard, sequence),
+            entry,
+        );
+    }
+
+    pub(crate) fn clear_outbox(&mut self, shard: u64, sequence: u64) {
+        self.batch
+            .remove(&self.store.state, layout::outbox_key(shard, sequence));
+    }
+
+    /// Puts or deletes a register.
+    pub(crate) fn set_register(&mut self, shard: u64, key: &[u8], value: Option<&[u8]>) {
+        self.key.clear();
+        self.key.extend_from_slice(&shard.to_be_bytes());
+        self.key.extend_from_slice(key);
+        let key = Slice::from(self.key.as_slice());
+        match value {
+            Some(value) => self.batch.insert(&self.store.registers, key, value),
+            None => self.batch.remove(&self.store.registers, key),
+        }
+    }
+
+    /// Puts a block; the store's is the only copy that is made of its documents.
+    pub(crate) fn put_block(&mut self, key: &BlockKey, documents: &[u8]) {
+        self.batch
+            .insert(&self.store.blocks, key.encode(), documents);
+    }
+
+    /// Adds a fragment to the index and removes the blocks it holds.
+    pub(crate) fn move_to_fragment(
+        &mut self,
+        journal: u64,
+        info: &FragmentInfo,
+        blocks: &[BlockKey],
+    ) {
+        self.batch.insert(
+            &self.store.state,
+            layout::fragment_key(journal, info.begin),
+            layout::encode_fragment(info),
+        );
+        for key in blocks {
+            self.batch.remove(&self.store.blocks, key.encode());
+        }
+    }
+
+    /// Makes the batch durable; the only place that syncs a commit.
+    pub(crate) fn commit(self) -> Result<(), String> {
+        self.batch.commit().map_err(|error| error.to_string())
+    }
+}
+
+fn options(memtable_bytes: u64) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes)
+}

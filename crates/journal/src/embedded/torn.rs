@@ -1,0 +1,213 @@
+//! What a power cut may leave of the store's own journal, and what it may not.
+//!
+//! Every batch is synced before it is answered for, so only the last batch of the newest file can be torn: some of its
+//! pages written and others not. The store refuses to open some of such files, and in others it takes bad bytes *anywhere*
+//! for the end, which would forget acknowledged batches behind a flipped bit. So the files are looked at before the store
+//! is opened: a bad end is cut, bad bytes before a good batch are damage, and damage changes nothing on disk.
+//!
+//! ```text
+//! batch  01 │ items u32 │ sequence u64 ║ item* ║ 03 │ xxh3-64 of the items u64 │ 'F' 'J' 'L' 03
+//! item   02 │ kind u8 │ compression u8 │ keyspace u64 │ key length u16 │ value length u32 │ stored length u32 │ key │ value
+//! clear  04 │ keyspace u64
+//! ```
+//!
+//! Numbers are little-endian. This is format 3 of the store, which it checks itself; files end in zeros, being preallocated.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::directory::OpenError;
+
+const START: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+const CLEAR: u8 = 4;
+const TRAILER: &[u8] = b"FJL\x03";
+
+/// Checks the journal files in the store's directory and cuts a torn end; returns the number of bytes cut.
+pub(crate) fn mend(store: &Path) -> Result<u64, OpenError> {
+    let mut files: Vec<(u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(store).map_err(|error| OpenError::unusable(store, error))? {
+        let path = entry
+            .map_err(|error| OpenError::unusable(store, error))?
+            .path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse().ok());
+        files.extend(number.map(|number| (number, path)));
+    }
+    files.sort();
+    let newest = files.len().saturating_sub(1);
+    let mut cut = 0;
+    for (n, (_, path)) in files.iter().enumerate() {
+        let bytes = fs::read(path).map_err(|error| OpenError::unusable(path, error))?;
+        match look(&bytes) {
+            End::Whole => {}
+            End::Torn { at, .. } if n == newest => {
+                cut = (bytes.len() - at) as u64;
+                OpenOptions::new()
+                    .write(true)
+                    .open(path)
+                    .and_then(|file| file.set_len(at as u64).and_then(|()| file.sync_all()))
+                    .map_err(|error| OpenError::unusable(path, error))?;
+            }
+            End::Torn { at } | End::Damaged { at } => {
+                return Err(OpenError::Damaged {
+                    what: path.display().to_string(),
+                    reason: format!(
+                        "the batch at byte {at} does not match its checksum, and committed batches follow it"
+                    ),
+                });
+            }
+        }
+    }
+    Ok(cut)
+}
+
+/// How a journal file ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// In whole batches, then zeros.
+    Whole,
+    /// In bytes that are no batch, with no batch behind them.
+    Torn { at: usize },
+    /// Bytes that are no batch, and batches behind them.
+    Damaged { at: usize },
+}
+
+fn look(bytes: &[u8]) -> End {
+    let mut at = 0;
+    while let Some(len) = batch(&bytes[at..]) {
+        at += len;
+    }
+    let rest = &bytes[at..];
+    if rest.iter().all(|byte| *byte == 0) {
+        return End::Whole;
+    }
+    let later =
+        memchr::memchr_iter(START, rest).any(|start| start > 0 && batch(&rest[start..]).is_some());
+    if later {
+        End::Damaged { at }
+    } else {
+        End::Torn { at }
+    }
+}
+
+/// The length of the batch that `bytes` begin with, if they do.
+fn batch(bytes: &[u8]) -> Option<usize> {
+    let mut reader = Reader { bytes, at: 0 };
+    if reader.u8()? != START {
+        return None;
+    }
+    let items = u32::from_le_bytes(*reader.take::<4>()?);
+    reader.skip(8)?;
+    let begin = reader.at;
+    for _ in 0..items {
+        match reader.u8()? {
+            ITEM => {
+                reader.skip(2 + 8)?;
+                let key = u16::from_le_bytes(*reader.take::<2>()?);
+                reader.skip(4)?;
+                let stored = u32::from_le_bytes(*reader.take::<4>()?);
+                reader.skip(key as usize + stored as usize)?;
+            }
+            CLEAR => reader.skip(8)?,
+            _ => return None,
+        }
+    }
+    let end = reader.at;
+    if reader.u8()? != END {
+        return None;
+    }
+    let sum = u64::from_le_bytes(*reader.take::<8>()?);
+    (reader.take::<4>()? == TRAILER && sum == xxh3_64(&bytes[begin..end])).then_some(reader.at)
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let taken = self.bytes.get(self.at..)?.first_chunk::<N>()?;
+        self.at += N;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        Some(self.take::<1>()?[0])
+    }
+
+    fn skip(&mut self, len: usize) -> Option<()> {
+        self.at = self.at.checked_add(len)?;
+        (self.at <= self.bytes.len()).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The journal of a real store after three batches, and where each ends.
+    fn journal() -> (Vec<u8>, Vec<usize>) {
+        let directory = tempfile::tempdir().unwrap();
+        let database = fjall::Database::builder(directory.path())
+            .journal_compression(fjall::CompressionType::None)
+            .open()
+            .unwrap();
+        let keyspace = database
+            .keyspace("a", fjall::KeyspaceCreateOptions::default)
+            .unwrap();
+        for n in 0..3u8 {
+            let mut batch = database
+                .batch()
+                .durability(Some(fjall::PersistMode::SyncData));
+            batch.insert(&keyspace, [n], vec![n; 60]);
+            batch.remove(&keyspace, [n, n]);
+            batch.commit().unwrap();
+        }
+        let bytes = fs::read(directory.path().join("0.jnl")).unwrap();
+        let mut ends = Vec::new();
+        let mut at = 0;
+        while let Some(len) = batch(&bytes[at..]) {
+            at += len;
+            ends.push(at);
+        }
+        (bytes[..at + 100].to_vec(), ends)
+    }
+
+    #[test]
+    fn only_the_last_batch_may_be_torn() {
+        let (bytes, ends) = journal();
+        assert_eq!(ends.len(), 3);
+        assert_eq!(look(&bytes), End::Whole);
+        for at in 0..ends[2] {
+            let start = ends.iter().copied().rfind(|end| *end <= at).unwrap_or(0);
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x40;
+            // The sequence number of a batch is outside its checksum; the store only needs it to grow.
+            let in_sequence = (5..13).contains(&(at - start));
+            let expected = match start {
+                _ if in_sequence => End::Whole,
+                start if start == ends[1] => End::Torn { at: start },
+                start => End::Damaged { at: start },
+            };
+            assert_eq!(look(&flipped), expected, "bit at {at}");
+            let torn = [&bytes[..at], &vec![0; 4096][..]].concat();
+            let expected = if at == start || start == at {
+                End::Whole
+            } else {
+                End::Torn { at: start }
+            };
+            let looked = look(&torn);
+            // A batch whose last bytes are zeros is whole without them.
+            assert!(
+                looked == expected || looked == End::Whole,
+                "cut at {at}: {looked:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Behind the commit: one thread turns closed tails into fragments, one at a time.
+//!
+//! ```text
+//! 1  blocks of a tail ─▶ gzip ─▶ file, synced, then its name, synced
+//! 2  one batch: fragment into the index, blocks out of the tail
+//! ```
+//!
+//! A crash before 2 leaves the tail, and perhaps a file that the next run writes again under the same name or, where it
+//! cuts the tail elsewhere, leaves alone: files that the index does not know are never read and never deleted.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::Shared;
+use super::commit::{Request, stopped};
+use super::journals::{Journal, TailBlock};
+use crate::fragment::{FragmentInfo, Packer, hour};
+use crate::log::LogError;
+
+/// How often tails are looked at: a quarter of their longest age, within these bounds.
+const TICK_MIN: Duration = Duration::from_millis(10);
+const TICK_MAX: Duration = Duration::from_millis(500);
+/// How long to wait after a failure; twice as long after each further one.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What the writer is told.
+pub(crate) enum Signal {
+    /// A tail is large.
+    Nudge,
+    /// Write every tail, then say how it went.
+    Flush(Sender<Result<(), LogError>>),
+    Stop,
+}
+
+/// When a tail is closed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Policy {
+    pub(crate) bytes_max: u64,
+    pub(crate) age_max_us: u64,
+}
+
+impl Policy {
+    /// How many first blocks of the tail are the next fragment; zero while it may still grow. A fragment is of one hour of
+    /// append time, and of `bytes_max` at most unless a single block is larger. It is closed when nothing can be added any
+    /// more, when its first block is old, or at once with `flush`.
+    fn next(&self, tail: impl IntoIterator<Item = TailBlock>, now_us: u64, flush: bool) -> usize {
+        let mut tail = tail.into_iter();
+        let Some(first) = tail.next() else {
+            return 0;
+        };
+        let (mut count, mut bytes) = (1, u64::from(first.key.len));
+        let mut is_closed = bytes >= self.bytes_max;
+        for block in tail {
+            bytes += u64::from(block.key.len);
+            is_closed |=
+                bytes >= self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us);
+            if bytes > self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us) {
+                break;
+            }
+            count += 1;
+            if is_closed {
+                break;
+            }
+        }
+        // A clock that jumped back makes tails old too: a fragment too early is harmless.
+        let is_old = now_us.abs_diff(first.arrived_us) >= self.age_max_us;
+        if is_closed || is_old || flush {
+            count
+        } else {
+            0
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        Duration::from_micros(self.age_max_us / 4).clamp(TICK_MIN, TICK_MAX)
+    }
+}
+
+/// Writes fragments until told to stop.
+pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signal>) {
+    let mut retry: Option<(Duration, Instant)> = None;
+    loop {
+        let flushed = match signals.recv_timeout(policy.tick()) {
+            Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Signal::Flush(done)) => Some(done),
+            Ok(Signal::Nudge) | Err(RecvTimeoutError::Timeout) => None,
+        };
+        if flushed.is_none() && retry.is_some_and(|(wait, since)| since.elapsed() < wait) {
+            continue;
+        }
+        let result = write_tails(shared, policy, flushed.is_some());
+        retry = result.is_err().then(|| {
+            shared.stats.fragment_failures.fetch_add(1, Relaxed);
+            let wait = retry.map_or(RETRY_MIN, |(wait, _)| (2 * wait).min(RETRY_MAX));
+            (wait, Instant::now())
+        });
+        if let Some(done) = flushed {
+            // Whoever asked may have gone.
+            let _ = done.send(result);
+        }
+    }
+}
+
+/// Writes what is due; a journal that fails does not stop the others, and the first failure is returned.
+fn write_tails(shared: &Shared, policy: Policy, flush: bool) -> Result<(), LogError> {
+    let now_us = shared.clock.now_us();
+    let due: Vec<Arc<str>> = shared.journals.with(|journals| {
+        let is_due =
+            |journal: &Journal| policy.next(journal.tail.iter().copied(), now_us, flush) > 0;
+        journals
+            .iter()
+            .filter(|(_, journal)| is_due(journal))
+            .map(|(name, _)| name.clone())
+            .collect()
+    });
+    let mut result = Ok(());
+    for name in due {
+        let end = shared.journals.with(|journals| journals[&name].end);
+        let written = write_tail(shared, policy, &name, end, now_us, flush);
+        result = result.and(written);
+    }
+    result
+}
+
+/// Writes what is due of one tail, up to where it ended when looked at.
+fn write_tail(
+    shared: &Shared,
+    policy: Policy,
+    name: &Arc<str>,
+    end: u64,
+    now_us: u64,
+    flush: bool,
+) -> Result<(), LogError> {
+    loop {
+        let blocks: Vec<_> = shared.journals.with(|journals| {
+            let tail = || {
+                journals[name]
+                    .tail
+                    .iter()
+                    .copied()
+                    .take_while(|block| block.key.end() <= end)
+            };
+            tail()
+                .take(policy.next(tail(), now_us, flush))
+                .map(|block| block.key)
+                .collect()
+        });
+        let Some(first) = blocks.first() else {
+            return Ok(());
+        };
+        let mut packer = Packer::new();
+        for key in &blocks {
+            let documents = match shared.live_block(key) {
+                Some(documents) => documents,
+                None => shared
+                    .store
+                    .block(name, key)?
+                    .ok_or_else(|| LogError::Damaged {
+                        what: name.to_string(),
+                        reason: format!("the block at offset {} is missing", key.begin),
+                    })?,
+            };
+            packer.push(&documents);
+        }
+        let (bytes, sha1, file) = packer.finish();
+        let fragment = FragmentInfo {
+            journal: name.to_string(),
+            begin: first.begin,
+            end: first.begin + bytes,
+            time_us: first.time_us,
+            sha1,
+            file_bytes: file.len() as u64,
+        };
+        let file_bytes = fragment.file_bytes;
+        shared
+            .files
+            .put(&fragment, file)
+            .map_err(|error| LogError::Unwritable {
+                what: format!("fragment {}", fragment.path()),
+                reason: error,
+            })?;
+        let (done, moved) = crossbeam_channel::bounded(1);
+        shared.queue.push(Request::Move {
+            fragment,
+            blocks,
+            done,
+        });
+        moved.recv().unwrap_or_else(|_| Err(stopped()))?;
+        shared.stats.fragments.fetch_add(1, Relaxed);
+        shared.stats.fragment_bytes.fetch_add(file_bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::layout::BlockKey;
+
+    const HOUR: u64 = 3_600_000_000;
+
+    fn next(blocks: &[(u32, u64)], now_us: u64, flush: bool) -> usize {
+        let tail = blocks.iter().map(|&(len, time_us)| TailBlock {
+            key: BlockKey {
+                journal: 0,
+                begin: 0,
+                len,
+                time_us,
+                crc: 0,
+            },
+            arrived_us: 1000,
+        });
+        Policy {
+            bytes_max: 100,
+            age_max_us: 50,
+        }
+        .next(tail, now_us, flush)
+    }
+
+    #[test]
+    fn a_tail_is_closed_by_bytes_age_hour_or_flush() {
+        let cases: &[(&str, &[(u32, u64)], u64, bool, usize)] = &[
+            ("nothing is never due", &[], 9999, true, 0),
+            (
+                "small and young may grow",
+                &[(10, 0), (20, 0)],
+                1049,
+                false,
+                0,
+            ),
+            ("old goes whole", &[(10, 0), (20, 0)], 1050, false, 2),
+            (
+                "a clock that jumped back makes it old",
+                &[(10, 0)],
+                3,
+                false,
+                1,
+            ),
+            ("flush does not wait", &[(10, 0), (20, 0)], 1000, true, 2),
+            ("exactly full", &[(60, 0), (40, 0), (10, 0)], 1000, false, 2),
+            (
+                "the next block would not fit",
+                &[(60, 0), (30, 0), (20, 0)],
+                1000,
+                false,
+                2,
+            ),
+            (
+                "one block above the bound is a fragment of its own",
+                &[(500, 0), (1, 0)],
+                1000,
+                false,
+                1,
+            ),
+            (
+                "the hour ended",
+                &[(1, HOUR - 1), (1, HOUR), (1, HOUR)],
+                1000,
+                false,
+                1,
+            ),
+            (
+                "time went back an hour",
+                &[(1, HOUR), (1, HOUR - 1)],
+                1000,
+                false,
+                1,
+            ),
+            (
+                "flush keeps hours apart",
+                &[(1, HOUR - 1), (1, HOUR)],
+                1000,
+                true,
+                1,
+            ),
+        ];
+        for &(name, blocks, now_us, flush, expected) in cases {
+            assert_eq!(next(blocks, now_us, flush), expected, "{name}");
+        }
+    }
+}

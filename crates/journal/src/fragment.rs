@@ -1,0 +1,225 @@
+//! One fragment: an immutable gzip file of a journal's documents, named by what it holds.
+//!
+//! ```text
+//! <journal>/utc_date=2026-11-23/utc_hour=07/0000000000000000-00000000000004d2-da39…0709.gz
+//!                                           begin            end (exclusive)  SHA-1 of the uncompressed documents
+//! ```
+//!
+//! Offsets are hexadecimal and count uncompressed bytes. The hour is that of the fragment's first append.
+
+use std::io::{self, Read, Write};
+
+use flate2::read::GzDecoder;
+use flate2::{Compression, GzBuilder};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use sha1::{Digest, Sha1};
+
+/// Level 1 deflates at about twice the speed of level 3; where a file's size matters more, it can be packed again later.
+const DEFLATE_LEVEL: u32 = 1;
+/// The longest component of a path that file systems take.
+const COMPONENT_BYTES_MAX: usize = 255;
+/// Leaves room in a path for the root before it, and the date, hour and file name behind it.
+const JOURNAL_BYTES_MAX: usize = 2048;
+const HOUR_US: u64 = 3_600_000_000;
+
+/// SHA-1 of a fragment's uncompressed documents.
+pub(crate) type Sum = [u8; 20];
+
+/// A fragment of a journal as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FragmentInfo {
+    /// The journal it belongs to.
+    pub journal: String,
+    /// Offset of its first byte.
+    pub begin: u64,
+    /// Offset behind its last byte.
+    pub end: u64,
+    /// When its first documents were appended, in microseconds since 1970 UTC.
+    pub time_us: u64,
+    /// SHA-1 of the uncompressed documents.
+    pub sha1: [u8; 20],
+    /// Size of the file in bytes.
+    pub file_bytes: u64,
+}
+
+impl FragmentInfo {
+    /// Where the file is, below the root of the fragments.
+    pub fn path(&self) -> String {
+        let time = utc(self.time_us).expect("an append whose time has no date is never committed");
+        let mut path = format!(
+            "{}/utc_date={}/utc_hour={:02}/{:016x}-{:016x}-",
+            self.journal,
+            time.date(),
+            time.hour(),
+            self.begin,
+            self.end
+        );
+        for byte in self.sha1 {
+            path.push_str(&format!("{byte:02x}"));
+        }
+        path.push_str(".gz");
+        path
+    }
+}
+
+fn utc(time_us: u64) -> Option<jiff::civil::DateTime> {
+    let time = Timestamp::from_microsecond(i64::try_from(time_us).ok()?).ok()?;
+    Some(TimeZone::UTC.to_datetime(time))
+}
+
+/// The hour an append belongs to; appends of different hours never share a fragment.
+pub(crate) fn hour(time_us: u64) -> u64 {
+    time_us / HOUR_US
+}
+
+/// Why documents can never be kept under this journal name and time, if so.
+pub(crate) fn refusal(journal: &str, time_us: u64) -> Option<String> {
+    if journal.len() > JOURNAL_BYTES_MAX {
+        return Some(format!(
+            "its name has {} bytes, more than {JOURNAL_BYTES_MAX}",
+            journal.len()
+        ));
+    }
+    for component in journal.split('/') {
+        if matches!(component, "" | "." | "..") {
+            return Some(format!("its name has the component \"{component}\""));
+        }
+        if component.len() > COMPONENT_BYTES_MAX {
+            return Some(format!(
+                "a component of its name has {} bytes, more than {COMPONENT_BYTES_MAX}",
+                component.len()
+            ));
+        }
+        if component.bytes().any(|byte| byte.is_ascii_control()) {
+            return Some("its name has a control character".to_owned());
+        }
+    }
+    utc(time_us)
+        .is_none()
+        .then(|| format!("there is no date at {time_us} microseconds since 1970"))
+}
+
+/// Packs a fragment's blocks as they come, so that only the packed bytes are held.
+pub(crate) struct Packer {
+    sum: Sha1,
+    bytes: u64,
+    gzip: flate2::write::GzEncoder<Vec<u8>>,
+}
+
+impl Packer {
+    pub(crate) fn new() -> Packer {
+        // No time stamp: the same documents make the same file.
+        let gzip = GzBuilder::new()
+            .mtime(0)
+            .write(Vec::new(), Compression::new(DEFLATE_LEVEL));
+        Packer {
+            sum: Sha1::new(),
+            bytes: 0,
+            gzip,
+        }
+    }
+
+    pub(crate) fn push(&mut self, documents: &[u8]) {
+        self.sum.update(documents);
+        self.bytes += documents.len() as u64;
+        self.gzip
+            .write_all(documents)
+            .expect("a vector takes every write");
+    }
+
+    /// The number of uncompressed bytes, their sum, and the file.
+    pub(crate) fn finish(self) -> (u64, Sum, Vec<u8>) {
+        let file = self.gzip.finish().expect("a vector takes every write");
+        (self.bytes, self.sum.finalize().into(), file)
+    }
+}
+
+/// Unpacks a file that must hold exactly `bytes` bytes of sum `sha1`; says what is wrong otherwise.
+pub(crate) fn unpack(file: &[u8], bytes: u64, sha1: &Sum) -> Result<Vec<u8>, String> {
+    let expected =
+        usize::try_from(bytes).map_err(|_| format!("{bytes} bytes do not fit into memory"))?;
+    let mut documents = Vec::with_capacity(expected);
+    // One byte more than expected is enough to know that a file is too long, however far it would inflate.
+    let inflated: io::Result<usize> = GzDecoder::new(file)
+        .take(bytes + 1)
+        .read_to_end(&mut documents);
+    inflated.map_err(|error| format!("it is no gzip file: {error}"))?;
+    if documents.len() != expected {
+        return Err(format!(
+            "it holds other than the {bytes} bytes its name says"
+        ));
+    }
+    let actual: Sum = Sha1::digest(&documents).into();
+    if actual != *sha1 {
+        return Err("its documents do not have the SHA-1 its name says".to_owned());
+    }
+    Ok(documents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_says_what_the_file_holds() {
+        let info = FragmentInfo {
+            journal: "a/b/vendor=3/pivot=00".to_owned(),
+            begin: 0x1f,
+            end: 0xabc_def0,
+            time_us: 1_637_107_199_999_999,
+            sha1: [0x0f; 20],
+            file_bytes: 1,
+        };
+        assert_eq!(
+            info.path(),
+            "a/b/vendor=3/pivot=00/utc_date=2021-11-16/utc_hour=23/\
+             000000000000001f-000000000abcdef0-0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f.gz"
+        );
+    }
+
+    #[test]
+    fn names_no_file_can_have_are_refused() {
+        let long = "x".repeat(256);
+        for name in [
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            "a/./b",
+            "../a",
+            "a/..",
+            "a\0b",
+            "a\nb",
+            &long,
+            &"y/".repeat(2000),
+        ] {
+            assert!(refusal(name, 0).is_some(), "{name:?}");
+        }
+        for name in ["a", "a/b=%2E%2E/pivot=00", "a/b=c+d~e/…", &long[..255]] {
+            assert_eq!(refusal(name, 0), None, "{name:?}");
+        }
+        assert!(refusal("a", u64::MAX).is_some());
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_and_any_change_is_noticed() {
+        let mut packer = Packer::new();
+        packer.push(b"{\"a\":1}\n");
+        packer.push(b"{\"a\":2}\n");
+        let (bytes, sha1, file) = packer.finish();
+        assert_eq!(
+            unpack(&file, bytes, &sha1).unwrap(),
+            b"{\"a\":1}\n{\"a\":2}\n"
+        );
+        assert!(unpack(&file, bytes - 1, &sha1).is_err());
+        assert!(unpack(&file, bytes + 1, &sha1).is_err());
+        assert!(unpack(&file, bytes, &[0; 20]).is_err());
+        for at in 10..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            assert!(unpack(&damaged, bytes, &sha1).is_err(), "byte {at}");
+            assert!(unpack(&file[..at], bytes, &sha1).is_err(), "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Captures: documents from a source into collections, with the source's cursor.
+
+use std::sync::Arc;
+
+use catalog::{Capture, Catalog};
+use doc::{Arena, Combiner};
+use journal::{Commit, Delta};
+
+use crate::connector::{Batch, Connectors, Progress, Source};
+use crate::publish::Publisher;
+use crate::shard::{Context, Extended, Failure, Task};
+use crate::uuid::Stamper;
+
+/// A capture's shard: parses, validates, combines by key in the order of arrival, publishes together with the cursor.
+pub(crate) struct CaptureTask {
+    context: Context,
+    name: String,
+    shard: String,
+    epoch: u64,
+    source: Box<dyn Source>,
+    batch: Batch,
+    /// For each binding, its target.
+    bindings: Vec<usize>,
+    targets: Vec<Target>,
+    cursor: Option<Vec<u8>>,
+    stamper: Stamper,
+    arena: Arena,
+    in_flight: Option<Box<dyn Commit>>,
+}
+
+/// A collection that documents are published to.
+pub(crate) struct Target {
+    pub(crate) collection: String,
+    pub(crate) combiner: Combiner,
+    pub(crate) publisher: Publisher,
+}
+
+impl Target {
+    pub(crate) fn new(context: &Context, catalog: &Catalog, collection: &str) -> Result<Self, Failure> {
+        let spec = catalog
+            .collection(collection)
+            .ok_or_else(|| Failure::never(format!("collection {collection} is not in the catalog")))?;
+        Ok(Self {
+            collection: collection.to_owned(),
+            combiner: Combiner::new(Arc::clone(&spec.schema), Arc::clone(&spec.key)),
+            publisher: Publisher::new(spec, &*context.log),
+        })
+    }
+}
+
+impl CaptureTask {
+    pub(crate) fn recover(
+        context: &Context,
+        catalog: &Catalog,
+        capture: &Capture,
+        connectors: &dyn Connectors,
+        tail: bool,
+        random: u64,
+    ) -> Result<Self, Failure> {
+        let shard = format!("capture/{}/00000000-00000000", capture.name);
+        let opened = context.log.open(&shard)?;
+        let mut targets: Vec<Target> = Vec::new();
+        let mut bindings = Vec::new();
+        for binding in &capture.bindings {
+            let at = match targets.iter().position(|t| t.collection == binding.target) {
+                Some(at) => at,
+                None => {
+                    targets.push(Target::new(context, catalog, &binding.target)?);
+                    targets.len() - 1
+                }
+            };
+            bindings.push(at);
+        }
+        Ok(Self {
+            context: context.clone(),
+            name: capture.name.clone(),
+            shard,
+            epoch: opened.epoch,
+            source: connectors.open_source(capture, opened.position.as_deref(), tail)?,
+            batch: Batch::default(),
+            bindings,
+            targets,
+            cursor: None,
+            stamper: Stamper::new(random ^ opened.epoch),
+            arena: Arena::new(),
+            in_flight: None,
+        })
+    }
+}
+
+impl Task for CaptureTask {
+    fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
+        self.batch.clear();
+        let progress = self.source.read(&mut self.batch)?;
+        self.arena.reset();
+        let mut bytes = 0;
+        for (n, (binding, range)) in self.batch.documents.iter().enumerate() {
+            let text = &self.batch.text[range.clone()];
+            bytes += text.len() as u64;
+            let target = &mut self.targets[self.bindings[*binding]];
+            let refused = |why: String| {
+                Failure::never(format!(
+                    "{}: {why}; mend or remove the document, or widen the schema of {}, and start again",
+                    self.batch.place(n).unwrap_or_else(|| self.name.clone()),
+                    target.collection
+                ))
+            };
+            let document = doc::parse(&self.arena, text).map_err(|e| refused(format!("not a JSON document: {e}")))?;
+            target.combiner.combine_right(&self.arena, document).map_err(|e| refused(e.to_string()))?;
+        }
+        let advanced = self.batch.cursor.is_some();
+        if let Some(cursor) = self.batch.cursor.take() {
+            self.cursor = Some(cursor);
+        }
+        Ok(Extended {
+            documents: self.batch.documents.len() as u64,
+            bytes,
+            progress: advanced,
+            more: progress == Progress::More,
+            again_us: match progress {
+                Progress::Wait(wait) => Some(now_us.saturating_add(wait.as_micros() as u64)),
+                _ => None,
+            },
+            ended: progress == Progress::Done,
+        })
+    }
+
+    fn close(&mut self, now_us: u64) -> Result<(), Failure> {
+        let mut delta = Delta {
+            shard: self.shard.clone(),
+            epoch: self.epoch,
+            time_us: now_us,
+            position: self.cursor.take(),
+            ..Delta::default()
+        };
+        let mut published = 0;
+        for target in &mut self.targets {
+            published +=
+                target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
+        }
+        self.context.counters.documents_out.fetch_add(published, std::sync::atomic::Ordering::Relaxed);
+        self.in_flight = Some(self.context.log.commit(delta));
+        Ok(())
+    }
+
+    fn committed(&mut self) -> Result<bool, Failure> {
+        finish(&mut self.in_flight)
+    }
+}
+
+/// Takes the outcome of a commit in flight, if it is there.
+pub(crate) fn finish(in_flight: &mut Option<Box<dyn Commit>>) -> Result<bool, Failure> {
+    if in_flight.as_ref().is_some_and(|commit| !commit.is_done()) {
+        return Ok(false);
+    }
+    if let Some(commit) = in_flight.take() {
+        commit.wait()?;
+    }
+    Ok(true)
+}

@@ -1,0 +1,379 @@
+//! Derivations: source documents through update and publish lambdas, with registers, into a collection.
+//!
+//! [`Deriver`] is the derivation itself, over blocks of documents in memory; catalog tests use it as it is. [`DeriveTask`]
+//! feeds it from the log and commits what it made. Sources: reference 4.2 and 4.3.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use catalog::{Catalog, Collection, Derivation, Transform};
+use doc::{Arena, Combiner, Node, Pointer, Schema};
+use journal::{Commit, Delta, Log, LogError};
+use serde::{Deserialize, Serialize};
+
+use crate::capture::{Target, finish};
+use crate::connector::{Connectors, Lambdas, Publish, Rows};
+use crate::reader::{Offsets, Read, Reader};
+use crate::registers::{RegisterStore, Registers};
+use crate::shard::{Context, Extended, Failure, Task};
+use crate::uuid::Stamper;
+
+/// Documents processed at once, in bytes of text: what an arena is sized by.
+const BLOCK_BYTES: usize = 512 << 10;
+
+/// A derivation's transforms, registers and lambdas.
+pub(crate) struct Deriver {
+    name: String,
+    transforms: Vec<Spec>,
+    lambdas: Box<dyn Lambdas>,
+    registers: Registers,
+    /// Whether any transform ever changes a register.
+    has_updates: bool,
+}
+
+struct Spec {
+    name: String,
+    source: String,
+    schemas: Vec<Arc<Schema>>,
+    shuffle: Arc<[Pointer]>,
+    update: bool,
+    publish: bool,
+}
+
+impl Deriver {
+    pub(crate) fn new(
+        catalog: &Catalog,
+        collection: &Collection,
+        derivation: &Derivation,
+        lambdas: Box<dyn Lambdas>,
+    ) -> Result<Self, Failure> {
+        let spec = |transform: &Transform| {
+            let source = catalog.collection(&transform.source).ok_or_else(|| {
+                Failure::never(format!("{} reads {}, which is not in the catalog", collection.name, transform.source))
+            })?;
+            let schemas = [Some(&source.read_schema), transform.source_schema.as_ref()];
+            Ok(Spec {
+                name: transform.name.clone(),
+                source: transform.source.clone(),
+                schemas: schemas.into_iter().flatten().cloned().collect(),
+                shuffle: Arc::clone(&transform.shuffle),
+                update: transform.update.is_some(),
+                publish: transform.publish.is_some(),
+            })
+        };
+        let transforms = derivation.transforms.iter().map(spec).collect::<Result<Vec<_>, Failure>>()?;
+        Ok(Self {
+            name: collection.name.clone(),
+            has_updates: transforms.iter().any(|t| t.update),
+            registers: Registers::new(Arc::clone(&derivation.register_schema), &derivation.register_initial),
+            transforms,
+            lambdas,
+        })
+    }
+
+    /// What to read: one read per transform, in their order.
+    pub(crate) fn reads(derivation: &Derivation) -> Vec<Read> {
+        let read = |transform: &Transform| Read {
+            name: transform.name.clone(),
+            collection: transform.source.clone(),
+            selector: transform.selector.clone(),
+            priority: transform.priority,
+            delay_seconds: transform.read_delay_seconds,
+        };
+        derivation.transforms.iter().map(read).collect()
+    }
+
+    /// Processes a block of source documents, each with the index of its transform, in order; what they publish is combined
+    /// into `published`.
+    pub(crate) fn extend<'a>(
+        &mut self,
+        arena: &'a Arena,
+        store: &dyn RegisterStore,
+        sources: &[(usize, Node<'a>)],
+        published: &mut Combiner,
+    ) -> Result<(), Failure> {
+        for (transform, document) in sources {
+            let spec = &self.transforms[*transform];
+            for schema in &spec.schemas {
+                schema.validate(*document).map_err(|e| {
+                    Failure::never(format!(
+                        "{}, transform {}: a document of {} is invalid: {e}",
+                        self.name, spec.name, spec.source
+                    ))
+                })?;
+            }
+        }
+        let calls = self.reduce_registers(arena, store, sources)?;
+
+        let mut rows = self.batch(sources, |spec| spec.publish, |lambdas, transform, members| {
+            let calls: Vec<Publish<'_>> = members.iter().map(|&n| calls[n]).collect();
+            lambdas.publish(arena, transform, &calls)
+        })?;
+        for (n, (transform, _)) in sources.iter().enumerate() {
+            for document in rows.run(*transform) {
+                published.combine_right(arena, *document).map_err(|e| {
+                    let spec = &self.transforms[*transform];
+                    let source = calls[n].source.to_json();
+                    Failure::never(format!(
+                        "{}, transform {}: {e}; it was published for this document of {}: {}",
+                        self.name,
+                        spec.name,
+                        spec.source,
+                        shortened(&source)
+                    ))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls update lambdas and reduces registers in document order; each document's arguments for its publish lambda.
+    fn reduce_registers<'a>(
+        &mut self,
+        arena: &'a Arena,
+        store: &dyn RegisterStore,
+        sources: &[(usize, Node<'a>)],
+    ) -> Result<Vec<Publish<'a>>, Failure> {
+        let mut deltas = self.batch(sources, |spec| spec.update, |lambdas, transform, members| {
+            let sources: Vec<Node<'_>> = members.iter().map(|&n| sources[n].1).collect();
+            lambdas.update(arena, transform, &sources)
+        })?;
+        let keys: Vec<&[u8]> = match self.has_updates {
+            true => {
+                let mut packed = Vec::new();
+                let pack = |(transform, document): &(usize, Node<'_>)| {
+                    packed.clear();
+                    doc::pack(*document, &self.transforms[*transform].shuffle, &mut packed);
+                    &*arena.alloc_slice_copy(&packed)
+                };
+                sources.iter().map(pack).collect()
+            }
+            // Nothing ever changes a register, so one that is initial serves all.
+            false => vec![&[]; sources.len()],
+        };
+        let nothing: &dyn RegisterStore = &Initial;
+        let store = if self.has_updates { store } else { nothing };
+        let (mut touched, slots) = self.registers.touch(arena, store, &keys)?;
+        let mut calls = Vec::with_capacity(sources.len());
+        for ((transform, document), slot) in sources.iter().zip(slots) {
+            let previous = touched.get(slot);
+            for delta in deltas.run(*transform) {
+                self.registers.update(arena, &mut touched, slot, *delta).map_err(|e| {
+                    let spec = &self.transforms[*transform];
+                    Failure::never(format!("{}, transform {}: {}", self.name, spec.name, e.why))
+                })?;
+            }
+            calls.push(Publish { source: *document, register: touched.get(slot), previous });
+        }
+        self.registers.keep(touched);
+        Ok(calls)
+    }
+
+    /// Calls a lambda once per transform that has it, for all its documents of the block.
+    fn batch<'a>(
+        &mut self,
+        sources: &[(usize, Node<'a>)],
+        has: impl Fn(&Spec) -> bool,
+        mut call: impl FnMut(&mut dyn Lambdas, usize, &[usize]) -> Result<Rows<'a>, crate::LambdaError>,
+    ) -> Result<Returned<'a>, Failure> {
+        let mut returned = Returned(Vec::with_capacity(self.transforms.len()));
+        for (index, spec) in self.transforms.iter().enumerate() {
+            let members: Vec<usize> =
+                sources.iter().enumerate().filter(|(_, (t, _))| *t == index).map(|(n, _)| n).collect();
+            if !has(spec) || members.is_empty() {
+                returned.0.push((Rows::default(), 0));
+                continue;
+            }
+            let rows = call(&mut *self.lambdas, index, &members)
+                .map_err(|e| Failure::never(format!("{}, transform {}: {e}", self.name, spec.name)))?;
+            if rows.ends.len() != members.len() {
+                return Err(Failure::never(format!(
+                    "{}, transform {}: {} rows were expected and {} returned",
+                    self.name,
+                    spec.name,
+                    members.len(),
+                    rows.ends.len()
+                )));
+            }
+            returned.0.push((rows, 0));
+        }
+        Ok(returned)
+    }
+
+    /// Starts anew, as between catalog tests.
+    pub(crate) fn reset(&mut self) -> Result<(), Failure> {
+        self.registers.clear();
+        Ok(self.lambdas.reset()?)
+    }
+
+    /// What changed since the last drain.
+    pub(crate) fn drain_registers(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        self.registers.drain()
+    }
+}
+
+/// What each transform's lambda returned for a block, handed out in document order.
+struct Returned<'a>(Vec<(Rows<'a>, usize)>);
+
+impl<'a> Returned<'a> {
+    /// The run of the next document of a transform; empty where the transform has no such lambda.
+    fn run(&mut self, transform: usize) -> &[Node<'a>] {
+        let (rows, next) = &mut self.0[transform];
+        if rows.ends.is_empty() {
+            return &[];
+        }
+        *next += 1;
+        rows.run(*next - 1)
+    }
+}
+
+/// A store that holds nothing.
+struct Initial;
+
+impl RegisterStore for Initial {
+    fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
+        Ok(vec![None; keys.len()])
+    }
+}
+
+/// Enough of a document to recognise it by.
+pub(crate) fn shortened(json: &str) -> String {
+    const CHARS_MAX: usize = 300;
+    match json.char_indices().nth(CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &json[..at]),
+        None => json.to_owned(),
+    }
+}
+
+/// A derivation's or materialization's position, as it is committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Format version.
+    pub(crate) version: u32,
+    /// How far the sources were processed.
+    pub(crate) offsets: Offsets,
+}
+
+/// The version of [`Position`] that is written, and the only one that is read.
+const POSITION_VERSION: u32 = 1;
+
+impl Position {
+    pub(crate) fn new(offsets: Offsets) -> Self {
+        Self { version: POSITION_VERSION, offsets }
+    }
+
+    pub(crate) fn decode(bytes: Option<&[u8]>) -> Result<Self, Failure> {
+        let Some(bytes) = bytes else { return Ok(Self::default()) };
+        let position: Self = serde_json::from_slice(bytes)
+            .map_err(|e| Failure::never(format!("the stored position cannot be read: {e}")))?;
+        if position.version != POSITION_VERSION {
+            return Err(Failure::never(format!(
+                "the stored position has version {}, this program reads version {POSITION_VERSION}",
+                position.version
+            )));
+        }
+        Ok(position)
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("positions have string keys")
+    }
+}
+
+/// A derivation's shard.
+pub(crate) struct DeriveTask {
+    context: Context,
+    shard: String,
+    epoch: u64,
+    reader: Reader,
+    deriver: Deriver,
+    target: Target,
+    stamper: Stamper,
+    arena: Arena,
+    in_flight: Option<Box<dyn Commit>>,
+}
+
+impl DeriveTask {
+    pub(crate) fn recover(
+        context: &Context,
+        catalog: &Catalog,
+        collection: &Collection,
+        derivation: &Derivation,
+        connectors: &dyn Connectors,
+        random: u64,
+    ) -> Result<Self, Failure> {
+        let shard = format!("derivation/{}/00000000-00000000", collection.name);
+        let opened = context.log.open(&shard)?;
+        let position = Position::decode(opened.position.as_deref())?;
+        let lambdas = connectors.open_lambdas(collection)?;
+        Ok(Self {
+            context: context.clone(),
+            shard,
+            epoch: opened.epoch,
+            reader: Reader::new(Arc::clone(&context.log), Deriver::reads(derivation), &position.offsets),
+            deriver: Deriver::new(catalog, collection, derivation, lambdas)?,
+            target: Target::new(context, catalog, &collection.name)?,
+            stamper: Stamper::new(random ^ opened.epoch),
+            arena: Arena::new(),
+            in_flight: None,
+        })
+    }
+}
+
+/// The registers of one shard, in the log.
+struct ShardRegisters<'l> {
+    log: &'l dyn Log,
+    shard: &'l str,
+}
+
+impl RegisterStore for ShardRegisters<'_> {
+    fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
+        self.log.registers(self.shard, keys)
+    }
+}
+
+impl Task for DeriveTask {
+    fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
+        let block = self.reader.next(now_us, BLOCK_BYTES)?;
+        self.arena.reset();
+        let mut sources = Vec::with_capacity(block.documents.len());
+        for sourced in &block.documents {
+            let document = doc::parse(&self.arena, &sourced.text)
+                .map_err(|e| Failure::never(format!("a stored document cannot be read: {e}")))?;
+            sources.push((sourced.read, document));
+        }
+        let store = ShardRegisters { log: &*self.context.log, shard: &self.shard };
+        if !sources.is_empty() {
+            self.deriver.extend(&self.arena, &store, &sources, &mut self.target.combiner)?;
+        }
+        self.context.counters.lag_bytes.store(self.reader.lag_bytes(), Ordering::Relaxed);
+        Ok(Extended {
+            documents: block.documents.len() as u64,
+            bytes: block.bytes as u64,
+            more: block.more,
+            again_us: block.ready_at_us,
+            ..Extended::default()
+        })
+    }
+
+    fn close(&mut self, now_us: u64) -> Result<(), Failure> {
+        let mut delta = Delta {
+            shard: self.shard.clone(),
+            epoch: self.epoch,
+            time_us: now_us,
+            registers: self.deriver.drain_registers(),
+            position: Some(Position::new(self.reader.offsets()).encode()),
+            ..Delta::default()
+        };
+        let target = &mut self.target;
+        let published = target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
+        self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
+        self.in_flight = Some(self.context.log.commit(delta));
+        Ok(())
+    }
+
+    fn committed(&mut self) -> Result<bool, Failure> {
+        finish(&mut self.in_flight)
+    }
+}

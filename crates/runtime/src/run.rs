@@ -1,0 +1,212 @@
+//! Runs a catalog: a thread per shard, and one that wakes them when something was committed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use catalog::Catalog;
+use journal::{Clock, Log};
+
+use crate::capture::CaptureTask;
+use crate::connector::Connectors;
+use crate::derive::DeriveTask;
+use crate::ingest::{self, Ingest, IngestTask};
+use crate::lifecycle::Limits;
+use crate::materialize::MaterializeTask;
+use crate::shard::{self, Context, Signal};
+use crate::status::{Counters, State, Status};
+
+/// Longest time the log is followed without looking whether to stop.
+const FOLLOW_MS: u64 = 200;
+
+/// How a catalog is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Sources go on as they grow; otherwise they end with what is there.
+    pub tail: bool,
+    /// Random bits, fresh for each run: they name the producers of documents.
+    pub random: u64,
+    /// A transaction closes when it has read so many bytes.
+    pub transaction_bytes_max: u64,
+    /// A transaction closes when its first document has waited so long.
+    pub transaction_age_ms_max: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tail: true, random: 0, transaction_bytes_max: 16 << 20, transaction_age_ms_max: 1_000 }
+    }
+}
+
+/// A running catalog.
+pub struct Runtime {
+    log: Arc<dyn Log>,
+    stop: Arc<AtomicBool>,
+    tasks: Vec<Running>,
+    follower: Option<JoinHandle<()>>,
+    ingest: Ingest,
+}
+
+struct Running {
+    kind: &'static str,
+    name: String,
+    context: Context,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runtime {
+    /// Starts every task of the catalog, each where its last run left it. Fails only where a thread cannot be started.
+    pub fn start(
+        catalog: &Arc<Catalog>,
+        log: Arc<dyn Log>,
+        connectors: &Arc<dyn Connectors>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let context = || Context {
+            log: Arc::clone(&log),
+            clock: Arc::clone(&clock),
+            signal: Arc::new(Signal::default()),
+            counters: Arc::new(Counters::default()),
+            stop: Arc::clone(&stop),
+            limits: Limits {
+                bytes_max: options.transaction_bytes_max,
+                age_us_max: options.transaction_age_ms_max * 1_000,
+            },
+        };
+        let ingestion = context();
+        let (ingest, requests) = ingest::queue(Arc::clone(&ingestion.signal));
+        let mut runtime =
+            Self { log: Arc::clone(&log), stop: Arc::clone(&stop), tasks: Vec::new(), follower: None, ingest };
+
+        // Every shard draws its own random bits from the run's.
+        let random = |n: usize| {
+            xxhash_rust::xxh3::xxh3_64_with_seed(&(n as u64).to_le_bytes(), options.random)
+        };
+        // Destinations are opened before anything flows, so that tables exist when the first document arrives.
+        for n in 0..catalog.materializations.len() {
+            let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));
+            let (name, random) = (catalog.materializations[n].name.clone(), random(runtime.tasks.len()));
+            runtime.spawn("materialization", name, context, move |context| {
+                let spec = &catalog.materializations[n];
+                shard::run(context, || MaterializeTask::recover(context, &catalog, spec, &*connectors, random));
+            })?;
+        }
+        for n in 0..catalog.collections.len() {
+            if catalog.collections[n].derivation.is_none() {
+                continue;
+            }
+            let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));
+            let (name, random) = (catalog.collections[n].name.clone(), random(runtime.tasks.len()));
+            runtime.spawn("derivation", name, context, move |context| {
+                let spec = &catalog.collections[n];
+                let derivation = spec.derivation.as_ref().expect("looked at above");
+                shard::run(context, || DeriveTask::recover(context, &catalog, spec, derivation, &*connectors, random));
+            })?;
+        }
+        let (shared, random_bits) = (Arc::clone(catalog), random(runtime.tasks.len()));
+        runtime.spawn("ingestion", "ingestion".into(), ingestion, move |context| {
+            shard::run(context, || IngestTask::recover(context, &shared, requests.clone(), random_bits));
+        })?;
+        for n in 0..catalog.captures.len() {
+            let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));
+            let (name, random) = (catalog.captures[n].name.clone(), random(runtime.tasks.len()));
+            runtime.spawn("capture", name, context, move |context| {
+                let spec = &catalog.captures[n];
+                let recover = || CaptureTask::recover(context, &catalog, spec, &*connectors, options.tail, random);
+                shard::run(context, recover);
+            })?;
+        }
+        runtime.follow()?;
+        Ok(runtime)
+    }
+
+    fn spawn(
+        &mut self,
+        kind: &'static str,
+        name: String,
+        context: Context,
+        work: impl FnOnce(&Context) + Send + 'static,
+    ) -> std::io::Result<()> {
+        let shared = context.clone();
+        let guarded = move || {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(&shared)));
+            if outcome.is_err() {
+                shared.counters.set_state(State::Halted { why: "a broken invariant; this is a bug".into() });
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("{kind} {name}")).spawn(guarded)?;
+        self.tasks.push(Running { kind, name, context, thread: Some(thread) });
+        Ok(())
+    }
+
+    /// Wakes every shard whenever something was committed.
+    fn follow(&mut self) -> std::io::Result<()> {
+        let signals: Vec<Arc<Signal>> = self.tasks.iter().map(|t| Arc::clone(&t.context.signal)).collect();
+        let (log, stop) = (Arc::clone(&self.log), Arc::clone(&self.stop));
+        let work = move || {
+            let mut seen = 0;
+            while !stop.load(Ordering::Acquire) {
+                let count = log.follow(seen, Duration::from_millis(FOLLOW_MS));
+                if count != seen {
+                    seen = count;
+                    signals.iter().for_each(|signal| signal.notify());
+                }
+            }
+        };
+        self.follower = Some(std::thread::Builder::new().name("follower".into()).spawn(work)?);
+        Ok(())
+    }
+
+    /// The way in for posted documents.
+    pub fn ingest(&self) -> Ingest {
+        self.ingest.clone()
+    }
+
+    /// Every task at this moment.
+    pub fn status(&self) -> Vec<Status> {
+        let status = |task: &Running| Status {
+            kind: task.kind,
+            name: task.name.clone(),
+            state: task.context.counters.state(),
+            counts: task.context.counters.counts(),
+        };
+        self.tasks.iter().map(status).collect()
+    }
+
+    /// Whether every source has ended and all that was read has been seen through: only a new document could change anything.
+    pub fn is_settled(&self) -> bool {
+        let commits = self.log.follow(0, Duration::ZERO);
+        self.tasks.iter().all(|task| {
+            let idle_at = task.context.counters.idle_at.load(Ordering::Acquire);
+            match task.kind {
+                "capture" => idle_at == u64::MAX,
+                _ => idle_at == u64::MAX || idle_at == commits + 1,
+            }
+        }) && self.log.follow(0, Duration::ZERO) == commits
+    }
+
+    /// Asks every task to commit what it has open and end.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        for task in &self.tasks {
+            task.context.signal.notify();
+        }
+    }
+
+    /// Waits until every task has ended; their last states.
+    pub fn join(mut self) -> Vec<Status> {
+        for task in &mut self.tasks {
+            if let Some(thread) = task.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        self.stop.store(true, Ordering::Release);
+        if let Some(follower) = self.follower.take() {
+            let _ = follower.join();
+        }
+        self.status()
+    }
+}

@@ -1,0 +1,225 @@
+//! A source, a table, a hook and lambdas that live in memory, and fail when their script says so. What they hold outlives the
+//! tasks that use them, as a real endpoint would.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use catalog::{Capture, Collection, Materialization};
+use doc::{Arena, Field, Node};
+use runtime::{
+    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request, Retry,
+    Row, Rows, Source, Table,
+};
+
+/// Transfers of the source.
+pub const TRANSFERS: u64 = 3_000;
+/// Accounts they are spread over.
+pub const ACCOUNTS: u64 = 17;
+
+/// The n-th transfer.
+pub fn transfer(n: u64) -> (String, i64) {
+    (format!("account-{}", n * 7 % ACCOUNTS), (n * 31 % 100) as i64 - 40)
+}
+
+/// Everything outside the runtime.
+#[derive(Default)]
+pub struct World {
+    pub tables: BTreeMap<usize, BTreeMap<String, String>>,
+    pub checkpoint: Option<Vec<u8>>,
+    pub sent: Vec<(String, String)>,
+    /// Whether the n-th call that may fail does, and how.
+    pub faults: Faults,
+    calls: u64,
+    pub failed: u64,
+    /// A table that commits rows without looking at who owns it, or forgets checkpoints: what tests must catch.
+    pub defect: Defect,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+pub enum Defect {
+    #[default]
+    None,
+    CheckpointLost,
+    FreshIds,
+}
+
+/// How often things fail: one call of so many; zero never.
+#[derive(Clone, Copy, Default)]
+pub struct Faults(pub u64);
+
+#[derive(Clone, Default)]
+pub struct Fakes(pub Arc<Mutex<World>>);
+
+impl Fakes {
+    pub fn with_faults(every: u64, defect: Defect) -> Self {
+        let fakes = Self::default();
+        fakes.0.lock().unwrap().faults = Faults(every);
+        fakes.0.lock().unwrap().defect = defect;
+        fakes
+    }
+}
+
+impl World {
+    fn fails(&mut self) -> bool {
+        self.calls += 1;
+        let fails = self.faults.0 > 0 && (self.calls * 2_654_435_761) % self.faults.0 == 0;
+        self.failed += u64::from(fails);
+        fails
+    }
+}
+
+fn broken(what: &str) -> ConnectorError {
+    ConnectorError { message: format!("{what} broke, as scripted"), fault: Fault::Endpoint, retry: Retry::After(std::time::Duration::from_millis(1)) }
+}
+
+impl Connectors for Fakes {
+    fn open_source(&self, _: &Capture, cursor: Option<&[u8]>, _: bool) -> Result<Box<dyn Source>, ConnectorError> {
+        let next = cursor.map_or(0, |c| std::str::from_utf8(c).unwrap().parse().unwrap());
+        Ok(Box::new(Transfers { next, fakes: self.clone() }))
+    }
+    fn open_destination(&self, m: &Materialization, _: &[&Collection]) -> Result<Destination, ConnectorError> {
+        if self.0.lock().unwrap().fails() {
+            return Err(broken("opening"));
+        }
+        Ok(match m.endpoint.connector.as_str() {
+            "table" => Destination::Table(Box::new(FakeTable { fakes: self.clone(), open: BTreeMap::new() })),
+            _ => Destination::Hook(Box::new(FakeHook { fakes: self.clone(), attempts: 0 })),
+        })
+    }
+    fn open_lambdas(&self, collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {
+        Ok(Box::new(Bank { running: collection.name == "bank/running" }))
+    }
+}
+
+struct Transfers {
+    next: u64,
+    fakes: Fakes,
+}
+
+impl Source for Transfers {
+    fn read(&mut self, batch: &mut Batch) -> Result<Progress, ConnectorError> {
+        if self.fakes.0.lock().unwrap().fails() {
+            return Err(broken("reading"));
+        }
+        for _ in 0..37 {
+            if self.next == TRANSFERS {
+                return Ok(Progress::Done);
+            }
+            let (account, delta) = transfer(self.next);
+            let begin = batch.text.len();
+            let document = serde_json::json!({ "id": self.next, "account": account, "delta": delta });
+            batch.text.extend_from_slice(document.to_string().as_bytes());
+            batch.documents.push((0, begin..batch.text.len()));
+            self.next += 1;
+            batch.cursor = Some(self.next.to_string().into_bytes());
+        }
+        Ok(Progress::More)
+    }
+}
+
+struct FakeTable {
+    fakes: Fakes,
+    open: BTreeMap<usize, BTreeMap<String, String>>,
+}
+
+fn key_text(key: &[Node<'_>]) -> String {
+    key.iter().map(|k| k.to_json()).collect::<Vec<_>>().join(",")
+}
+
+impl Table for FakeTable {
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.fakes.0.lock().unwrap().checkpoint.clone()
+    }
+    fn load(&mut self, binding: usize, keys: &[&[Node<'_>]], found: &mut dyn FnMut(&[u8])) -> Result<(), ConnectorError> {
+        let mut world = self.fakes.0.lock().unwrap();
+        if world.fails() {
+            return Err(broken("loading"));
+        }
+        let rows = world.tables.entry(binding).or_default();
+        keys.iter().filter_map(|key| rows.get(&key_text(key))).for_each(|document| found(document.as_bytes()));
+        Ok(())
+    }
+    fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError> {
+        let mut world = self.fakes.0.lock().unwrap();
+        if world.fails() {
+            return Err(broken("storing"));
+        }
+        for row in rows {
+            let key = key_text(row.key);
+            assert_eq!(row.exists, world.tables.entry(binding).or_default().contains_key(&key), "{key}");
+            self.open.entry(binding).or_default().insert(key, row.document.to_owned());
+        }
+        Ok(())
+    }
+    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError> {
+        let mut world = self.fakes.0.lock().unwrap();
+        let open = std::mem::take(&mut self.open);
+        if world.fails() {
+            return Err(broken("committing"));
+        }
+        for (binding, rows) in open {
+            world.tables.entry(binding).or_default().extend(rows);
+        }
+        let reply_lost = world.fails();
+        if !(reply_lost && world.defect == Defect::CheckpointLost) {
+            world.checkpoint = Some(checkpoint.to_vec());
+        }
+        // It is committed, and its reply is lost.
+        if reply_lost { Err(broken("the reply to a commit")) } else { Ok(()) }
+    }
+}
+
+struct FakeHook {
+    fakes: Fakes,
+    attempts: u64,
+}
+
+impl Hook for FakeHook {
+    fn encode(&self, binding: usize, documents: &[&[u8]]) -> Vec<Request> {
+        let lines: Vec<_> = documents.iter().map(|d| std::str::from_utf8(d).unwrap()).collect();
+        vec![Request { url: format!("http://localhost/{binding}"), body: lines.join("\n") }]
+    }
+    fn send(&mut self, id: &str, request: &Request) -> Result<(), ConnectorError> {
+        let mut world = self.fakes.0.lock().unwrap();
+        self.attempts += 1;
+        let id = match world.defect {
+            Defect::FreshIds => format!("{id}-{}", self.attempts),
+            _ => id.to_owned(),
+        };
+        // It may fail before it is taken, or after.
+        if world.fails() {
+            return Err(broken("sending"));
+        }
+        world.sent.push((id, request.body.clone()));
+        if world.fails() { Err(broken("the reply to a request")) } else { Ok(()) }
+    }
+}
+
+/// Updates a register by each transfer and publishes the balance; or publishes the transfer as a part of a sum.
+struct Bank {
+    running: bool,
+}
+
+fn object<'a>(arena: &'a Arena, fields: &[(&'a str, Node<'a>)]) -> Node<'a> {
+    Node::object(arena, fields.iter().map(|(name, value)| Field { name, value: *value }).collect())
+}
+
+impl Lambdas for Bank {
+    fn update<'a>(&mut self, _: &'a Arena, _: usize, sources: &[Node<'a>]) -> Result<Rows<'a>, LambdaError> {
+        let documents = sources.iter().map(|s| s.get("delta").unwrap()).collect();
+        Ok(Rows { documents, ends: (1..=sources.len()).collect() })
+    }
+    fn publish<'a>(&mut self, arena: &'a Arena, _: usize, sources: &[Publish<'a>]) -> Result<Rows<'a>, LambdaError> {
+        let documents = sources.iter().map(|call| {
+            let get = |name: &str| call.source.get(name).unwrap();
+            match self.running {
+                true => object(arena, &[("id", get("id")), ("account", get("account")), ("balance", call.register)]),
+                false => object(arena, &[("account", get("account")), ("sum", get("delta"))]),
+            }
+        });
+        Ok(Rows { documents: documents.collect(), ends: (1..=sources.len()).collect() })
+    }
+    fn reset(&mut self) -> Result<(), LambdaError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! A class of lambdas as its callers see it: nodes in, nodes out, and one error with the method and the place in it.
+
+use std::sync::Arc;
+
+use doc::{Arena, Node, ParseReason};
+
+use crate::ModuleError;
+use crate::check::Wanted;
+use crate::quickjs::{Block, Failure, Limits, Worker};
+use crate::typescript::{Script, compile};
+
+/// Text of arguments that goes to the engine at once, so that a large block needs no more memory than a small one. A single
+/// call may have more.
+const ARGUMENT_BYTES_MAX: usize = 512 << 10;
+
+/// Says whether a module can serve: it parses, exports the class, the class has the methods, and it loads.
+pub fn check(text: &str, class: &str, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
+    let script = Arc::new(compile(text, &Wanted { class, methods })?);
+    match Worker::start(&script, class, Limits::default()) {
+        Ok(_) => Ok(()),
+        Err(failure) => {
+            let range = failure.line.map_or(0..0, |line| line_range(text, line));
+            let message = format!("the module does not load: {}", failure.message);
+            Err(vec![ModuleError {
+                range,
+                message,
+                hint: None,
+            }])
+        }
+    }
+}
+
+fn line_range(text: &str, line: u32) -> std::ops::Range<usize> {
+    let mut begin = 0;
+    for (n, content) in (1..).zip(text.split_inclusive('\n')) {
+        if n == line {
+            let indent = content.len() - content.trim_start().len();
+            return begin + indent..begin + content.trim_end().len().max(indent);
+        }
+        begin += content.len();
+    }
+    0..0
+}
+
+/// A call that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct RunError {
+    /// What was thrown or which limit was broken, the class and the method, the line.
+    pub message: String,
+    /// Which call of the block.
+    pub call: Option<usize>,
+}
+
+/// What a block of calls returned: runs of documents, one run per call.
+#[derive(Debug, Default)]
+pub struct Returned<'a> {
+    /// All documents.
+    pub documents: Vec<Node<'a>>,
+    /// For each call, the end of its run in `documents`.
+    pub ends: Vec<usize>,
+}
+
+/// A class of lambdas, ready to be called.
+pub struct Engine {
+    class: String,
+    /// The file's name, for messages.
+    file: String,
+    script: Arc<Script>,
+    limits: Limits,
+    /// `None` after a broken limit.
+    worker: Option<Worker>,
+}
+
+impl Engine {
+    /// Compiles the module and makes an instance of its class. `file` names it in messages.
+    pub fn open(
+        file: &str,
+        text: &str,
+        class: &str,
+        methods: &[&str],
+        limits: Limits,
+    ) -> Result<Engine, RunError> {
+        let script = compile(text, &Wanted { class, methods }).map_err(|errors| {
+            let first = errors.first().map_or("", |e| e.message.as_str());
+            RunError {
+                message: format!("{first}, in {file}"),
+                call: None,
+            }
+        })?;
+        let mut engine = Engine {
+            class: class.to_owned(),
+            file: file.to_owned(),
+            script: Arc::new(script),
+            limits,
+            worker: None,
+        };
+        engine.reset()?;
+        Ok(engine)
+    }
+
+    /// Starts anew: another engine, another instance, nothing remembered.
+    pub fn reset(&mut self) -> Result<(), RunError> {
+        self.worker = None;
+        let started = Worker::start(&self.script, &self.class, self.limits);
+        self.worker = Some(started.map_err(|failure| self.error(None, failure, 0))?);
+        Ok(())
+    }
+
+    /// Calls a method once for each list of `WIDTH` arguments, in order.
+    pub fn call<'a, const WIDTH: usize>(
+        &mut self,
+        arena: &'a Arena,
+        method: &str,
+        calls: impl IntoIterator<Item = [Node<'a>; WIDTH]>,
+    ) -> Result<Returned<'a>, RunError> {
+        let mut returned = Returned::default();
+        let mut block = Vec::new();
+        let mut count = 0;
+        for arguments in calls {
+            for node in arguments {
+                block.push(if block.is_empty() { b'[' } else { b',' });
+                doc::write(node, &mut block);
+            }
+            count += 1;
+            if block.len() >= ARGUMENT_BYTES_MAX {
+                self.run(
+                    arena,
+                    method,
+                    WIDTH,
+                    std::mem::take(&mut block),
+                    count,
+                    &mut returned,
+                )?;
+                count = 0;
+            }
+        }
+        if count > 0 {
+            self.run(arena, method, WIDTH, block, count, &mut returned)?;
+        }
+        Ok(returned)
+    }
+
+    fn run<'a>(
+        &mut self,
+        arena: &'a Arena,
+        method: &str,
+        width: usize,
+        mut text: Vec<u8>,
+        count: usize,
+        returned: &mut Returned<'a>,
+    ) -> Result<(), RunError> {
+        let first = returned.ends.len();
+        text.push(b']');
+        let Some(worker) = &mut self.worker else {
+            let message = format!(
+                "{} stopped when it broke a limit, in {}",
+                self.class, self.file
+            );
+            return Err(RunError {
+                message,
+                call: None,
+            });
+        };
+        let lines = match worker.call(Block {
+            method: method.to_owned(),
+            width,
+            count,
+            text,
+        }) {
+            Ok(lines) => arena.alloc_str(&lines),
+            Err(failure) => {
+                if failure.limit {
+                    self.worker = None;
+                }
+                return Err(self.error(Some(method), failure, first));
+            }
+        };
+        for line in lines.lines() {
+            match rows(arena, line) {
+                Ok(rows) => returned.documents.extend(rows),
+                Err(e) => {
+                    let message = format!("returned what is no document: {e}");
+                    let call = Some(returned.ends.len() - first);
+                    let failure = Failure {
+                        message,
+                        line: None,
+                        call,
+                        limit: false,
+                    };
+                    return Err(self.error(Some(method), failure, first));
+                }
+            }
+            returned.ends.push(returned.documents.len());
+        }
+        Ok(())
+    }
+
+    fn error(&self, method: Option<&str>, failure: Failure, first: usize) -> RunError {
+        let what = match method {
+            Some(method) => format!("{}.{method}", self.class),
+            None => self.class.clone(),
+        };
+        let place = match failure.line {
+            Some(line) => format!("line {line} of {}", self.file),
+            None => self.file.clone(),
+        };
+        let message = format!("{}, in {what} ({place})", failure.message);
+        RunError {
+            message,
+            call: failure.call.map(|n| first + n),
+        }
+    }
+}
+
+/// The documents of one line.
+fn rows<'a>(arena: &'a Arena, line: &'a str) -> Result<Vec<Node<'a>>, doc::ParseError> {
+    let elements = match doc::parse_elements(arena, line.as_bytes()) {
+        Err(e) if e.reason == ParseReason::Integer => {
+            doc::parse_elements(arena, arena.alloc_str(&as_floats(line)).as_bytes())
+        }
+        elements => elements,
+    };
+    Ok(elements?.into_iter().map(|(node, _)| node).collect())
+}
+
+/// JavaScript prints numbers up to 1e21 without an exponent. Those that no integer of ours holds become floating point, as
+/// they were.
+fn as_floats(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 16);
+    let (mut string, mut escape, mut digits, mut integer) = (false, false, 0, true);
+    for c in json.chars() {
+        if !string {
+            match c {
+                '0'..='9' => digits += 1,
+                '.' | 'e' | 'E' | '+' => integer = false,
+                _ => {
+                    if integer && digits > DIGITS_EXACT {
+                        out.push_str(".0");
+                    }
+                    (digits, integer) = (0, true);
+                }
+            }
+        }
+        string ^= c == '"' && !escape;
+        escape = string && c == '\\' && !escape;
+        out.push(c);
+    }
+    out
+}
+
+/// Decimal digits that always fit 64 bits.
+const DIGITS_EXACT: usize = 18;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_integers_become_floats() {
+        let text = r#"[123,100000000000000000000,-100000000000000000000,1e+21,"100000000000000000000\"1",0.1234567890123456789]"#;
+        let want = r#"[123,100000000000000000000.0,-100000000000000000000.0,1e+21,"100000000000000000000\"1",0.1234567890123456789]"#;
+        assert_eq!(as_floats(text), want);
+    }
+
+    #[test]
+    fn lines_are_found_without_their_white_space() {
+        let text = "one\n  two \n\nfour";
+        assert_eq!(&text[line_range(text, 2)], "two");
+        assert_eq!(&text[line_range(text, 4)], "four");
+        assert_eq!(line_range(text, 9), 0..0);
+    }
+}

@@ -1,0 +1,119 @@
+// What stands between lambdas and the engine. Evaluated once per context, before any code of an author.
+// Leaves only what is pure and deterministic, freezes it, and gives back the two functions the host calls.
+(function () {
+  'use strict';
+
+  const kept = new Set([
+    'globalThis', 'undefined', 'NaN', 'Infinity',
+    'Object', 'Function', 'Array', 'String', 'Number', 'Boolean', 'Symbol', 'BigInt',
+    'Math', 'JSON', 'Reflect', 'RegExp', 'Map', 'Set', 'WeakMap', 'WeakSet', 'Iterator',
+    'Error', 'EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError', 'URIError', 'AggregateError',
+    'parseInt', 'parseFloat', 'isNaN', 'isFinite',
+    'encodeURI', 'encodeURIComponent', 'decodeURI', 'decodeURIComponent',
+  ]);
+  const errors = [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError, AggregateError];
+  const { parse, stringify } = JSON;
+  const { isArray } = Array;
+  const { ownKeys, getOwnPropertyDescriptor, getPrototypeOf, defineProperty } = Reflect;
+  const { freeze } = Object;
+
+  for (const key of ownKeys(globalThis)) {
+    if (typeof key === 'string' && !kept.has(key)) delete globalThis[key];
+  }
+  delete Math.random;
+  delete Error.captureStackTrace;
+  delete Error.prepareStackTrace;
+  delete Error.stackTraceLimit;
+
+  // Code from strings: every constructor of functions, the nameless ones too.
+  const refuse = function Function() {
+    throw new TypeError('lambdas cannot make code from strings');
+  };
+  defineProperty(refuse, 'prototype', { value: Function.prototype });
+  for (const f of [function () {}, function* () {}, async function () {}, async function* () {}]) {
+    defineProperty(getPrototypeOf(f), 'constructor', { value: refuse });
+  }
+  globalThis.Function = refuse;
+
+  // An assignment to an object may not be refused because its frozen prototype has a property of that name, as
+  // `this.name = 'Mine'` in a class that extends Error. Such properties become accessors that define the object's own.
+  for (const proto of [Object.prototype, Function.prototype, ...errors.map((e) => e.prototype)]) {
+    for (const key of ownKeys(proto)) {
+      const old = getOwnPropertyDescriptor(proto, key);
+      if (!('value' in old) || !old.configurable) continue;
+      defineProperty(proto, key, {
+        get() {
+          return old.value;
+        },
+        set(value) {
+          if (this === proto) throw new TypeError(`cannot assign to ${String(key)} of a built-in object`);
+          defineProperty(this, key, { value, writable: true, enumerable: true, configurable: true });
+        },
+        enumerable: false,
+        configurable: false,
+      });
+    }
+  }
+
+  const seen = new Set();
+  const todo = [
+    globalThis,
+    getPrototypeOf(function* () {}),
+    getPrototypeOf(async function () {}),
+    getPrototypeOf(async function* () {}),
+    getPrototypeOf((async () => {})()),
+    getPrototypeOf([][Symbol.iterator]()),
+    getPrototypeOf(''[Symbol.iterator]()),
+    getPrototypeOf(new Map()[Symbol.iterator]()),
+    getPrototypeOf(new Set()[Symbol.iterator]()),
+    getPrototypeOf(''.matchAll(/x/g)),
+  ];
+  while (todo.length > 0) {
+    const object = todo.pop();
+    if (object === null || (typeof object !== 'object' && typeof object !== 'function') || seen.has(object)) continue;
+    seen.add(object);
+    todo.push(getPrototypeOf(object));
+    for (const key of ownKeys(object)) {
+      const { value, get, set } = getOwnPropertyDescriptor(object, key);
+      todo.push(value, get, set);
+    }
+  }
+  for (const object of seen) freeze(object);
+
+  const kind = (value) => {
+    if (value === null || value === undefined) return String(value);
+    if (typeof value === 'object') return 'an object';
+    if (typeof value === 'function') return 'a function';
+    return `a ${typeof value}`;
+  };
+
+  return {
+    // Makes the instance whose methods are the lambdas.
+    construct(Class) {
+      return new Class({ state: {} });
+    },
+    // Calls a method for each of `count` runs of `width` arguments; one line of JSON per call, an array of documents.
+    // `note.at` is the call being made, for when this function does not come back.
+    call(instance, method, width, text, note) {
+      if (typeof instance[method] !== 'function') throw new TypeError(`the class has no method ${method}`);
+      const args = parse(text);
+      const count = args.length / width;
+      let lines = '';
+      for (let i = 0; i < count; i++) {
+        note.at = i;
+        const at = i * width;
+        const rows =
+          width === 1 ? instance[method](args[at]) : instance[method](args[at], args[at + 1], args[at + 2]);
+        if (!isArray(rows)) {
+          const what =
+            typeof rows === 'object' && rows !== null && typeof rows.then === 'function'
+              ? 'a Promise; lambdas are synchronous'
+              : kind(rows);
+          throw new TypeError(`must return an array of documents, but returned ${what}`);
+        }
+        lines += stringify(rows) + '\n';
+      }
+      return lines;
+    },
+  };
+})()

@@ -1,0 +1,96 @@
+//! What lambdas cannot see and cannot change.
+
+use crate::{call, method};
+
+#[test]
+fn the_world_is_absent() {
+    let names = "Date performance fetch process require module console std os bjson print gc navigator setTimeout \
+                 queueMicrotask Promise WeakRef FinalizationRegistry Proxy eval ArrayBuffer Atomics Uint8Array crypto";
+    for name in names.split_whitespace() {
+        let got = call(
+            &method(&format!("return [typeof {name}, '{name}' in globalThis];")),
+            "m",
+            &["{}"],
+        )
+        .unwrap();
+        assert_eq!(got, [r#"["undefined",false]"#], "{name}");
+    }
+    assert_eq!(
+        call(&method("return [typeof Math.random];"), "m", &["{}"]).unwrap(),
+        [r#"["undefined"]"#]
+    );
+}
+
+#[test]
+fn strings_do_not_become_code() {
+    let ways = [
+        "Function('return 1')",
+        "new Function('return 1')",
+        "(() => 1).constructor('return 1')",
+        "(function* () {}).constructor('yield 1')",
+        "(async () => 1).constructor('return 1')",
+        "Object.getPrototypeOf(async function* () {}).constructor('yield 1')",
+        "Reflect.construct(Object.getPrototypeOf(function () {}).constructor, ['return 1'])",
+    ];
+    for way in ways {
+        let error = call(&method(&format!("return [{way}] as any;")), "m", &["{}"]).unwrap_err();
+        assert!(
+            error
+                .message
+                .contains("lambdas cannot make code from strings"),
+            "{way}: {error}"
+        );
+    }
+}
+
+#[test]
+fn built_ins_are_frozen() {
+    let changes = [
+        "(Object.prototype as any).polluted = 1",
+        "(Array.prototype as any).map = 1",
+        "(String.prototype as any).x = 1",
+        "(globalThis as any).x = 1",
+        "(Math as any).abs = 1",
+        "(JSON as any).stringify = () => '[]'",
+        "Object.defineProperty(Array.prototype, 'x', { value: 1 })",
+        "Object.setPrototypeOf(Array.prototype, {})",
+        "({} as any).__proto__.x = 1",
+        "([] as any)[Symbol.iterator]().__proto__.next = 1",
+        "(function* () {} as any).__proto__.prototype.next = 1",
+        "(Object.prototype as any).toString = 1",
+        "(Error as any).stackTraceLimit = 0",
+        "(new Map().entries() as any).__proto__.next = 1",
+        "('a'.matchAll(/a/g) as any).__proto__.next = 1",
+        "((async () => {})() as any).__proto__.then = 1",
+    ];
+    for change in changes {
+        let error = call(&method(&format!("{change}; return [];")), "m", &["{}"]);
+        assert!(
+            error
+                .as_ref()
+                .is_err_and(|e| e.message.starts_with("TypeError")),
+            "{change}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn ordinary_code_still_works() {
+    let body = r#"
+        const words = source.text.split(/\s+/).map((w: string) => w.toLowerCase()).filter(Boolean);
+        const counts = new Map<string, number>();
+        for (const w of words) counts.set(w, (counts.get(w) ?? 0) + 1);
+        const sorted = [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+        const [first, ...rest] = sorted;
+        function* gen() { yield* rest; }
+        return [{ ...Object.fromEntries(sorted), first, rest: [...gen()].length, max: Math.max(...counts.values()),
+                  s: `${words.at(-1)}`.padStart(5, '*'), j: JSON.parse('{"a":[1]}'), n: (12.345).toFixed(1), p: parseInt('12px') }];
+    "#;
+    let got = call(&method(body), "m", &[r#"{"text":"The cat the Dog"}"#]).unwrap();
+    assert_eq!(
+        got,
+        [
+            r#"[{"cat":1,"dog":1,"first":["cat",1],"j":{"a":[1]},"max":2,"n":"12.3","p":12,"rest":2,"s":"**dog","the":2}]"#
+        ]
+    );
+}

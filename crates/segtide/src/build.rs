@@ -1,0 +1,67 @@
+//! From a catalog file to a built catalog, or its mistakes shown over the source.
+
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
+use anyhow::Context as _;
+use catalog::{Catalog, Diagnostic, Severity, Sources};
+use url::Url;
+
+use crate::host::Program;
+use crate::output::{is_coloured, plural, tell};
+
+/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from running.
+pub fn build(source: &str) -> anyhow::Result<Option<Arc<Catalog>>> {
+    let cwd = std::env::current_dir().context("the current directory cannot be found")?;
+    let root = catalog::root_url(source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let mut built = catalog::build(&root, &catalog::Files, &Program);
+    if let Ok(directory) = Url::from_directory_path(&cwd) {
+        built.catalog.sources.relative_to(directory);
+    }
+    for diagnostic in &built.diagnostics {
+        tell(&render(&built.catalog.sources, diagnostic));
+    }
+    let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    if errors > 0 {
+        tell(&format!("{} in {source}", plural(errors, "mistake")));
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(built.catalog)))
+}
+
+/// A diagnostic over the lines it is about.
+fn render(sources: &Sources, diagnostic: &Diagnostic) -> String {
+    let level = match diagnostic.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let span = |place: catalog::Place| {
+        let text = &sources.get(place.source).text;
+        let end = (place.end as usize).min(text.len());
+        // A place may span many lines, such as a whole mapping: its first line says where.
+        let start = (place.start as usize).min(end);
+        let first_line = text[start..end].find('\n').map_or(end, |at| start + at);
+        start..first_line
+    };
+    let path = |place: catalog::Place| sources.locate(place).file;
+    let main = &sources.get(diagnostic.place.source).text;
+    let mut snippet = Snippet::source(&**main)
+        .path(path(diagnostic.place))
+        .annotation(AnnotationKind::Primary.span(span(diagnostic.place)));
+    let mut others = Vec::new();
+    for (place, label) in &diagnostic.related {
+        let annotation = AnnotationKind::Context.span(span(*place)).label(label.as_str());
+        if place.source == diagnostic.place.source {
+            snippet = snippet.annotation(annotation);
+        } else {
+            others.push(Snippet::source(&*sources.get(place.source).text).path(path(*place)).annotation(annotation));
+        }
+    }
+    let mut group =
+        level.primary_title(diagnostic.message.as_str()).id(diagnostic.slug).element(snippet).elements(others);
+    if let Some(hint) = &diagnostic.hint {
+        group = group.element(Level::HELP.message(hint.as_str()));
+    }
+    let renderer = if is_coloured() { Renderer::styled() } else { Renderer::plain() };
+    format!("{}\n", renderer.decor_style(DecorStyle::Ascii).render(&[group]))
+}

@@ -1,0 +1,184 @@
+//! `segtide demo`: the segmentation catalog in a folder of its own, running, with tables, a webhook receiver and a live line
+//! that says what goes on.
+
+use std::io::{IsTerminal, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use runtime::Status;
+
+use crate::build::build;
+use crate::cli::Demo;
+use crate::data;
+use crate::develop::Running;
+use crate::http::{self, Server};
+use crate::output::{Exit, Paint, paint, say, tell};
+use crate::signals::Asked;
+use crate::webhook::{Inbox, Print};
+
+/// How often it looks whether to end.
+const TICK: Duration = Duration::from_millis(50);
+/// How often the live line changes on a terminal, and elsewhere.
+const LINE_EVERY: Duration = Duration::from_millis(500);
+const PLAIN_LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The catalog's files, as they are in the repository.
+const FILES: &[(&str, &str)] = &[
+    ("capture.flow.yaml", include_str!("../../../examples/segmentation/capture.flow.yaml")),
+    ("derive.flow.yaml", include_str!("../../../examples/segmentation/derive.flow.yaml")),
+    ("derive.flow.ts", include_str!("../../../examples/segmentation/derive.flow.ts")),
+    ("materialize.flow.yaml", include_str!("../../../examples/segmentation/materialize.flow.yaml")),
+    ("materialize-webhook.flow.yaml", include_str!("../../../examples/segmentation/materialize-webhook.flow.yaml")),
+    ("tests.flow.yaml", include_str!("../../../examples/segmentation/tests.flow.yaml")),
+    ("schemas/event.schema.yaml", include_str!("../../../examples/segmentation/schemas/event.schema.yaml")),
+    ("schemas/derived.schema.yaml", include_str!("../../../examples/segmentation/schemas/derived.schema.yaml")),
+];
+/// What the catalog says of the receiver and the generator's rate.
+const RECEIVER: &str = "http://localhost:9000/";
+const RATE: &str = "maxEventsPerSecond: 1000";
+
+pub fn run(args: &Demo) -> anyhow::Result<Exit> {
+    let asked = Asked::listen().context("signals cannot be listened to")?;
+    let port = free_port(9000).context("no port of loopback is free for the webhook receiver")?;
+    let directory = args.directory.as_path();
+    write_catalog(directory, port, args.rate)?;
+    let source = directory.join("materialize.flow.yaml");
+    let Some(catalog) = build(&source.to_string_lossy())? else { return Ok(Exit::Invalid) };
+
+    let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
+    let _receiver = Server::start(port, inbox.routes())?;
+    let data = data::path(directory);
+    let mut running = Running::start(&catalog, &data, true)?;
+    let _server = Server::start(args.port, http::ingestion(running.ingest()))?;
+
+    let here = |path: &Path| path.display().to_string();
+    let check = paint(Paint::Good, "✓");
+    say(&format!("{check} catalog   {}", here(&source)));
+    say(&format!("{check} tables    {} (segment_memberships, segment_profiles)", here(&directory.join("segmentation.db"))));
+    say(&format!("{check} files     {}", here(&data.join("fragments"))));
+    say(&format!("{check} webhook   toggles are posted to http://localhost:{port}/toggles, received here"));
+    say(&format!("{check} ingestion http://localhost:{}/ingest", args.port));
+    say("Ctrl-C ends it; running it again resumes.\n");
+
+    let mut line = Line::new(&running, &inbox);
+    let deadline = args.r#for.map(|time| Instant::now() + time);
+    while !asked.is_set() && deadline.is_none_or(|at| Instant::now() < at) {
+        std::thread::sleep(TICK);
+        running.tell_changes();
+        line.update(&running, &inbox);
+    }
+    line.end();
+    tell("stopping: what is under way is finished");
+    let halted = running.finish()?;
+    let (calls, toggles) = inbox.received();
+    say(&format!("{toggles} toggles came in {calls} calls. Look around:"));
+    let fragments = data.join("fragments/examples/segment/events");
+    say(&format!("  find {} -type f", here(&fragments)));
+    say(&format!("  sqlite3 {} 'SELECT * FROM segment_memberships LIMIT 5'", here(&directory.join("segmentation.db"))));
+    say(&format!("  segtide test --source {}", here(&directory.join("tests.flow.yaml"))));
+    Ok(if halted > 0 { Exit::Failed } else { Exit::Ok })
+}
+
+/// Writes the catalog's files. Those that are there stay as they are, except the two that the command line decides about.
+fn write_catalog(directory: &Path, port: u16, rate: u32) -> anyhow::Result<()> {
+    for (name, text) in FILES {
+        let path = directory.join(name);
+        let parent = path.parent().unwrap_or(directory);
+        std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
+        let decided = text.contains(RECEIVER) || text.contains(RATE);
+        if path.exists() && !decided {
+            continue;
+        }
+        let text = text
+            .replace(RECEIVER, &format!("http://localhost:{port}/"))
+            .replace(RATE, &format!("maxEventsPerSecond: {rate}"));
+        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The preferred port, or any that is free.
+fn free_port(preferred: u16) -> std::io::Result<u16> {
+    let bound = TcpListener::bind(("127.0.0.1", preferred)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
+    Ok(bound.local_addr()?.port())
+}
+
+/// The live line.
+struct Line {
+    live: bool,
+    started: Instant,
+    last: Instant,
+    before: Sums,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    events: u64,
+    rows: u64,
+    toggles: u64,
+    calls: u64,
+    lag_bytes: u64,
+}
+
+impl Line {
+    fn new(running: &Running, inbox: &Arc<Inbox>) -> Self {
+        let live = std::io::stdout().is_terminal();
+        let now = Instant::now();
+        Self { live, started: now, last: now, before: Sums::of(&running.runtime.status(), inbox) }
+    }
+
+    fn update(&mut self, running: &Running, inbox: &Arc<Inbox>) {
+        let elapsed = self.last.elapsed();
+        if elapsed < if self.live { LINE_EVERY } else { PLAIN_LINE_EVERY } {
+            return;
+        }
+        let now = Sums::of(&running.runtime.status(), inbox);
+        let per_second = |now: u64, before: u64| (now - before) as f64 / elapsed.as_secs_f64();
+        let calls = now.calls - self.before.calls;
+        let text = format!(
+            "{:>4.0} s  {:>6.0} events/s  {:>5.0} toggles/s ({:.1} a call)  {:>6.0} rows/s  lag {:.1} KiB  total {} events, {} toggles",
+            self.started.elapsed().as_secs_f64(),
+            per_second(now.events, self.before.events),
+            per_second(now.toggles, self.before.toggles),
+            (now.toggles - self.before.toggles) as f64 / calls.max(1) as f64,
+            per_second(now.rows, self.before.rows),
+            now.lag_bytes as f64 / 1024.0,
+            now.events,
+            now.toggles,
+        );
+        if self.live {
+            let mut out = std::io::stdout().lock();
+            let _ = write!(out, "\r\x1b[2K{text}");
+            let _ = out.flush();
+        } else {
+            say(&text);
+        }
+        self.before = now;
+        self.last = Instant::now();
+    }
+
+    fn end(&self) {
+        if self.live {
+            say("");
+        }
+    }
+}
+
+impl Sums {
+    fn of(status: &[Status], inbox: &Arc<Inbox>) -> Self {
+        let (calls, toggles) = inbox.received();
+        let sum = |kinds: &[&str], count: fn(&Status) -> u64| {
+            status.iter().filter(|task| kinds.contains(&task.kind)).map(count).sum()
+        };
+        Self {
+            events: sum(&["capture", "ingestion"], |task| task.counts.documents_out),
+            rows: sum(&["materialization"], |task| task.counts.documents_out),
+            lag_bytes: sum(&["derivation", "materialization"], |task| task.counts.lag_bytes),
+            toggles,
+            calls,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `segtide develop`: runs a catalog on this machine until it is asked to stop.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use catalog::Catalog;
+use journal::{Embedded, Log};
+use runtime::{Connectors, Ingest, Options, Runtime, State, Status};
+
+use crate::build::build;
+use crate::cli::Develop;
+use crate::clock::SystemClock;
+use crate::host::Program;
+use crate::http::{self, Server};
+use crate::output::{Exit, Paint, fail, paint, say, tell};
+use crate::signals::Asked;
+use crate::{data, output};
+
+/// How often it looks at its tasks, and whether to end.
+const TICK: Duration = Duration::from_millis(50);
+
+pub fn run(args: &Develop) -> anyhow::Result<Exit> {
+    let Some(catalog) = build(&args.source.source)? else { return Ok(Exit::Invalid) };
+    if args.poll && catalog.captures.is_empty() {
+        fail("--poll reads what captures find, and this catalog has no captures");
+        return Ok(Exit::Invalid);
+    }
+    let asked = Asked::listen().context("signals cannot be listened to")?;
+    let mut running = Running::start(&catalog, &data::path(&args.directory), !args.poll)?;
+    let _server = Server::start(args.port, http::ingestion(running.ingest()))?;
+    say(&format!("Listening at:  http://localhost:{}", args.port));
+    let started = Instant::now();
+    let mut settled = false;
+    while !asked.is_set() && !settled {
+        std::thread::sleep(TICK);
+        running.tell_changes();
+        settled = args.poll && (running.runtime.is_settled() || running.has_halted());
+    }
+    if asked.is_set() {
+        tell("stopping: what is under way is finished, the rest waits for the next run");
+    }
+    let halted = running.finish()?;
+    if settled && halted == 0 {
+        tell(&format!("all of it is processed, in {:.1} s", started.elapsed().as_secs_f64()));
+    }
+    Ok(if halted > 0 { Exit::Failed } else { Exit::Ok })
+}
+
+/// A catalog that runs over a data directory.
+pub struct Running {
+    log: Arc<Embedded>,
+    /// The tasks.
+    pub runtime: Runtime,
+    states: Vec<State>,
+}
+
+impl Running {
+    /// Opens the data directory and starts every task. Unless `tail`, sources end with what is there.
+    pub fn start(catalog: &Arc<Catalog>, data: &Path, tail: bool) -> anyhow::Result<Self> {
+        let log = Arc::new(data::open(data)?);
+        let connectors: Arc<dyn Connectors> = Arc::new(Program);
+        let options = Options { tail, random: rand::random(), ..Options::default() };
+        let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
+        let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), options)
+            .context("threads cannot be started")?;
+        Ok(Self { log, runtime, states: Vec::new() })
+    }
+
+    /// The way in for posted documents.
+    pub fn ingest(&self) -> Ingest {
+        self.runtime.ingest()
+    }
+
+    /// Tells of tasks that have begun to fail, have halted, or run again.
+    pub fn tell_changes(&mut self) {
+        let status = self.runtime.status();
+        self.states.resize(status.len(), State::Running);
+        for (task, known) in status.into_iter().zip(&mut self.states) {
+            if let Some(line) = change(&task, known) {
+                tell(&line);
+            }
+            *known = task.state;
+        }
+    }
+
+    /// Whether a task needs somebody.
+    pub fn has_halted(&self) -> bool {
+        self.runtime.status().iter().any(|task| matches!(task.state, State::Halted { .. }))
+    }
+
+    /// Stops every task, writes what is left to files, and closes the data directory; how many tasks had halted.
+    pub fn finish(mut self) -> anyhow::Result<usize> {
+        self.runtime.stop();
+        self.tell_changes();
+        let status = self.runtime.join();
+        self.log.flush().context("the last documents could not be written to files; they are kept for the next run")?;
+        let halted = status.iter().filter(|task| matches!(task.state, State::Halted { .. })).count();
+        if halted > 0 {
+            tell(&format!("{} halted; the messages above say why", output::plural(halted, "task")));
+        }
+        Ok(halted)
+    }
+}
+
+fn change(task: &Status, known: &State) -> Option<String> {
+    let name = format!("{} {}", task.kind, task.name);
+    match (&task.state, known) {
+        (now, before) if now == before => None,
+        // Further attempts with the same reason are no news.
+        (State::Retrying { why, .. }, State::Retrying { why: before, .. }) if why == before => None,
+        (State::Retrying { why, .. }, _) => Some(format!("{} {name}: {why}; trying again", paint(Paint::Bad, "waiting:"))),
+        (State::Halted { why }, _) => Some(format!("{} {name}: {why}", paint(Paint::Bad, "halted:"))),
+        (State::Running, State::Retrying { .. }) => Some(format!("{} {name}", paint(Paint::Good, "running again:"))),
+        _ => None,
+    }
+}

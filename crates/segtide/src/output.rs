@@ -1,0 +1,82 @@
+//! What a person sees: exit codes, messages, colours. Results go to standard output, talk to standard error.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Ok,
+    /// What was to be checked is not right: a test failed, a catalog has mistakes, a task halted.
+    Failed,
+    /// The catalog cannot be run.
+    Invalid,
+    /// A file, port or directory could not be used.
+    Unreachable,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(match exit {
+            Exit::Ok => 0,
+            Exit::Failed => 1,
+            Exit::Invalid => 3,
+            Exit::Unreachable => 4,
+        })
+    }
+}
+
+/// Writes a line of result.
+pub fn say(line: &str) {
+    // Nobody is left to tell when standard output is closed.
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// Writes a line of talk.
+pub fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Writes an error.
+pub fn fail(message: &str) {
+    tell(&format!("{} {message}", paint(Paint::Bad, "error:")));
+}
+
+/// Whether standard error may be coloured: `NO_COLOR`, then `FORCE_COLOR`, then whether it is a terminal.
+pub fn is_coloured() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !is_set("NO_COLOR") && (is_set("FORCE_COLOR") || std::io::stderr().is_terminal())
+}
+
+/// Roles of text.
+#[derive(Debug, Clone, Copy)]
+pub enum Paint {
+    /// It went well.
+    Good,
+    /// It did not.
+    Bad,
+    /// A place or an aside.
+    Dim,
+}
+
+/// Colours text for standard error, where it is coloured.
+pub fn paint(role: Paint, text: &str) -> String {
+    let code = match role {
+        Paint::Good => 32,
+        Paint::Bad => 31,
+        Paint::Dim => 2,
+    };
+    match is_coloured() {
+        true => format!("\x1b[{code}m{text}\x1b[0m"),
+        false => text.to_owned(),
+    }
+}
+
+/// `1 event`, `2 events`.
+pub fn plural(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        _ => format!("{count} {noun}s"),
+    }
+}

@@ -1,0 +1,153 @@
+//! The program as a process: started, listened to, stopped or killed by its id, never left behind.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A running process. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    output: Arc<Output>,
+}
+
+/// The lines of both output streams, in the order they came.
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Vec<String>>,
+    grew: Condvar,
+}
+
+impl Process {
+    /// Starts `segtide` with these arguments in a directory.
+    pub(crate) fn segtide(directory: &Path, arguments: &[&str]) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_segtide")).current_dir(directory).args(arguments))
+    }
+
+    /// Starts any command.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = Arc::new(Output::default());
+        gather(child.stdout.take().unwrap(), output.clone());
+        gather(child.stderr.take().unwrap(), output.clone());
+        Self { child, output }
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn output(&self) -> String {
+        self.output.lines.lock().unwrap().join("\n")
+    }
+
+    /// Waits for a line that contains `phrase`, and returns it; one that was said before counts.
+    pub(crate) fn wait_for_line(&mut self, phrase: &str, timeout: Duration) -> String {
+        let deadline = Instant::now() + timeout;
+        let mut lines = self.output.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(phrase)) {
+                return line.clone();
+            }
+            let ended = self.child.try_wait().unwrap();
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no line with {phrase:?} in {timeout:?}, but:\n{}", lines.join("\n"));
+            // A process that ended may still have lines in the pipe.
+            let nap = if ended.is_some() { left.min(Duration::from_millis(200)) } else { left };
+            let (next, waited) = self.output.grew.wait_timeout(lines, nap).unwrap();
+            lines = next;
+            if let Some(status) = ended
+                && waited.timed_out()
+            {
+                panic!("it ended with {status} before a line with {phrase:?}:\n{}", lines.join("\n"));
+            }
+        }
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self, timeout: Duration) -> ExitStatus {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it still runs after {timeout:?}:\n{}", self.output());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends SIGTERM and waits until it ends.
+    pub(crate) fn terminate(&mut self, timeout: Duration) -> ExitStatus {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.id())).status().unwrap();
+        assert!(sent.success(), "SIGTERM could not be sent");
+        self.wait(timeout)
+    }
+
+    /// Kills it on the spot, as `kill -9` does.
+    pub(crate) fn kill_9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
+
+fn gather(stream: impl Read + Send + 'static, output: Arc<Output>) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            output.lines.lock().unwrap().push(line);
+            output.grew.notify_all();
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn shell(script: &str) -> Process {
+        Process::start(Command::new("sh").arg("-c").arg(script))
+    }
+
+    #[test]
+    fn lines_of_both_streams_are_heard() {
+        let mut process = shell("echo one; echo two >&2; sleep 60");
+        assert_eq!(process.wait_for_line("two", SOON), "two");
+        assert_eq!(process.wait_for_line("on", SOON), "one");
+        process.kill_9();
+        assert!(!process.wait(SOON).success());
+    }
+
+    #[test]
+    fn the_program_is_found() {
+        assert!(Process::segtide(Path::new("/"), &["--version"]).wait(SOON).success());
+    }
+
+    #[test]
+    fn sigterm_is_an_orderly_end() {
+        let mut process = shell("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
+        process.wait_for_line("ready", SOON);
+        assert!(process.terminate(SOON).success());
+        process.wait_for_line("bye", SOON);
+    }
+
+    #[test]
+    #[should_panic(expected = "it ended with exit status: 3 before a line with \"ready\":\noops")]
+    fn a_process_that_ends_early_is_not_waited_for() {
+        shell("echo oops; exit 3").wait_for_line("ready", SOON);
+    }
+}

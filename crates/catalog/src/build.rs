@@ -20,8 +20,8 @@ use crate::names::{self, Form};
 use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Word};
 use crate::tree;
 use crate::{
-    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint,
-    Fetch, Host, Place, Selector, Severity, Tree,
+    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place,
+    Selector, Severity, Tree,
 };
 
 /// A catalog and what is wrong with it.
@@ -36,9 +36,7 @@ pub struct Built {
 impl Built {
     /// Whether there are no errors; there may be warnings.
     pub fn is_sound(&self) -> bool {
-        self.diagnostics
-            .iter()
-            .all(|diagnostic| diagnostic.severity != Severity::Error)
+        self.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
     }
 }
 
@@ -58,25 +56,12 @@ pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
         read_urls: HashMap::new(),
     };
     let (captures, materializations, tests) = build.catalog(files);
-    let Build {
-        mut report,
-        collections,
-        ..
-    } = build;
+    let Build { mut report, collections, .. } = build;
     let (sources, mut broken) = library.close();
     report.append(&mut broken);
     let collections = collections.into_values().collect();
-    let catalog = Catalog {
-        sources,
-        collections,
-        captures,
-        materializations,
-        tests,
-    };
-    Built {
-        catalog,
-        diagnostics: report.into_sorted(),
-    }
+    let catalog = Catalog { sources, collections, captures, materializations, tests };
+    Built { catalog, diagnostics: report.into_sorted() }
 }
 
 /// A catalog file and what it defines.
@@ -106,19 +91,9 @@ fn read_catalogs(root: &Url, library: &Library, report: &mut Report) -> (Vec<Fil
         };
         let mut tree = (*document.tree).clone();
         tree::expand_merges(&mut tree, report);
-        let raw = parse::catalog(
-            &tree,
-            &mut Reader {
-                library,
-                report,
-                file: &url,
-            },
-        );
+        let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url });
         complete &= !raw.incomplete;
-        let imports = raw
-            .imports
-            .iter()
-            .filter(|import| seen.insert(import.value.clone()));
+        let imports = raw.imports.iter().filter(|import| seen.insert(import.value.clone()));
         queue.extend(imports.map(|import| (import.value.clone(), Some(import.place))));
         files.push(File { url, raw });
     }
@@ -147,10 +122,8 @@ type Tasks = (Vec<Capture>, Vec<crate::Materialization>, Vec<crate::Test>);
 
 impl Build<'_, '_> {
     fn catalog(&mut self, files: Vec<File>) -> Tasks {
-        let collections: Vec<_> = files
-            .iter()
-            .flat_map(|file| file.raw.collections.iter().map(move |raw| (&file.url, raw)))
-            .collect();
+        let collections: Vec<_> =
+            files.iter().flat_map(|file| file.raw.collections.iter().map(move |raw| (&file.url, raw))).collect();
         let words: Vec<&Word> = collections.iter().map(|(_, raw)| &raw.name).collect();
         let first = self.names("collection", &words, Form::Path);
         for ((_, raw), _) in collections.iter().zip(&first).filter(|(_, first)| **first) {
@@ -162,10 +135,7 @@ impl Build<'_, '_> {
         let mut derivations = Vec::new();
         for ((url, raw), _) in collections.iter().zip(&first).filter(|(_, first)| **first) {
             if let Some(derivation) = &raw.derivation {
-                derivations.push((
-                    &raw.name.value,
-                    self.derivation(url, &raw.name.value, derivation),
-                ));
+                derivations.push((&raw.name.value, self.derivation(url, &raw.name.value, derivation)));
             }
         }
         let derived: HashSet<&str> = derivations.iter().map(|(name, _)| name.as_str()).collect();
@@ -176,46 +146,23 @@ impl Build<'_, '_> {
         }
 
         let raw: Vec<_> = files.iter().flat_map(|file| &file.raw.captures).collect();
-        let first = self.names(
-            "capture",
-            &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(),
-            Form::Path,
-        );
+        let first = self.names("capture", &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(), Form::Path);
         let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
-        let mut captures: Vec<_> = of_first
-            .filter_map(|(raw, _)| self.capture(raw, &derived))
-            .collect();
+        let mut captures: Vec<_> = of_first.filter_map(|(raw, _)| self.capture(raw, &derived)).collect();
         captures.sort_by(|a, b| a.name.cmp(&b.name));
 
-        let raw: Vec<_> = files
-            .iter()
-            .flat_map(|file| &file.raw.materializations)
-            .collect();
-        let first = self.names(
-            "materialization",
-            &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(),
-            Form::Path,
-        );
+        let raw: Vec<_> = files.iter().flat_map(|file| &file.raw.materializations).collect();
+        let first = self.names("materialization", &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(), Form::Path);
         let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
-        let mut materializations: Vec<_> = of_first
-            .filter_map(|(raw, _)| self.materialization(raw))
-            .collect();
+        let mut materializations: Vec<_> = of_first.filter_map(|(raw, _)| self.materialization(raw)).collect();
         materializations.sort_by(|a, b| a.name.cmp(&b.name));
 
         let mut files = files;
         files.sort_by(|a, b| a.url.cmp(&b.url));
-        let mut raw: Vec<_> = files
-            .iter()
-            .map(|file| file.raw.tests.iter().collect::<Vec<_>>())
-            .collect();
-        raw.iter_mut()
-            .for_each(|tests| tests.sort_by(|a, b| a.name.value.cmp(&b.name.value)));
+        let mut raw: Vec<_> = files.iter().map(|file| file.raw.tests.iter().collect::<Vec<_>>()).collect();
+        raw.iter_mut().for_each(|tests| tests.sort_by(|a, b| a.name.value.cmp(&b.name.value)));
         let raw = raw.concat();
-        let first = self.names(
-            "test",
-            &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(),
-            Form::Free,
-        );
+        let first = self.names("test", &raw.iter().map(|raw| &raw.name).collect::<Vec<_>>(), Form::Free);
         let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
         let tests = of_first.map(|(raw, _)| self.test(raw)).collect();
         (captures, materializations, tests)
@@ -232,10 +179,7 @@ impl Build<'_, '_> {
     /// The collection of this name. Reports a name that is not defined; is silent of one that could not be built.
     fn resolve(&mut self, name: &Word, referrer: &str) -> Option<&Collection> {
         if self.complete && !self.names.contains_key(&name.value) {
-            let message = format!(
-                "collection `{}`, which {referrer} refers to, is not defined",
-                name.value
-            );
+            let message = format!("collection `{}`, which {referrer} refers to, is not defined", name.value);
             let found = nearest(&name.value, self.names.keys().map(String::as_str));
             let error = self.report.error("collection-unknown", name.place, message);
             match found {
@@ -255,24 +199,13 @@ impl Build<'_, '_> {
         let name = &raw.name.value;
         let mut bindings = Vec::new();
         let mut first: Vec<(&Value, Place)> = Vec::new();
-        let resources: Vec<Value> = raw
-            .bindings
-            .iter()
-            .map(|binding| binding.resource.to_value())
-            .collect();
+        let resources: Vec<Value> = raw.bindings.iter().map(|binding| binding.resource.to_value()).collect();
         for (binding, resource) in raw.bindings.iter().zip(&resources) {
-            let known = self
-                .resolve(&binding.target, &format!("capture `{name}`"))
-                .is_some();
+            let known = self.resolve(&binding.target, &format!("capture `{name}`")).is_some();
             if derived.contains(binding.target.value.as_str()) {
-                let message = format!(
-                    "`{}` is derived, and a capture cannot add to it",
-                    binding.target.value
-                );
+                let message = format!("`{}` is derived, and a capture cannot add to it", binding.target.value);
                 let place = self.names[&binding.target.value];
-                let error =
-                    self.report
-                        .error("capture-into-derivation", binding.target.place, message);
+                let error = self.report.error("capture-into-derivation", binding.target.place, message);
                 error
                     .related(place, "it is defined here")
                     .hint("capture into a collection of its own, and derive from that");
@@ -280,9 +213,7 @@ impl Build<'_, '_> {
             }
             if let Some((_, place)) = first.iter().find(|(other, _)| *other == resource) {
                 let message = "another binding captures the same resource";
-                self.report
-                    .error("resource-duplicate", binding.resource.place, message)
-                    .related(*place, "it is here");
+                self.report.error("resource-duplicate", binding.resource.place, message).related(*place, "it is here");
             }
             first.push((resource, binding.resource.place));
             if known {
@@ -294,22 +225,9 @@ impl Build<'_, '_> {
             }
         }
         let endpoint = raw.endpoint.as_ref()?;
-        if let Err(errors) = self
-            .host
-            .check_capture(&endpoint.endpoint, &resources.iter().collect::<Vec<_>>())
-        {
-            let trees: Vec<&Tree> = raw
-                .bindings
-                .iter()
-                .map(|binding| &binding.resource)
-                .collect();
-            self.config_errors(
-                &endpoint.endpoint,
-                endpoint.connector_place,
-                &endpoint.config,
-                &trees,
-                errors,
-            );
+        if let Err(errors) = self.host.check_capture(&endpoint.endpoint, &resources.iter().collect::<Vec<_>>()) {
+            let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
+            self.config_errors(&endpoint.endpoint, endpoint.connector_place, &endpoint.config, &trees, errors);
         }
         Some(Capture {
             name: name.clone(),
@@ -333,12 +251,9 @@ impl Build<'_, '_> {
             let (slug, place) = match at {
                 ConfigAt::Connector => ("connector-unknown", connector),
                 ConfigAt::Config(pointer) => ("config-invalid", config.place_at(&pointer)),
-                ConfigAt::Resource(at, pointer) => (
-                    "resource-invalid",
-                    resources
-                        .get(at)
-                        .map_or(endpoint.place, |tree| tree.place_at(&pointer)),
-                ),
+                ConfigAt::Resource(at, pointer) => {
+                    ("resource-invalid", resources.get(at).map_or(endpoint.place, |tree| tree.place_at(&pointer)))
+                }
             };
             self.report.error(slug, place, message).hint = hint;
         }
@@ -353,10 +268,7 @@ impl Build<'_, '_> {
             });
             checked.collect()
         };
-        Selector {
-            include: side(&raw.include),
-            exclude: side(&raw.exclude),
-        }
+        Selector { include: side(&raw.include), exclude: side(&raw.exclude) }
     }
 }
 
@@ -366,43 +278,24 @@ fn check_partition(
     values: &[Tree],
     report: &mut Report,
 ) -> Option<(String, Vec<Value>)> {
-    let partitions: Vec<&str> = collection
-        .partitions()
-        .map(|projection| projection.field.as_str())
-        .collect();
+    let partitions: Vec<&str> = collection.partitions().map(|projection| projection.field.as_str()).collect();
     let Some(projection) = collection.projection(&field.value) else {
-        let message = format!(
-            "`{}` is not a field of collection `{}`",
-            field.value, collection.name
-        );
+        let message = format!("`{}` is not a field of collection `{}`", field.value, collection.name);
         let error = report.error("selector-field-unknown", field.place, message);
         suggest(error, &field.value, &partitions, "it has no partitions");
         return None;
     };
     if !projection.partition {
-        let message = format!(
-            "collection `{}` is not partitioned by `{}`",
-            collection.name, field.value
-        );
+        let message = format!("collection `{}` is not partitioned by `{}`", collection.name, field.value);
         let error = report.error("selector-not-partition", field.place, message);
-        suggest(
-            error,
-            &field.value,
-            &partitions,
-            "add `partition: true` to its projection",
-        );
+        suggest(error, &field.value, &partitions, "add `partition: true` to its projection");
         return None;
     }
     let mut checked = Vec::new();
     for tree in values {
         let value = tree.to_value();
         if Types::of(&value).intersect(projection.types).is_empty() {
-            let message = format!(
-                "`{}` is never {}: its types are {}",
-                field.value,
-                tree.describe(),
-                projection.types
-            );
+            let message = format!("`{}` is never {}: its types are {}", field.value, tree.describe(), projection.types);
             report.error("selector-type", tree.place, message);
         } else if value.as_str() == Some("") {
             let message = format!("`{}` cannot be selected by an empty string", field.value);

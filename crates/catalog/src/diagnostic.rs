@@ -50,26 +50,11 @@ pub(crate) struct Report {
 
 impl Report {
     /// Adds an error.
-    pub(crate) fn error(
-        &mut self,
-        slug: &'static str,
-        place: Place,
-        message: impl Into<String>,
-    ) -> &mut Diagnostic {
-        debug_assert!(
-            SLUGS.iter().any(|(known, _)| *known == slug),
-            "{slug} is not in the table of slugs"
-        );
+    pub(crate) fn error(&mut self, slug: &'static str, place: Place, message: impl Into<String>) -> &mut Diagnostic {
+        debug_assert!(SLUGS.iter().any(|(known, _)| *known == slug), "{slug} is not in the table of slugs");
         let message = message.into();
         let severity = Severity::Error;
-        self.list.push(Diagnostic {
-            slug,
-            severity,
-            message,
-            place,
-            related: Vec::new(),
-            hint: None,
-        });
+        self.list.push(Diagnostic { slug, severity, message, place, related: Vec::new(), hint: None });
         self.list.last_mut().expect("one was just pushed")
     }
 
@@ -84,239 +69,93 @@ impl Report {
 
     /// All of them in the order of their places, each once.
     pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.list
-            .sort_by(|a, b| (a.place, a.slug, &a.message).cmp(&(b.place, b.slug, &b.message)));
-        self.list
-            .dedup_by(|a, b| (a.place, a.slug, &a.message) == (b.place, b.slug, &b.message));
+        self.list.sort_by(|a, b| (a.place, a.slug, &a.message).cmp(&(b.place, b.slug, &b.message)));
+        self.list.dedup_by(|a, b| (a.place, a.slug, &a.message) == (b.place, b.slug, &b.message));
         self.list
     }
 }
 
 /// Every kind of mistake and what it means, sorted.
 pub const SLUGS: &[(&str, &str)] = &[
-    (
-        "capture-into-derivation",
-        "a capture adds to a collection that is derived",
-    ),
-    (
-        "collection-unknown",
-        "a collection is referred to and not defined",
-    ),
-    (
-        "config-invalid",
-        "a connector does not accept its configuration",
-    ),
+    ("capture-into-derivation", "a capture adds to a collection that is derived"),
+    ("collection-unknown", "a collection is referred to and not defined"),
+    ("config-invalid", "a connector does not accept its configuration"),
     ("connector-unknown", "there is no such connector"),
-    (
-        "content-type-unknown",
-        "an import has a content type that there is not",
-    ),
-    (
-        "derivation-conflict",
-        "a collection has both spellings of a derivation",
-    ),
-    (
-        "derivation-language",
-        "a derivation names no language, or several",
-    ),
+    ("content-type-unknown", "an import has a content type that there is not"),
+    ("derivation-conflict", "a collection has both spellings of a derivation"),
+    ("derivation-language", "a derivation names no language, or several"),
     ("duration-invalid", "a duration cannot be read"),
-    (
-        "endpoint-count",
-        "an endpoint is none or several of its kinds",
-    ),
+    ("endpoint-count", "an endpoint is none or several of its kinds"),
     ("endpoint-unknown", "there is no such kind of endpoint"),
     ("field-both", "a field is both included and excluded"),
-    (
-        "field-forbidden",
-        "a field is included that the connector cannot keep",
-    ),
+    ("field-forbidden", "a field is included that the connector cannot keep"),
     ("field-missing", "a definition lacks a field it must have"),
-    (
-        "field-not-found",
-        "an included or excluded field is not a projection of the collection",
-    ),
-    (
-        "field-required",
-        "a field is excluded that the connector must keep",
-    ),
-    (
-        "field-unknown",
-        "a definition has a field that means nothing",
-    ),
-    (
-        "field-unsatisfiable",
-        "the connector must keep a field and cannot",
-    ),
+    ("field-not-found", "an included or excluded field is not a projection of the collection"),
+    ("field-required", "a field is excluded that the connector must keep"),
+    ("field-unknown", "a definition has a field that means nothing"),
+    ("field-unsatisfiable", "the connector must keep a field and cannot"),
     ("file-missing", "a file is referred to and does not exist"),
-    (
-        "file-unreadable",
-        "a file is referred to and cannot be read",
-    ),
+    ("file-unreadable", "a file is referred to and cannot be read"),
     ("image-invalid", "an image names nothing"),
     ("import-fragment", "an import has a fragment"),
-    (
-        "ingest-invalid",
-        "a test ingests a document that is not valid",
-    ),
+    ("ingest-invalid", "a test ingests a document that is not valid"),
     ("key-empty", "a collection has an empty key"),
-    (
-        "key-may-be-absent",
-        "a part of a key may be absent from documents",
-    ),
+    ("key-may-be-absent", "a part of a key may be absent from documents"),
     ("key-never-exists", "a part of a key can never exist"),
     ("key-reduce", "a part of a key has a reduction"),
-    (
-        "key-type",
-        "a part of a key may be of a type that keys cannot have",
-    ),
+    ("key-type", "a part of a key may be of a type that keys cannot have"),
     ("key-unknown", "the schema says nothing of a part of a key"),
-    (
-        "lambda-unknown",
-        "a lambda is in a language that there is not",
-    ),
-    (
-        "location-impossible",
-        "a projection's location can never exist",
-    ),
-    (
-        "location-required",
-        "no field of a location is kept, and the connector needs one",
-    ),
-    (
-        "location-unknown",
-        "the schema says nothing of a projection's location",
-    ),
-    (
-        "module-invalid",
-        "a module is broken, or lacks a class or a method",
-    ),
-    (
-        "module-missing",
-        "the module of a derivation does not exist",
-    ),
+    ("lambda-unknown", "a lambda is in a language that there is not"),
+    ("location-impossible", "a projection's location can never exist"),
+    ("location-required", "no field of a location is kept, and the connector needs one"),
+    ("location-unknown", "the schema says nothing of a projection's location"),
+    ("module-invalid", "a module is broken, or lacks a class or a method"),
+    ("module-missing", "the module of a derivation does not exist"),
     ("name-duplicate", "two things of a kind have the same name"),
     ("name-empty", "a name is empty"),
     ("name-invalid", "a name has a character it cannot have"),
-    (
-        "name-prefix",
-        "a name is below the name of another thing of its kind",
-    ),
+    ("name-prefix", "a name is below the name of another thing of its kind"),
     ("pattern-invalid", "a regular expression is broken"),
     ("pointer-invalid", "a text is not a JSON pointer"),
-    (
-        "projection-canonical",
-        "a projection takes the name of another location",
-    ),
-    (
-        "reduce-invalid",
-        "`reduce` is not an object with a strategy",
-    ),
-    (
-        "reduce-key-invalid",
-        "the key of a reduction is not a list of JSON pointers",
-    ),
-    (
-        "reduce-option-invalid",
-        "an option of a reduction has a value it cannot have",
-    ),
-    (
-        "reduce-option-unknown",
-        "a reduction has an option that means nothing",
-    ),
-    (
-        "reduce-option-unsupported",
-        "a reduction has an option that is not supported",
-    ),
-    (
-        "reduce-parent-missing",
-        "a location reduces and its parent does not",
-    ),
-    (
-        "reduce-set-property",
-        "a `set` has a property other than its three",
-    ),
-    (
-        "reduce-strategy-unknown",
-        "there is no such reduction strategy",
-    ),
-    (
-        "reduce-type-mismatch",
-        "a location may be of a type that its strategy cannot reduce",
-    ),
+    ("projection-canonical", "a projection takes the name of another location"),
+    ("reduce-invalid", "`reduce` is not an object with a strategy"),
+    ("reduce-key-invalid", "the key of a reduction is not a list of JSON pointers"),
+    ("reduce-option-invalid", "an option of a reduction has a value it cannot have"),
+    ("reduce-option-unknown", "a reduction has an option that means nothing"),
+    ("reduce-option-unsupported", "a reduction has an option that is not supported"),
+    ("reduce-parent-missing", "a location reduces and its parent does not"),
+    ("reduce-set-property", "a `set` has a property other than its three"),
+    ("reduce-strategy-unknown", "there is no such reduction strategy"),
+    ("reduce-type-mismatch", "a location may be of a type that its strategy cannot reduce"),
     ("register-initial", "the initial register is not valid"),
     ("resource-duplicate", "two bindings have the same resource"),
-    (
-        "resource-invalid",
-        "a connector does not accept a binding's resource",
-    ),
-    (
-        "schema-conflict",
-        "a collection has `schema` besides `readSchema` or `writeSchema`",
-    ),
-    (
-        "schema-fragment-not-found",
-        "a schema reference leads nowhere within its file",
-    ),
-    (
-        "schema-impossible",
-        "a location must exist and no value is valid there",
-    ),
+    ("resource-invalid", "a connector does not accept a binding's resource"),
+    ("schema-conflict", "a collection has `schema` besides `readSchema` or `writeSchema`"),
+    ("schema-fragment-not-found", "a schema reference leads nowhere within its file"),
+    ("schema-impossible", "a location must exist and no value is valid there"),
     ("schema-invalid", "a schema breaks the rules of JSON Schema"),
-    (
-        "schema-not-found",
-        "a schema is referred to by a name that nothing has",
-    ),
-    (
-        "schema-not-object",
-        "a collection's schema allows more than objects",
-    ),
-    (
-        "selector-empty-string",
-        "a partition is selected by an empty string",
-    ),
-    (
-        "selector-field-unknown",
-        "a selector names something that is not a field",
-    ),
-    (
-        "selector-not-partition",
-        "a selector names a field that is not a partition",
-    ),
-    (
-        "selector-type",
-        "a partition is selected by a value it never has",
-    ),
+    ("schema-not-found", "a schema is referred to by a name that nothing has"),
+    ("schema-not-object", "a collection's schema allows more than objects"),
+    ("selector-empty-string", "a partition is selected by an empty string"),
+    ("selector-field-unknown", "a selector names something that is not a field"),
+    ("selector-not-partition", "a selector names a field that is not a partition"),
+    ("selector-type", "a partition is selected by a value it never has"),
     ("shuffle-empty", "a shuffle key is empty"),
     ("shuffle-redundant", "a shuffle key is the source's own key"),
-    (
-        "shuffle-types",
-        "transforms shuffle by keys of different types",
-    ),
-    (
-        "source-schema-redundant",
-        "a source schema is the collection's own",
-    ),
+    ("shuffle-types", "transforms shuffle by keys of different types"),
+    ("source-schema-redundant", "a source schema is the collection's own"),
     ("step-count", "a test step is not exactly one of its kinds"),
     ("test-empty", "a test has no steps"),
     ("transform-no-lambda", "a transform has no lambda"),
-    (
-        "unsupported",
-        "a feature of the language that is not supported",
-    ),
+    ("unsupported", "a feature of the language that is not supported"),
     ("url-invalid", "a reference is not a URL"),
-    (
-        "verify-order",
-        "a test verifies documents out of the order of their keys",
-    ),
+    ("verify-order", "a test verifies documents out of the order of their keys"),
     ("wrong-type", "a value is of the wrong type"),
     ("yaml-alias", "an alias stands inside of what it names"),
     ("yaml-documents", "a file holds more than one document"),
     ("yaml-duplicate-key", "a key is repeated in an object"),
     ("yaml-key", "a key is a list or an object"),
-    (
-        "yaml-merge",
-        "a merge key names something that is not an object",
-    ),
+    ("yaml-merge", "a merge key names something that is not an object"),
     ("yaml-number", "a number that JSON cannot hold"),
     ("yaml-syntax", "a file is not YAML"),
     ("yaml-too-deep", "lists and objects nest too deeply"),
@@ -334,9 +173,7 @@ pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) 
         .into_iter()
         .filter(|candidate| candidate.chars().count().abs_diff(length) <= EDITS_MAX)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
-        .filter(|&(distance, candidate)| {
-            distance <= EDITS_MAX && distance < length.max(candidate.chars().count())
-        })
+        .filter(|&(distance, candidate)| distance <= EDITS_MAX && distance < length.max(candidate.chars().count()))
         .min()
         .map(|(_, candidate)| candidate)
 }

@@ -54,9 +54,7 @@ impl Fetch for Files {
         }
         let mut bytes = Vec::new();
         let file = std::fs::File::open(path).map_err(io)?;
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(FetchError::Large);
         }
@@ -107,19 +105,10 @@ mod tests {
         let cwd = Path::new("/w/x");
         let url = |path| root_url(path, cwd).map(String::from);
         assert_eq!(url("flow.yaml"), Ok("file:///w/x/flow.yaml".to_owned()));
-        assert_eq!(
-            url("./a b/../flow.yaml"),
-            Ok("file:///w/x/flow.yaml".to_owned())
-        );
+        assert_eq!(url("./a b/../flow.yaml"), Ok("file:///w/x/flow.yaml".to_owned()));
         assert_eq!(url("../flow.yaml"), Ok("file:///w/flow.yaml".to_owned()));
-        assert_eq!(
-            url("/c#1/flow.yaml"),
-            Ok("file:///c%231/flow.yaml".to_owned())
-        );
-        assert_eq!(
-            url("https://h/flow.yaml"),
-            Ok("https://h/flow.yaml".to_owned())
-        );
+        assert_eq!(url("/c#1/flow.yaml"), Ok("file:///c%231/flow.yaml".to_owned()));
+        assert_eq!(url("https://h/flow.yaml"), Ok("https://h/flow.yaml".to_owned()));
         assert!(url("").is_err());
         assert!(url("dir/").is_err());
         assert!(url("https://h/flow.yaml#/x").is_err());
@@ -138,18 +127,9 @@ mod tests {
         assert_eq!(fetch("good", Some(b"x: 1")), Ok("x: 1".to_owned()));
         assert_eq!(fetch("none", None), Err(FetchError::Missing));
         assert_eq!(fetch("latin", Some(b"\xe9")), Err(FetchError::Encoding));
-        assert_eq!(
-            fetch("large", Some(&vec![b' '; (8 << 20) + 1])),
-            Err(FetchError::Large)
-        );
-        assert!(matches!(
-            Files.fetch(&Url::from_directory_path(dir.path()).unwrap()),
-            Err(FetchError::Io(_))
-        ));
+        assert_eq!(fetch("large", Some(&vec![b' '; (8 << 20) + 1])), Err(FetchError::Large));
+        assert!(matches!(Files.fetch(&Url::from_directory_path(dir.path()).unwrap()), Err(FetchError::Io(_))));
         let url = Url::parse("https://example.com/x").unwrap();
-        assert_eq!(
-            Files.fetch(&url),
-            Err(FetchError::Scheme("https".to_owned()))
-        );
+        assert_eq!(Files.fetch(&url), Err(FetchError::Scheme("https".to_owned())));
     }
 }

@@ -47,11 +47,7 @@ pub fn select(
     wanted: Wanted,
 ) -> (FieldSelection, Vec<FieldProblem>) {
     let mut problems = Vec::new();
-    let known = |field: &str| {
-        projections
-            .iter()
-            .any(|projection| projection.field == field)
-    };
+    let known = |field: &str| projections.iter().any(|projection| projection.field == field);
     for &field in wanted.include.iter().chain(wanted.exclude) {
         if !known(field) {
             problems.push(FieldProblem::Unknown(field.to_owned()));
@@ -63,12 +59,8 @@ pub fn select(
         }
     }
 
-    let constraint = |at: usize| {
-        constraints
-            .get(at)
-            .copied()
-            .unwrap_or((Constraint::Forbidden, "the connector does not know it"))
-    };
+    let constraint =
+        |at: usize| constraints.get(at).copied().unwrap_or((Constraint::Forbidden, "the connector does not know it"));
     let included = |at: usize| wanted.include.contains(&projections[at].field.as_str());
     let must = |at: usize| included(at) || constraint(at).0 == Constraint::FieldRequired;
     let mut order: Vec<usize> = (0..projections.len()).collect();
@@ -80,11 +72,7 @@ pub fn select(
         let field = || projection.field.clone();
         let (constraint, reason) = constraint(at);
         let excluded = wanted.exclude.contains(&projection.field.as_str());
-        let open = |selected: &[&Projection]| {
-            selected
-                .iter()
-                .all(|other| other.pointer != projection.pointer)
-        };
+        let open = |selected: &[&Projection]| selected.iter().all(|other| other.pointer != projection.pointer);
         let take = match constraint {
             Constraint::Unsatisfiable => {
                 problems.push(FieldProblem::Unsatisfiable(field(), reason));
@@ -111,9 +99,7 @@ pub fn select(
 
     for (at, projection) in projections.iter().enumerate() {
         let (constraint, reason) = constraint(at);
-        let missing = selected
-            .iter()
-            .all(|other| other.pointer != projection.pointer);
+        let missing = selected.iter().all(|other| other.pointer != projection.pointer);
         let problem = FieldProblem::Location(projection.pointer.clone(), reason);
         if constraint == Constraint::LocationRequired && missing && !problems.contains(&problem) {
             problems.push(problem);
@@ -123,28 +109,15 @@ pub fn select(
 }
 
 fn arrange(key: &[Pointer], selected: &[&Projection]) -> FieldSelection {
-    let first = |pointer: &Pointer| {
-        selected
-            .iter()
-            .find(|projection| projection.pointer == *pointer)
-    };
-    let keys: Option<Vec<String>> = key
-        .iter()
-        .map(|pointer| first(pointer).map(|p| p.field.clone()))
-        .collect();
+    let first = |pointer: &Pointer| selected.iter().find(|projection| projection.pointer == *pointer);
+    let keys: Option<Vec<String>> = key.iter().map(|pointer| first(pointer).map(|p| p.field.clone())).collect();
     let keys = keys.unwrap_or_default();
     let document = first(&Pointer::root()).map(|projection| projection.field.clone());
     let rest = selected.iter().map(|projection| &projection.field);
-    let mut values: Vec<String> = rest
-        .filter(|field| !keys.contains(field) && document.as_ref() != Some(*field))
-        .cloned()
-        .collect();
+    let mut values: Vec<String> =
+        rest.filter(|field| !keys.contains(field) && document.as_ref() != Some(*field)).cloned().collect();
     values.sort();
-    FieldSelection {
-        keys,
-        values,
-        document,
-    }
+    FieldSelection { keys, values, document }
 }
 
 #[cfg(test)]
@@ -170,16 +143,9 @@ mod tests {
         ("user_id", "/user", true, LocationRequired),
     ];
 
-    fn run(
-        rows: &[Row],
-        include: &[&str],
-        exclude: &[&str],
-        recommended: bool,
-    ) -> (String, Vec<FieldProblem>) {
-        let key: Vec<Pointer> = ["/segment/vendor", "/segment/name", "/user"]
-            .iter()
-            .map(|text| text.parse().unwrap())
-            .collect();
+    fn run(rows: &[Row], include: &[&str], exclude: &[&str], recommended: bool) -> (String, Vec<FieldProblem>) {
+        let key: Vec<Pointer> =
+            ["/segment/vendor", "/segment/name", "/user"].iter().map(|text| text.parse().unwrap()).collect();
         let projections: Vec<Projection> = rows
             .iter()
             .map(|&(field, pointer, explicit, _)| Projection {
@@ -194,16 +160,7 @@ mod tests {
             })
             .collect();
         let constraints: Vec<_> = rows.iter().map(|row| (row.3, "why")).collect();
-        let (fields, problems) = select(
-            &key,
-            &projections,
-            &constraints,
-            Wanted {
-                include,
-                exclude,
-                recommended,
-            },
-        );
+        let (fields, problems) = select(&key, &projections, &constraints, Wanted { include, exclude, recommended });
         let text = format!(
             "{} | {} | {}",
             fields.keys.join(" "),
@@ -217,34 +174,10 @@ mod tests {
     fn selections() {
         let keys = "segment/vendor segment_name user_id";
         let cases: &[(&str, &[&str], &[&str], bool, String)] = &[
-            (
-                "recommended",
-                &[],
-                &[],
-                true,
-                format!("{keys} | first | flow_document"),
-            ),
-            (
-                "only what must be",
-                &[],
-                &[],
-                false,
-                format!("{keys} |  | flow_document"),
-            ),
-            (
-                "an included optional",
-                &["segment"],
-                &[],
-                false,
-                format!("{keys} | segment | flow_document"),
-            ),
-            (
-                "an excluded recommendation",
-                &[],
-                &["first"],
-                true,
-                format!("{keys} |  | flow_document"),
-            ),
+            ("recommended", &[], &[], true, format!("{keys} | first | flow_document")),
+            ("only what must be", &[], &[], false, format!("{keys} |  | flow_document")),
+            ("an included optional", &["segment"], &[], false, format!("{keys} | segment | flow_document")),
+            ("an excluded recommendation", &[], &["first"], true, format!("{keys} |  | flow_document")),
             (
                 "a canonical name instead",
                 &["user"],
@@ -252,13 +185,7 @@ mod tests {
                 false,
                 "segment/vendor segment_name user |  | flow_document".into(),
             ),
-            (
-                "both names",
-                &["user", "user_id"],
-                &[],
-                false,
-                format!("{keys} | user | flow_document"),
-            ),
+            ("both names", &["user", "user_id"], &[], false, format!("{keys} | user | flow_document")),
             (
                 "an excluded explicit key",
                 &[],
@@ -268,11 +195,7 @@ mod tests {
             ),
         ];
         for (name, include, exclude, recommended, expected) in cases {
-            assert_eq!(
-                run(SQL, include, exclude, *recommended),
-                (expected.clone(), vec![]),
-                "{name}"
-            );
+            assert_eq!(run(SQL, include, exclude, *recommended), (expected.clone(), vec![]), "{name}");
         }
     }
 
@@ -281,22 +204,10 @@ mod tests {
         let rows: Vec<Row> = SQL
             .iter()
             .map(|&(field, pointer, explicit, _)| {
-                (
-                    field,
-                    pointer,
-                    explicit,
-                    if pointer.is_empty() {
-                        LocationRequired
-                    } else {
-                        Forbidden
-                    },
-                )
+                (field, pointer, explicit, if pointer.is_empty() { LocationRequired } else { Forbidden })
             })
             .collect();
-        assert_eq!(
-            run(&rows, &[], &[], true),
-            (" |  | flow_document".to_owned(), vec![])
-        );
+        assert_eq!(run(&rows, &[], &[], true), (" |  | flow_document".to_owned(), vec![]));
     }
 
     #[test]
@@ -304,46 +215,14 @@ mod tests {
         use FieldProblem::*;
         let user: Pointer = "/user".parse().unwrap();
         let with = |field: &str, constraint: Constraint| -> Vec<Row> {
-            SQL.iter()
-                .map(|&(f, p, e, c)| (f, p, e, if f == field { constraint } else { c }))
-                .collect()
+            SQL.iter().map(|&(f, p, e, c)| (f, p, e, if f == field { constraint } else { c })).collect()
         };
-        type Case<'c> = (
-            &'c str,
-            Vec<Row>,
-            &'c [&'c str],
-            &'c [&'c str],
-            Vec<FieldProblem>,
-        );
+        type Case<'c> = (&'c str, Vec<Row>, &'c [&'c str], &'c [&'c str], Vec<FieldProblem>);
         let cases: &[Case] = &[
-            (
-                "unknown fields",
-                SQL.to_vec(),
-                &["x"],
-                &["y"],
-                vec![Unknown("x".into()), Unknown("y".into())],
-            ),
-            (
-                "both",
-                SQL.to_vec(),
-                &["first"],
-                &["first"],
-                vec![Both("first".into())],
-            ),
-            (
-                "forbidden",
-                SQL.to_vec(),
-                &["tags"],
-                &[],
-                vec![Forbidden("tags".into(), "why")],
-            ),
-            (
-                "required",
-                with("first", FieldRequired),
-                &[],
-                &["first"],
-                vec![Required("first".into(), "why")],
-            ),
+            ("unknown fields", SQL.to_vec(), &["x"], &["y"], vec![Unknown("x".into()), Unknown("y".into())]),
+            ("both", SQL.to_vec(), &["first"], &["first"], vec![Both("first".into())]),
+            ("forbidden", SQL.to_vec(), &["tags"], &[], vec![Forbidden("tags".into(), "why")]),
+            ("required", with("first", FieldRequired), &[], &["first"], vec![Required("first".into(), "why")]),
             (
                 "unsatisfiable",
                 with("first", Constraint::Unsatisfiable),
@@ -351,13 +230,7 @@ mod tests {
                 &[],
                 vec![Unsatisfiable("first".into(), "why")],
             ),
-            (
-                "no field of a location",
-                SQL.to_vec(),
-                &[],
-                &["user", "user_id"],
-                vec![Location(user, "why")],
-            ),
+            ("no field of a location", SQL.to_vec(), &[], &["user", "user_id"], vec![Location(user, "why")]),
         ];
         for (name, rows, include, exclude, expected) in cases {
             assert_eq!(run(rows, include, exclude, true).1, *expected, "{name}");

@@ -7,11 +7,7 @@ use crate::{Collection, Endpoint, Module};
 /// The program that will run the catalog, as far as a build needs it. Nothing here touches a network.
 pub trait Host {
     /// Checks a capture's configuration and the resources of its bindings.
-    fn check_capture(
-        &self,
-        endpoint: &Endpoint,
-        resources: &[&Value],
-    ) -> Result<(), Vec<ConfigError>>;
+    fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>>;
 
     /// Checks a materialization's configuration and one binding's resource; says what may be done with each field of the
     /// collection, in the order of [`Collection::projections`].

@@ -22,8 +22,7 @@ pub use fetch::{FILE_BYTES_MAX, Fetch, FetchError, Files, RootError, root_url};
 pub use host::{BindingRules, ConfigAt, ConfigError, Constraint, Host, ModuleError};
 pub use sources::{Location, Place, Source, SourceId, Sources};
 pub use spec::{
-    Binding, Capture, CaptureBinding, Catalog, Collection, Derivation, Endpoint, FieldSelection,
-    Lambda, Materialization, Module, Projection, Selector, Step, StepKind, Test, Text, Transform,
-    Using,
+    Binding, Capture, CaptureBinding, Catalog, Collection, Derivation, Endpoint, FieldSelection, Lambda,
+    Materialization, Module, Projection, Selector, Step, StepKind, Test, Text, Transform, Using,
 };
 pub use tree::{Kind, Member, Tree};

@@ -48,10 +48,7 @@ pub(crate) enum Unread {
 
 impl<'f> Library<'f> {
     pub(crate) fn new(fetch: &'f dyn Fetch) -> Library<'f> {
-        Library {
-            fetch,
-            shelves: RefCell::default(),
-        }
+        Library { fetch, shelves: RefCell::default() }
     }
 
     /// The file at a URL, whose fragment does not matter.
@@ -65,17 +62,12 @@ impl<'f> Library<'f> {
         let fetched = if shelves.files.len() < FILES_MAX {
             self.fetch.fetch(&url)
         } else {
-            Err(FetchError::Io(format!(
-                "the catalog has more than {FILES_MAX} files"
-            )))
+            Err(FetchError::Io(format!("the catalog has more than {FILES_MAX} files")))
         };
         let result = fetched.and_then(|text| {
             shelves.bytes += text.len();
             if shelves.bytes > CATALOG_BYTES_MAX {
-                let large = format!(
-                    "the files of the catalog are larger than {} MiB",
-                    CATALOG_BYTES_MAX >> 20
-                );
+                let large = format!("the files of the catalog are larger than {} MiB", CATALOG_BYTES_MAX >> 20);
                 return Err(FetchError::Io(large));
             }
             Ok(shelves.sources.add(url.clone(), text.into()))
@@ -86,10 +78,7 @@ impl<'f> Library<'f> {
 
     /// A text that could not be read, so that messages can name it.
     pub(crate) fn missing(&self, url: &Url) -> SourceId {
-        self.shelves
-            .borrow_mut()
-            .sources
-            .add(url.clone(), "".into())
+        self.shelves.borrow_mut().sources.add(url.clone(), "".into())
     }
 
     /// The text of a file.
@@ -120,10 +109,7 @@ impl<'f> Library<'f> {
         let mut url = file.clone();
         url.set_fragment(None);
         url.set_query(Some(&format!("ptr={pointer}")));
-        self.shelves
-            .borrow_mut()
-            .documents
-            .insert(url.clone(), Some(Document::new(tree.clone())));
+        self.shelves.borrow_mut().documents.insert(url.clone(), Some(Document::new(tree.clone())));
         url
     }
 
@@ -132,11 +118,7 @@ impl<'f> Library<'f> {
         let mut url = url.clone();
         url.set_fragment(None);
         let shelves = self.shelves.borrow();
-        shelves
-            .documents
-            .get(&url)?
-            .as_ref()
-            .map(|document| document.tree.place_at(pointer))
+        shelves.documents.get(&url)?.as_ref().map(|document| document.tree.place_at(pointer))
     }
 
     /// A URL as messages show it.
@@ -154,30 +136,17 @@ impl<'f> Library<'f> {
 impl Document {
     fn new(tree: Tree) -> Document {
         let value = Arc::new(tree.to_value());
-        Document {
-            tree: Arc::new(tree),
-            value,
-        }
+        Document { tree: Arc::new(tree), value }
     }
 }
 
 /// Reports that what `place` refers to could not be read. Names the file.
-pub(crate) fn unreadable(
-    library: &Library,
-    report: &mut Report,
-    place: Place,
-    url: &Url,
-    error: &FetchError,
-) {
+pub(crate) fn unreadable(library: &Library, report: &mut Report, place: Place, url: &Url, error: &FetchError) {
     let slug = match error {
         FetchError::Missing => "file-missing",
         _ => "file-unreadable",
     };
     let mut url = url.clone();
     url.set_fragment(None);
-    report.error(
-        slug,
-        place,
-        format!("cannot read {}: {error}", library.display(&url)),
-    );
+    report.error(slug, place, format!("cannot read {}: {error}", library.display(&url)));
 }

@@ -32,9 +32,7 @@ fn invalid(name: &str, form: Form) -> Option<&str> {
             if name.starts_with('/') {
                 return Some("/");
             }
-            name.find("//")
-                .map(|at| &name[at..])
-                .or_else(|| name.ends_with('/').then_some("/"))
+            name.find("//").map(|at| &name[at..]).or_else(|| name.ends_with('/').then_some("/"))
         }
     }
 }
@@ -42,16 +40,9 @@ fn invalid(name: &str, form: Form) -> Option<&str> {
 /// Checks one name; `what` is `collection` and the like.
 pub(crate) fn check(what: &str, name: &Word, form: Form, report: &mut Report) {
     if name.value.is_empty() {
-        report.error(
-            "name-empty",
-            name.place,
-            format!("the name of a {what} cannot be empty"),
-        );
+        report.error("name-empty", name.place, format!("the name of a {what} cannot be empty"));
     } else if let Some(rest) = invalid(&name.value, form) {
-        let message = format!(
-            "`{}` cannot be the name of a {what}: `{rest}` is not allowed there",
-            name.value
-        );
+        let message = format!("`{}` cannot be the name of a {what}: `{rest}` is not allowed there", name.value);
         let hint = match form {
             Form::Token => "use letters, digits, `-`, `_` and `.`",
             _ => "use letters, digits, `-`, `_` and `.`, with single slashes between parts",
@@ -62,17 +53,9 @@ pub(crate) fn check(what: &str, name: &Word, form: Form, report: &mut Report) {
 
 /// Checks that no two of these names are the same but for case, and with `prefixes` that none is a parent of another, as
 /// `a/b` is of `a/b/c`. Says of each whether it is the first of its name.
-pub(crate) fn check_distinct(
-    what: &str,
-    names: &[&Word],
-    prefixes: bool,
-    report: &mut Report,
-) -> Vec<bool> {
-    let mut order: Vec<(String, usize)> = names
-        .iter()
-        .enumerate()
-        .map(|(at, name)| (name.value.to_lowercase(), at))
-        .collect();
+pub(crate) fn check_distinct(what: &str, names: &[&Word], prefixes: bool, report: &mut Report) -> Vec<bool> {
+    let mut order: Vec<(String, usize)> =
+        names.iter().enumerate().map(|(at, name)| (name.value.to_lowercase(), at)).collect();
     // A slash sorts before all else, so that children follow their parent at once.
     order.sort_by(|a, b| a.0.split('/').cmp(b.0.split('/')).then(a.1.cmp(&b.1)));
     let mut first = vec![true; names.len()];
@@ -92,30 +75,20 @@ pub(crate) fn check_distinct(
                 let message = if other.value == name.value {
                     format!("there is more than one {what} `{}`", name.value)
                 } else {
-                    format!(
-                        "{what} `{}` is named like `{}`, but for case",
-                        name.value, other.value
-                    )
+                    format!("{what} `{}` is named like `{}`, but for case", name.value, other.value)
                 };
-                report
-                    .error("name-duplicate", name.place, message)
-                    .related(other.place, "it is first defined here");
+                report.error("name-duplicate", name.place, message).related(other.place, "it is first defined here");
                 continue;
             }
             if !prefixes {
                 parents.push(entry);
                 continue;
             }
-            let message = format!(
-                "{what} `{}` cannot be below {what} `{}`",
-                name.value, other.value
-            );
+            let message = format!("{what} `{}` cannot be below {what} `{}`", name.value, other.value);
             report
                 .error("name-prefix", name.place, message)
                 .related(other.place, "which is defined here")
-                .hint(format!(
-                    "rename one of them: no {what} may be a folder of others"
-                ));
+                .hint(format!("rename one of them: no {what} may be a folder of others"));
         }
         parents.push(entry);
     }
@@ -168,16 +141,8 @@ mod tests {
         let cases = [
             ("examples/segment/toggles", true, "ExamplesSegmentToggles"),
             ("patterns/sums-db", true, "PatternsSumsDb"),
-            (
-                "examples/ais/vessel_movements",
-                true,
-                "ExamplesAisVesselMovements",
-            ),
-            (
-                "examples/shopping/cartUpdatesWithProducts",
-                true,
-                "ExamplesShoppingCartUpdatesWithProducts",
-            ),
+            ("examples/ais/vessel_movements", true, "ExamplesAisVesselMovements"),
+            ("examples/shopping/cartUpdatesWithProducts", true, "ExamplesShoppingCartUpdatesWithProducts"),
             ("fromSegmentation", false, "fromSegmentation"),
             ("from-ints", false, "fromInts"),
             ("publishLHS", false, "publishLHS"),
@@ -194,36 +159,16 @@ mod tests {
         let check = |names: &[&str]| {
             let words: Vec<Word> = (0u32..)
                 .zip(names)
-                .map(|(at, name)| Word {
-                    value: (*name).to_owned(),
-                    place: Place {
-                        source,
-                        start: at,
-                        end: at,
-                    },
-                })
+                .map(|(at, name)| Word { value: (*name).to_owned(), place: Place { source, start: at, end: at } })
                 .collect();
             let mut report = Report::default();
-            check_distinct(
-                "collection",
-                &words.iter().collect::<Vec<_>>(),
-                true,
-                &mut report,
-            );
+            check_distinct("collection", &words.iter().collect::<Vec<_>>(), true, &mut report);
             let list = report.into_sorted();
-            list.iter()
-                .map(|d| (d.slug, d.place.start, d.related[0].0.start))
-                .collect::<Vec<_>>()
+            list.iter().map(|d| (d.slug, d.place.start, d.related[0].0.start)).collect::<Vec<_>>()
         };
-        assert_eq!(
-            check(&["foo/bar", "foo/bark", "foo"]),
-            [("name-prefix", 0, 2), ("name-prefix", 1, 2)]
-        );
+        assert_eq!(check(&["foo/bar", "foo/bark", "foo"]), [("name-prefix", 0, 2), ("name-prefix", 1, 2)]);
         assert_eq!(check(&["foo/bar", "foo/bark", "foo-x/y"]), []);
         assert_eq!(check(&["a/b/c", "a/b-c", "A/b"]), [("name-prefix", 0, 2)]);
-        assert_eq!(
-            check(&["a", "b", "a", "B"]),
-            [("name-duplicate", 2, 0), ("name-duplicate", 3, 1)]
-        );
+        assert_eq!(check(&["a", "b", "a", "B"]), [("name-duplicate", 2, 0), ("name-duplicate", 3, 1)]);
     }
 }

@@ -10,9 +10,7 @@ mod test;
 use url::Url;
 
 pub(crate) use collection::{RawCollection, RawProjection};
-pub(crate) use derivation::{
-    RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing,
-};
+pub(crate) use derivation::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing};
 pub(crate) use endpoint::{RawBinding, RawCapture, RawMaterialization};
 pub(crate) use test::{RawStep, RawTest};
 
@@ -74,45 +72,25 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
         return raw;
     };
     if let Some(resources) = object.get("resources") {
-        reader
-            .unsupported(resources.place, "`resources`")
-            .hint("keep what they hold in files of their own");
+        reader.unsupported(resources.place, "`resources`").hint("keep what they hold in files of their own");
     }
     if let Some(imports) = object.get("import") {
-        raw.imports = reader
-            .list(imports, "`import`")
-            .iter()
-            .filter_map(|item| reader.import(item))
-            .collect();
+        raw.imports = reader.list(imports, "`import`").iter().filter_map(|item| reader.import(item)).collect();
     }
     if let Some(map) = object.get("collections") {
         raw.incomplete = !matches!(map.kind, Kind::Object(_));
-        raw.collections = reader
-            .map(map, "`collections`")
-            .iter()
-            .map(|member| collection::read(member, reader))
-            .collect();
+        raw.collections =
+            reader.map(map, "`collections`").iter().map(|member| collection::read(member, reader)).collect();
     }
     if let Some(map) = object.get("captures") {
-        raw.captures = reader
-            .map(map, "`captures`")
-            .iter()
-            .map(|m| endpoint::capture(m, reader))
-            .collect();
+        raw.captures = reader.map(map, "`captures`").iter().map(|m| endpoint::capture(m, reader)).collect();
     }
     if let Some(map) = object.get("materializations") {
         let members = reader.map(map, "`materializations`");
-        raw.materializations = members
-            .iter()
-            .map(|member| endpoint::materialization(member, reader))
-            .collect();
+        raw.materializations = members.iter().map(|member| endpoint::materialization(member, reader)).collect();
     }
     if let Some(map) = object.get("tests") {
-        raw.tests = reader
-            .map(map, "`tests`")
-            .iter()
-            .map(|member| test::read(member, reader))
-            .collect();
+        raw.tests = reader.map(map, "`tests`").iter().map(|member| test::read(member, reader)).collect();
     }
     raw
 }
@@ -136,34 +114,20 @@ pub(crate) struct Object<'t> {
 impl<'t> Object<'t> {
     /// The value of an optional field; `null` is as good as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&'t Tree> {
-        self.members
-            .iter()
-            .find(|member| member.key == name)
-            .map(|member| &member.value)
-            .filter(|tree| !tree.is_null())
+        self.members.iter().find(|member| member.key == name).map(|member| &member.value).filter(|tree| !tree.is_null())
     }
 
     /// Where a field's key stands.
     pub(crate) fn key_place(&self, name: &str) -> Place {
-        self.members
-            .iter()
-            .find(|member| member.key == name)
-            .map_or(self.place, |member| member.key_place)
+        self.members.iter().find(|member| member.key == name).map_or(self.place, |member| member.key_place)
     }
 
     /// The value of a field that must be there.
     pub(crate) fn require(&self, name: &str, reader: &mut Reader) -> Option<&'t Tree> {
         let found = self.get(name);
         if found.is_none() {
-            let place = Place {
-                end: self.place.end.min(self.key_place(name).end),
-                ..self.key_place(name)
-            };
-            reader.report.error(
-                "field-missing",
-                place,
-                format!("{} must have `{name}`", self.what),
-            );
+            let place = Place { end: self.place.end.min(self.key_place(name).end), ..self.key_place(name) };
+            reader.report.error("field-missing", place, format!("{} must have `{name}`", self.what));
         }
         found
     }
@@ -171,34 +135,20 @@ impl<'t> Object<'t> {
 
 impl Reader<'_, '_> {
     /// An object with these fields only.
-    pub(crate) fn object<'t>(
-        &mut self,
-        tree: &'t Tree,
-        what: &'static str,
-        fields: &[&str],
-    ) -> Option<Object<'t>> {
+    pub(crate) fn object<'t>(&mut self, tree: &'t Tree, what: &'static str, fields: &[&str]) -> Option<Object<'t>> {
         let Kind::Object(members) = &tree.kind else {
             self.wrong(tree, what, "an object");
             return None;
         };
-        for member in members
-            .iter()
-            .filter(|member| !fields.contains(&member.key.as_str()))
-        {
+        for member in members.iter().filter(|member| !fields.contains(&member.key.as_str())) {
             let message = format!("{what} has no field `{}`", member.key);
-            let error = self
-                .report
-                .error("field-unknown", member.key_place, message);
+            let error = self.report.error("field-unknown", member.key_place, message);
             match nearest(&member.key, fields.iter().copied()) {
                 Some(name) => error.hint(format!("did you mean `{name}`?")),
                 None => error.hint(format!("its fields are {}", quoted(fields))),
             };
         }
-        Some(Object {
-            what,
-            place: tree.place,
-            members,
-        })
+        Some(Object { what, place: tree.place, members })
     }
 
     /// An object whose keys are names of the author's choice; empty if it is something else, or `null`.
@@ -226,10 +176,7 @@ impl Reader<'_, '_> {
 
     pub(crate) fn word(&mut self, tree: &Tree, what: &str) -> Option<Word> {
         match &tree.kind {
-            Kind::String(text) => Some(Spanned {
-                value: text.clone(),
-                place: tree.place,
-            }),
+            Kind::String(text) => Some(Spanned { value: text.clone(), place: tree.place }),
             _ => {
                 self.wrong(tree, what, "a string");
                 None
@@ -239,10 +186,7 @@ impl Reader<'_, '_> {
 
     /// A list of strings.
     pub(crate) fn words(&mut self, tree: &Tree, what: &str, item: &str) -> Vec<Word> {
-        self.list(tree, what)
-            .iter()
-            .filter_map(|tree| self.word(tree, item))
-            .collect()
+        self.list(tree, what).iter().filter_map(|tree| self.word(tree, item)).collect()
     }
 
     pub(crate) fn boolean(&mut self, tree: &Tree, what: &str) -> Option<bool> {
@@ -284,10 +228,7 @@ impl Reader<'_, '_> {
     /// A reference to a file, relative to this one.
     pub(crate) fn url(&mut self, word: &Word) -> Option<Spanned<Url>> {
         match self.file.join(&word.value) {
-            Ok(url) => Some(Spanned {
-                value: url,
-                place: word.place,
-            }),
+            Ok(url) => Some(Spanned { value: url, place: word.place }),
             Err(error) => {
                 let message = format!("`{}` is not a URL: {error}", word.value);
                 self.report.error("url-invalid", word.place, message);
@@ -299,14 +240,10 @@ impl Reader<'_, '_> {
     /// A schema: a URL, or one written here, at this pointer of the file.
     pub(crate) fn schema(&mut self, tree: &Tree, pointer: &str) -> Option<Spanned<Url>> {
         match &tree.kind {
-            Kind::String(text) => self.url(&Spanned {
-                value: text.clone(),
-                place: tree.place,
-            }),
-            Kind::Object(_) | Kind::Bool(_) => Some(Spanned {
-                value: self.library.inline(self.file, pointer, tree),
-                place: tree.place,
-            }),
+            Kind::String(text) => self.url(&Spanned { value: text.clone(), place: tree.place }),
+            Kind::Object(_) | Kind::Bool(_) => {
+                Some(Spanned { value: self.library.inline(self.file, pointer, tree), place: tree.place })
+            }
             _ => {
                 self.wrong(tree, "a schema", "a URL, an object or a boolean");
                 None
@@ -319,16 +256,12 @@ impl Reader<'_, '_> {
         let value = self.words(tree, what, "a JSON pointer");
         // One that is broken throughout has been reported, and is not an empty one.
         let empty = tree.as_array().is_some_and(<[Tree]>::is_empty);
-        (empty || !value.is_empty()).then_some(Spanned {
-            value,
-            place: tree.place,
-        })
+        (empty || !value.is_empty()).then_some(Spanned { value, place: tree.place })
     }
 
     /// A selector of partitions.
     pub(crate) fn selector(&mut self, tree: Option<&Tree>) -> RawSelector {
-        let Some(object) = tree
-            .and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"]))
+        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"]))
         else {
             return RawSelector::default();
         };
@@ -339,25 +272,15 @@ impl Reader<'_, '_> {
             let members = self.map(tree, "a list of values by field").iter();
             let fields = members.map(|member| {
                 let values = self.list(&member.value, "the values of a field").to_vec();
-                (
-                    Spanned {
-                        value: member.key.clone(),
-                        place: member.key_place,
-                    },
-                    values,
-                )
+                (Spanned { value: member.key.clone(), place: member.key_place }, values)
             });
             fields.collect()
         };
-        RawSelector {
-            include: side("include"),
-            exclude: side("exclude"),
-        }
+        RawSelector { include: side("include"), exclude: side("exclude") }
     }
 
     pub(crate) fn unsupported(&mut self, place: Place, what: &str) -> &mut crate::Diagnostic {
-        self.report
-            .error("unsupported", place, format!("{what} is not supported"))
+        self.report.error("unsupported", place, format!("{what} is not supported"))
     }
 
     pub(crate) fn wrong(&mut self, tree: &Tree, what: &str, expected: &str) {
@@ -389,9 +312,7 @@ impl Reader<'_, '_> {
                         _ => {
                             let message = format!("`{}` is not a kind of content", kind.value);
                             let hint = "`CATALOG`, `JSON_SCHEMA`, `TYPESCRIPT_MODULE`, `CONFIG` or `DOCUMENTS_FIXTURE`";
-                            self.report
-                                .error("content-type-unknown", kind.place, message)
-                                .hint(hint);
+                            self.report.error("content-type-unknown", kind.place, message).hint(hint);
                             return None;
                         }
                     }
@@ -403,13 +324,8 @@ impl Reader<'_, '_> {
         let word = self.word(url, "an import")?;
         let url = self.url(&word)?;
         if url.value.fragment().is_some() {
-            let message = format!(
-                "an import is a whole file, and `{}` has a fragment",
-                word.value
-            );
-            self.report
-                .error("import-fragment", word.place, message)
-                .hint("leave out `#` and what follows");
+            let message = format!("an import is a whole file, and `{}` has a fragment", word.value);
+            self.report.error("import-fragment", word.place, message).hint("leave out `#` and what follows");
             return None;
         }
         Some(url)
@@ -419,10 +335,7 @@ impl Reader<'_, '_> {
 impl Member {
     /// The key as a name.
     pub(crate) fn name(&self) -> Word {
-        Spanned {
-            value: self.key.clone(),
-            place: self.key_place,
-        }
+        Spanned { value: self.key.clone(), place: self.key_place }
     }
 }
 
@@ -433,9 +346,5 @@ fn below(parent: &str, token: &str) -> String {
 
 /// Names as a hint lists them.
 pub(crate) fn quoted(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -22,11 +22,7 @@ pub struct Place {
 impl Place {
     /// The beginning of a text: what is said of a file as a whole.
     pub fn file(source: SourceId) -> Place {
-        Place {
-            source,
-            start: 0,
-            end: 0,
-        }
+        Place { source, start: 0, end: 0 }
     }
 }
 
@@ -79,20 +75,10 @@ impl Sources {
     pub fn locate(&self, place: Place) -> Location {
         let source = self.get(place.source);
         let start = (place.start as usize).min(source.text.len());
-        let line = source
-            .lines
-            .partition_point(|&begin| begin as usize <= start);
+        let line = source.lines.partition_point(|&begin| begin as usize <= start);
         let begin = source.lines[line - 1] as usize;
-        let column = source
-            .text
-            .get(begin..start)
-            .map_or(0, |before| before.chars().count())
-            + 1;
-        Location {
-            file: self.display(&source.url),
-            line,
-            column,
-        }
+        let column = source.text.get(begin..start).map_or(0, |before| before.chars().count()) + 1;
+        Location { file: self.display(&source.url), line, column }
     }
 
     /// A URL as messages show it.
@@ -108,20 +94,14 @@ impl Sources {
         if url.scheme() != "file" {
             return url.to_string();
         }
-        let relative = directory
-            .and_then(|directory| directory.make_relative(url))
-            .filter(|path| !path.is_empty());
+        let relative = directory.and_then(|directory| directory.make_relative(url)).filter(|path| !path.is_empty());
         let path = relative.unwrap_or_else(|| url.path().to_owned());
         percent_decoded(&path)
     }
 
     pub(crate) fn add(&mut self, url: Url, text: Arc<str>) -> SourceId {
         let id = SourceId(self.list.len() as u32);
-        let breaks = text
-            .bytes()
-            .enumerate()
-            .filter(|&(_, byte)| byte == b'\n')
-            .map(|(at, _)| at as u32 + 1);
+        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at as u32 + 1);
         let lines = std::iter::once(0).chain(breaks).collect();
         self.list.push(Source { url, text, lines });
         id
@@ -136,9 +116,7 @@ pub(crate) fn percent_decoded(path: &str) -> String {
         let escaped = match (first, tail) {
             (b'%', [high, low, ..]) => {
                 let digit = |byte: &u8| (*byte as char).to_digit(16);
-                digit(high)
-                    .zip(digit(low))
-                    .map(|(high, low)| (high * 16 + low) as u8)
+                digit(high).zip(digit(low)).map(|(high, low)| (high * 16 + low) as u8)
             }
             _ => None,
         };
@@ -158,11 +136,7 @@ mod tests {
         let url = Url::parse("file:///w/a%20b.yaml").unwrap();
         let source = sources.add(url, "a: é x\n\nb: 1\n".into());
         let at = |start| {
-            let location = sources.locate(Place {
-                source,
-                start,
-                end: start,
-            });
+            let location = sources.locate(Place { source, start, end: start });
             (location.file, location.line, location.column)
         };
         assert_eq!(at(0), ("a b.yaml".to_owned(), 1, 1));

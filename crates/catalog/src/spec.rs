@@ -29,10 +29,7 @@ pub struct Catalog {
 impl Catalog {
     /// The collection of this name.
     pub fn collection(&self, name: &str) -> Option<&Collection> {
-        let at = self
-            .collections
-            .binary_search_by(|c| c.name.as_str().cmp(name))
-            .ok()?;
+        let at = self.collections.binary_search_by(|c| c.name.as_str().cmp(name)).ok()?;
         self.collections.get(at)
     }
 }
@@ -63,10 +60,7 @@ impl Collection {
     }
     /// The projection of this field.
     pub fn projection(&self, field: &str) -> Option<&Projection> {
-        let at = self
-            .projections
-            .binary_search_by(|p| p.field.as_str().cmp(field))
-            .ok()?;
+        let at = self.projections.binary_search_by(|p| p.field.as_str().cmp(field)).ok()?;
         self.projections.get(at)
     }
 }

@@ -73,9 +73,7 @@ impl Tree {
             Kind::String(value) => Value::String(value.clone()),
             Kind::Array(items) => Value::Array(items.iter().map(Tree::to_value).collect()),
             Kind::Object(members) => {
-                let pairs = members
-                    .iter()
-                    .map(|member| (member.key.clone(), member.value.to_value()));
+                let pairs = members.iter().map(|member| (member.key.clone(), member.value.to_value()));
                 Value::Object(pairs.collect::<Map<_, _>>())
             }
         }
@@ -112,13 +110,7 @@ impl Tree {
 
     /// The property of this name, if it is an object that has it.
     pub fn get(&self, key: &str) -> Option<&Tree> {
-        Some(
-            &self
-                .as_object()?
-                .iter()
-                .find(|member| member.key == key)?
-                .value,
-        )
+        Some(&self.as_object()?.iter().find(|member| member.key == key)?.value)
     }
 
     /// The child by this token of a JSON pointer: a property or an index.
@@ -163,9 +155,7 @@ impl Tree {
 /// The unescaped tokens of a JSON pointer.
 fn tokens(pointer: &str) -> impl Iterator<Item = String> + '_ {
     let rest = pointer.strip_prefix('/');
-    rest.into_iter()
-        .flat_map(|rest| rest.split('/'))
-        .map(|token| token.replace("~1", "/").replace("~0", "~"))
+    rest.into_iter().flat_map(|rest| rest.split('/')).map(|token| token.replace("~1", "/").replace("~0", "~"))
 }
 
 /// A token as JSON pointers spell it.

@@ -24,12 +24,8 @@ impl Build<'_, '_> {
         if let (Some(url), Some(named)) = (&raw.schema, &schema) {
             let types = named.schema.shape().types;
             if types != Types::OBJECT {
-                let message = format!(
-                    "the schema of collection `{name}` must allow objects only, and allows {types}"
-                );
-                self.report
-                    .error("schema-not-object", url.place, message)
-                    .hint("give it `type: object`");
+                let message = format!("the schema of collection `{name}` must allow objects only, and allows {types}");
+                self.report.error("schema-not-object", url.place, message).hint("give it `type: object`");
             }
         }
         let words = raw.key.as_ref()?;
@@ -72,12 +68,7 @@ impl Build<'_, '_> {
         })
     }
 
-    fn projections(
-        &mut self,
-        raw: &RawCollection,
-        read: &Named,
-        key: &[Pointer],
-    ) -> Vec<Projection> {
+    fn projections(&mut self, raw: &RawCollection, read: &Named, key: &[Pointer]) -> Vec<Projection> {
         let shape = read.schema.shape();
         let mut fields: BTreeMap<String, Projection> = BTreeMap::new();
         let projection = |field: String, pointer: Pointer, located: Located| Projection {
@@ -93,9 +84,7 @@ impl Build<'_, '_> {
         let mut add = |pointer: Pointer, located: Located| {
             if located.exists > Exists::Implicit || pointer.is_root() {
                 let field = canonical(&pointer);
-                fields
-                    .entry(field.clone())
-                    .or_insert_with(|| projection(field, pointer, located));
+                fields.entry(field.clone()).or_insert_with(|| projection(field, pointer, located));
             }
         };
         for (pointer, located) in shape.locations() {
@@ -105,38 +94,22 @@ impl Build<'_, '_> {
             add(pointer.clone(), shape.locate(pointer));
         }
 
-        let words: Vec<&Word> = raw
-            .projections
-            .iter()
-            .map(|projection| &projection.field)
-            .collect();
+        let words: Vec<&Word> = raw.projections.iter().map(|projection| &projection.field).collect();
         let first = names::check_distinct("projection", &words, false, &mut self.report);
         let mut explicit = Vec::new();
-        for (raw, _) in raw
-            .projections
-            .iter()
-            .zip(first)
-            .filter(|(_, first)| *first)
-        {
+        for (raw, _) in raw.projections.iter().zip(first).filter(|(_, first)| *first) {
             if let Some(pointer) = self.explicit(raw, read) {
                 let located = shape.locate(&pointer);
-                if let Some(canonical) = fields
-                    .get(&raw.field.value)
-                    .filter(|canonical| canonical.pointer != pointer)
-                {
+                if let Some(canonical) = fields.get(&raw.field.value).filter(|canonical| canonical.pointer != pointer) {
                     let message = format!(
                         "`{}` is the field of location `{}`, and cannot stand for `{pointer}`",
                         raw.field.value, canonical.pointer
                     );
-                    self.report
-                        .error("projection-canonical", raw.field.place, message)
-                        .hint("choose another name");
+                    self.report.error("projection-canonical", raw.field.place, message).hint("choose another name");
                     continue;
                 }
                 let field = canonical(&pointer);
-                fields
-                    .entry(field.clone())
-                    .or_insert_with(|| projection(field, pointer.clone(), located));
+                fields.entry(field.clone()).or_insert_with(|| projection(field, pointer.clone(), located));
                 explicit.push(Projection {
                     explicit: true,
                     partition: raw.partition.is_some(),
@@ -144,11 +117,7 @@ impl Build<'_, '_> {
                 });
             }
         }
-        fields.extend(
-            explicit
-                .into_iter()
-                .map(|projection| (projection.field.clone(), projection)),
-        );
+        fields.extend(explicit.into_iter().map(|projection| (projection.field.clone(), projection)));
         fields.into_values().collect()
     }
 
@@ -159,11 +128,7 @@ impl Build<'_, '_> {
             return self.key_location(&raw.location, "a partition", read);
         }
         if raw.field.value.is_empty() {
-            self.report.error(
-                "name-empty",
-                raw.field.place,
-                "the name of a projection cannot be empty",
-            );
+            self.report.error("name-empty", raw.field.place, "the name of a projection cannot be empty");
             return None;
         }
         let pointer = self.pointer(&raw.location)?;
@@ -171,23 +136,15 @@ impl Build<'_, '_> {
         match read.schema.shape().locate(&pointer).exists {
             Exists::Cannot => {
                 let message = format!("location `{text}` can never exist");
-                self.report
-                    .error("location-impossible", raw.location.place, message);
+                self.report.error("location-impossible", raw.location.place, message);
                 None
             }
             Exists::Implicit => {
                 let message = format!("the schema says nothing of location `{text}`");
                 let shape = read.schema.shape();
-                let known: Vec<String> = shape
-                    .locations()
-                    .iter()
-                    .map(|(pointer, _)| pointer.to_string())
-                    .collect();
-                let near = crate::diagnostic::nearest(text, known.iter().map(String::as_str))
-                    .map(str::to_owned);
-                let error = self
-                    .report
-                    .error("location-unknown", raw.location.place, message);
+                let known: Vec<String> = shape.locations().iter().map(|(pointer, _)| pointer.to_string()).collect();
+                let near = crate::diagnostic::nearest(text, known.iter().map(String::as_str)).map(str::to_owned);
+                let error = self.report.error("location-unknown", raw.location.place, message);
                 match near {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
                     None => error.hint("add it to the schema's `properties`"),

@@ -8,12 +8,8 @@ use super::Build;
 use super::schema::{Named, reason, rule_place};
 use crate::load::unreadable;
 use crate::names::{Form, camel_case};
-use crate::parse::{
-    RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing, Spanned, Word,
-};
-use crate::{
-    Derivation, FetchError, Kind, Lambda, Module, ModuleError, Place, Text, Transform, Tree, Using,
-};
+use crate::parse::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing, Spanned, Word};
+use crate::{Derivation, FetchError, Kind, Lambda, Module, ModuleError, Place, Text, Transform, Tree, Using};
 
 /// The class of a module that serves one derivation.
 const CLASS_OF_ONE: &str = "Derivation";
@@ -25,21 +21,9 @@ struct Shuffled<'r> {
 }
 
 impl Build<'_, '_> {
-    pub(super) fn derivation(
-        &mut self,
-        file: &Url,
-        collection: &str,
-        raw: &RawDerivation,
-    ) -> Option<Derivation> {
-        let modern = !matches!(
-            raw.using,
-            RawUsing::Sibling | RawUsing::Module { modern: false, .. }
-        );
-        let words: Vec<&Word> = raw
-            .transforms
-            .iter()
-            .map(|transform| &transform.name)
-            .collect();
+    pub(super) fn derivation(&mut self, file: &Url, collection: &str, raw: &RawDerivation) -> Option<Derivation> {
+        let modern = !matches!(raw.using, RawUsing::Sibling | RawUsing::Module { modern: false, .. });
+        let words: Vec<&Word> = raw.transforms.iter().map(|transform| &transform.name).collect();
         let first = self.names("transform", &words, Form::Token);
         let mut transforms = Vec::new();
         let mut shuffles = Vec::new();
@@ -47,69 +31,37 @@ impl Build<'_, '_> {
             let built = self.transform(file, raw, modern);
             if let Some((transform, named)) = built {
                 let shape = named.schema.shape();
-                let types = transform
-                    .shuffle
-                    .iter()
-                    .map(|pointer| shape.locate(pointer).shape.types)
-                    .collect();
+                let types = transform.shuffle.iter().map(|pointer| shape.locate(pointer).shape.types).collect();
                 if !matches!(raw.shuffle, RawShuffle::Any | RawShuffle::Unknown) {
-                    shuffles.push(Shuffled {
-                        transform: &raw.name,
-                        types,
-                    });
+                    shuffles.push(Shuffled { transform: &raw.name, types });
                 }
                 transforms.push(transform);
             }
         }
         transforms.sort_by(|a, b| a.name.cmp(&b.name));
-        let joined = raw
-            .transforms
-            .iter()
-            .any(|raw| raw.update.is_some() || matches!(raw.shuffle, RawShuffle::Key(_)));
+        let joined = raw.transforms.iter().any(|raw| raw.update.is_some() || matches!(raw.shuffle, RawShuffle::Key(_)));
         if joined {
             self.check_alignment(&shuffles);
         }
         let using = self.using(file, collection, raw);
         let register = self.register(file, collection, raw.register.as_ref());
         let (register_schema, register_initial) = register?;
-        Some(Derivation {
-            using: using?,
-            register_schema: register_schema.schema,
-            register_initial,
-            transforms,
-        })
+        Some(Derivation { using: using?, register_schema: register_schema.schema, register_initial, transforms })
     }
 
     /// A transform and the schema its source documents are read by.
-    fn transform(
-        &mut self,
-        file: &Url,
-        raw: &RawTransform,
-        modern: bool,
-    ) -> Option<(Transform, Named)> {
+    fn transform(&mut self, file: &Url, raw: &RawTransform, modern: bool) -> Option<(Transform, Named)> {
         let name = &raw.name.value;
         let given = raw.source_schema.as_ref().and_then(|url| self.schema(url));
         let source = raw.source.as_ref()?;
         let collection = self.resolve(source, &format!("transform `{name}`"))?;
-        let (key, schema, place) = (
-            collection.key.clone(),
-            collection.read_schema.clone(),
-            collection.place,
-        );
-        let own = Named {
-            url: self.read_urls.get(&source.value)?.clone(),
-            schema,
-        };
+        let (key, schema, place) = (collection.key.clone(), collection.read_schema.clone(), collection.place);
+        let own = Named { url: self.read_urls.get(&source.value)?.clone(), schema };
         let mut source_schema = None;
         if let (Some(url), Some(given)) = (&raw.source_schema, given) {
             if given.url == own.url {
-                let message = format!(
-                    "this is already the schema of collection `{}`",
-                    source.value
-                );
-                self.report
-                    .error("source-schema-redundant", url.place, message)
-                    .hint("leave it out");
+                let message = format!("this is already the schema of collection `{}`", source.value);
+                self.report.error("source-schema-redundant", url.place, message).hint("leave it out");
             } else {
                 source_schema = Some(given);
             }
@@ -130,18 +82,11 @@ impl Build<'_, '_> {
                     .filter_map(|word| self.key_location(word, "part of the shuffle key", &read))
                     .collect();
                 if !modern && pointers[..] == key[..] {
-                    let message =
-                        format!("this is already the key of collection `{}`", source.value);
+                    let message = format!("this is already the key of collection `{}`", source.value);
                     let error = self.report.error("shuffle-redundant", words.place, message);
-                    error
-                        .related(place, "it is defined here")
-                        .hint("leave the shuffle out");
+                    error.related(place, "it is defined here").hint("leave the shuffle out");
                 }
-                if pointers.is_empty() {
-                    key
-                } else {
-                    pointers.into()
-                }
+                if pointers.is_empty() { key } else { pointers.into() }
             }
             _ => key,
         };
@@ -174,13 +119,7 @@ impl Build<'_, '_> {
             return;
         };
         for other in rest.iter().filter(|other| other.types != one.types) {
-            let shown = |types: &[Types]| {
-                types
-                    .iter()
-                    .map(Types::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            };
+            let shown = |types: &[Types]| types.iter().map(Types::to_string).collect::<Vec<_>>().join(", ");
             let message = format!(
                 "transform `{}` shuffles by {}, and `{}` by {}",
                 other.transform.value,
@@ -188,43 +127,25 @@ impl Build<'_, '_> {
                 one.transform.value,
                 shown(&one.types)
             );
-            let error = self
-                .report
-                .error("shuffle-types", other.transform.place, message);
+            let error = self.report.error("shuffle-types", other.transform.place, message);
             error.related(one.transform.place, "which is defined here");
-            error.hint(
-                "documents meet only if their shuffle keys have as many parts, of the same types",
-            );
+            error.hint("documents meet only if their shuffle keys have as many parts, of the same types");
         }
     }
 
-    fn register(
-        &mut self,
-        file: &Url,
-        collection: &str,
-        raw: Option<&RawRegister>,
-    ) -> Option<(Named, String)> {
+    fn register(&mut self, file: &Url, collection: &str, raw: Option<&RawRegister>) -> Option<(Named, String)> {
         let place = Place::file(self.library.file(file).ok()?);
         let Some(raw) = raw else {
-            let any = Tree {
-                kind: Kind::Bool(true),
-                place,
-            };
+            let any = Tree { kind: Kind::Bool(true), place };
             let pointer = format!("/collections/{}/register", crate::tree::escaped(collection));
             let value = self.library.inline(file, &pointer, &any);
-            return Some((
-                self.schema(&Spanned { value, place })?,
-                Value::Null.to_string(),
-            ));
+            return Some((self.schema(&Spanned { value, place })?, Value::Null.to_string()));
         };
         let named = self.schema(raw.schema.as_ref()?)?;
         let initial = raw.initial.as_ref().map_or(Value::Null, Tree::to_value);
         let arena = Arena::new();
         if let Err(invalid) = named.schema.validate(from_value(&arena, &initial)) {
-            let place = raw
-                .initial
-                .as_ref()
-                .map_or(raw.place, |tree| tree.place_at(&invalid.location));
+            let place = raw.initial.as_ref().map_or(raw.place, |tree| tree.place_at(&invalid.location));
             let message = format!("the initial register is not valid: {}", reason(&invalid));
             let error = self.report.error("register-initial", place, message);
             if let Some(rule) = rule_place(self.library, &invalid.schema_location) {
@@ -240,34 +161,20 @@ impl Build<'_, '_> {
     fn using(&mut self, file: &Url, collection: &str, raw: &RawDerivation) -> Option<Using> {
         let (text, class, modern) = match &raw.using {
             RawUsing::Sqlite { migrations } => {
-                let migrations = migrations
-                    .iter()
-                    .filter_map(|word| self.sql(file, word))
-                    .collect();
+                let migrations = migrations.iter().filter_map(|word| self.sql(file, word)).collect();
                 return Some(Using::Sqlite { migrations });
             }
-            RawUsing::Module { module, modern } => {
-                (self.module(file, module)?, CLASS_OF_ONE.to_owned(), *modern)
-            }
+            RawUsing::Module { module, modern } => (self.module(file, module)?, CLASS_OF_ONE.to_owned(), *modern),
             RawUsing::Sibling => {
                 let url = sibling(file);
                 let text = match self.library.file(&url) {
-                    Ok(source) => Text {
-                        url,
-                        text: self.library.text(source),
-                        place: Place::file(source),
-                    },
+                    Ok(source) => Text { url, text: self.library.text(source), place: Place::file(source) },
                     Err(error) => {
                         let class = camel_case(collection, true);
-                        let place = Place {
-                            end: raw.place.start,
-                            ..raw.place
-                        };
+                        let place = Place { end: raw.place.start, ..raw.place };
                         let shown = self.library.display(&url);
                         if error == FetchError::Missing {
-                            let message = format!(
-                                "there is no module {shown} for the lambdas of `{collection}`"
-                            );
+                            let message = format!("there is no module {shown} for the lambdas of `{collection}`");
                             let error = self.report.error("module-missing", place, message);
                             error.hint(format!("write it, and export `class {class}` from it"));
                         } else {
@@ -279,43 +186,23 @@ impl Build<'_, '_> {
                 (text, camel_case(collection, true), false)
             }
         };
-        let module = Module {
-            text,
-            class,
-            modern,
-        };
+        let module = Module { text, class, modern };
         let mut methods = Vec::new();
         for transform in &raw.transforms {
             let method = camel_case(&transform.name.value, false);
-            for (lambda, suffix) in [
-                (&transform.update, "Update"),
-                (&transform.publish, "Publish"),
-            ] {
+            for (lambda, suffix) in [(&transform.update, "Update"), (&transform.publish, "Publish")] {
                 if let Some(RawLambda::Method) = lambda {
-                    methods.push(if modern {
-                        method.clone()
-                    } else {
-                        method.clone() + suffix
-                    });
+                    methods.push(if modern { method.clone() } else { method.clone() + suffix });
                 }
             }
         }
         let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
         if let Err(errors) = self.host.check_module(&module, &methods) {
             let whole = module.text.place;
-            for ModuleError {
-                range,
-                message,
-                hint,
-            } in errors
-            {
+            for ModuleError { range, message, hint } in errors {
                 // Offsets of a module that is written in YAML are not the YAML's.
                 let place = if whole == Place::file(whole.source) {
-                    Place {
-                        source: whole.source,
-                        start: range.start as u32,
-                        end: range.end as u32,
-                    }
+                    Place { source: whole.source, start: range.start as u32, end: range.end as u32 }
                 } else {
                     whole
                 };
@@ -328,11 +215,7 @@ impl Build<'_, '_> {
     /// A module: text with a line break, or else a file.
     fn module(&mut self, file: &Url, word: &Word) -> Option<Text> {
         if word.value.contains('\n') {
-            return Some(Text {
-                url: file.clone(),
-                text: word.value.as_str().into(),
-                place: word.place,
-            });
+            return Some(Text { url: file.clone(), text: word.value.as_str().into(), place: word.place });
         }
         let url = match file.join(&word.value) {
             Ok(url) => url,
@@ -343,11 +226,7 @@ impl Build<'_, '_> {
             }
         };
         match self.library.file(&url) {
-            Ok(source) => Some(Text {
-                url,
-                text: self.library.text(source),
-                place: Place::file(source),
-            }),
+            Ok(source) => Some(Text { url, text: self.library.text(source), place: Place::file(source) }),
             Err(error) => {
                 unreadable(self.library, &mut self.report, word.place, &url, &error);
                 None
@@ -358,11 +237,7 @@ impl Build<'_, '_> {
     /// SQL: the text, or the file it names; what has no line break and no blank names one.
     fn sql(&mut self, file: &Url, word: &Word) -> Option<Text> {
         if word.value.trim().contains(char::is_whitespace) {
-            Some(Text {
-                url: file.clone(),
-                text: word.value.as_str().into(),
-                place: word.place,
-            })
+            Some(Text { url: file.clone(), text: word.value.as_str().into(), place: word.place })
         } else {
             self.module(file, word)
         }

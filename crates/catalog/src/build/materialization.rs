@@ -13,12 +13,7 @@ impl Build<'_, '_> {
             bindings.extend(self.binding(raw, binding, &mut paths));
         }
         let endpoint = raw.endpoint.as_ref()?.endpoint.clone();
-        Some(Materialization {
-            name: raw.name.value.clone(),
-            endpoint,
-            bindings,
-            place: raw.name.place,
-        })
+        Some(Materialization { name: raw.name.value.clone(), endpoint, bindings, place: raw.name.place })
     }
 
     fn binding(
@@ -27,66 +22,35 @@ impl Build<'_, '_> {
         binding: &RawBinding,
         paths: &mut Vec<(Vec<String>, Place)>,
     ) -> Option<Binding> {
-        self.resolve(
-            &binding.source,
-            &format!("materialization `{}`", raw.name.value),
-        )?;
+        self.resolve(&binding.source, &format!("materialization `{}`", raw.name.value))?;
         let selector = self.selector(&binding.selector, &binding.source.value);
         let endpoint = raw.endpoint.as_ref()?;
         let collection = self.collections.get(&binding.source.value)?;
         let resource = binding.resource.to_value();
-        let rules = match self
-            .host
-            .check_binding(&endpoint.endpoint, &resource, collection)
-        {
+        let rules = match self.host.check_binding(&endpoint.endpoint, &resource, collection) {
             Ok(rules) => rules,
             Err(errors) => {
                 let resources = [&binding.resource];
-                self.config_errors(
-                    &endpoint.endpoint,
-                    endpoint.connector_place,
-                    &endpoint.config,
-                    &resources,
-                    errors,
-                );
+                self.config_errors(&endpoint.endpoint, endpoint.connector_place, &endpoint.config, &resources, errors);
                 return None;
             }
         };
         let place = binding.resource.place;
         if let Some((_, first)) = paths.iter().find(|(path, _)| *path == rules.path) {
             let message = format!("another binding keeps `{}`", rules.path.join("."));
-            self.report
-                .error("resource-duplicate", place, message)
-                .related(*first, "it is here");
+            self.report.error("resource-duplicate", place, message).related(*first, "it is here");
         }
         paths.push((rules.path, place));
 
-        let texts = |words: &'_ [Word]| {
-            words
-                .iter()
-                .map(|word| word.value.clone())
-                .collect::<Vec<_>>()
-        };
-        let (include, exclude) = (
-            texts(&binding.fields.include),
-            texts(&binding.fields.exclude),
-        );
+        let texts = |words: &'_ [Word]| words.iter().map(|word| word.value.clone()).collect::<Vec<_>>();
+        let (include, exclude) = (texts(&binding.fields.include), texts(&binding.fields.exclude));
         let wanted = Wanted {
             include: &include.iter().map(String::as_str).collect::<Vec<_>>(),
             exclude: &exclude.iter().map(String::as_str).collect::<Vec<_>>(),
             recommended: binding.fields.recommended,
         };
-        let (fields, problems) = select(
-            &collection.key,
-            &collection.projections,
-            &rules.constraints,
-            wanted,
-        );
-        let known: Vec<String> = collection
-            .projections
-            .iter()
-            .map(|projection| projection.field.clone())
-            .collect();
+        let (fields, problems) = select(&collection.key, &collection.projections, &rules.constraints, wanted);
+        let known: Vec<String> = collection.projections.iter().map(|projection| projection.field.clone()).collect();
         for problem in problems {
             self.field_problem(problem, binding, &known);
         }
@@ -104,9 +68,7 @@ impl Build<'_, '_> {
         let source = &binding.source;
         let place = |field: &str| {
             let mut words = binding.fields.include.iter().chain(&binding.fields.exclude);
-            words
-                .find(|word| word.value == field)
-                .map_or(source.place, |word| word.place)
+            words.find(|word| word.value == field).map_or(source.place, |word| word.place)
         };
         match problem {
             FieldProblem::Unknown(field) => {
@@ -121,8 +83,7 @@ impl Build<'_, '_> {
             }
             FieldProblem::Unsatisfiable(field, reason) => {
                 let message = format!("field `{field}` must be kept and cannot be: {reason}");
-                self.report
-                    .error("field-unsatisfiable", place(&field), message);
+                self.report.error("field-unsatisfiable", place(&field), message);
             }
             FieldProblem::Forbidden(field, reason) => {
                 let message = format!("field `{field}` cannot be kept: {reason}");
@@ -133,10 +94,8 @@ impl Build<'_, '_> {
                 self.report.error("field-required", place(&field), message);
             }
             FieldProblem::Location(pointer, reason) => {
-                let message =
-                    format!("a field of location `{pointer}` must be kept, and none is: {reason}");
-                self.report
-                    .error("location-required", source.place, message);
+                let message = format!("a field of location `{pointer}` must be kept, and none is: {reason}");
+                self.report.error("location-required", source.place, message);
             }
         }
     }

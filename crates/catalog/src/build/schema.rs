@@ -32,25 +32,17 @@ impl Build<'_, '_> {
     /// Compiles a schema, once. All that is wrong with it is reported when it is first referred to.
     pub(super) fn schema(&mut self, url: &Spanned<Url>) -> Option<Named> {
         if let Some(known) = self.schemas.get(&url.value) {
-            return known.clone().map(|schema| Named {
-                url: url.value.clone(),
-                schema,
-            });
+            return known.clone().map(|schema| Named { url: url.value.clone(), schema });
         }
         let compiled = self.compile(url).map(Arc::new);
         if let Some(schema) = &compiled {
             for inspection in schema.shape().inspect() {
-                let place =
-                    place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);
-                self.report
-                    .error(inspection.slug, place, inspection.message);
+                let place = place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);
+                self.report.error(inspection.slug, place, inspection.message);
             }
         }
         self.schemas.insert(url.value.clone(), compiled.clone());
-        compiled.map(|schema| Named {
-            url: url.value.clone(),
-            schema,
-        })
+        compiled.map(|schema| Named { url: url.value.clone(), schema })
     }
 
     fn compile(&mut self, url: &Spanned<Url>) -> Option<Schema> {
@@ -81,21 +73,16 @@ impl Build<'_, '_> {
             Ok(schema) => Some(schema),
             Err(errors) => {
                 for error in errors {
-                    let target =
-                        reference_of(library, &error.url, &error.pointer).map(|mut url| {
-                            url.set_fragment(None);
-                            url
-                        });
+                    let target = reference_of(library, &error.url, &error.pointer).map(|mut url| {
+                        url.set_fragment(None);
+                        url
+                    });
                     let same = |other: &Url| target.as_ref() == Some(other);
                     if broken.borrow().iter().any(same) {
                         continue;
                     }
-                    let place = library
-                        .place(&error.url, &error.pointer)
-                        .unwrap_or(url.place);
-                    if let Some((missing, why)) =
-                        unread.borrow().iter().find(|(other, _)| same(other))
-                    {
+                    let place = library.place(&error.url, &error.pointer).unwrap_or(url.place);
+                    if let Some((missing, why)) = unread.borrow().iter().find(|(other, _)| same(other)) {
                         unreadable(library, &mut self.report, place, missing, why);
                         continue;
                     }
@@ -107,7 +94,10 @@ impl Build<'_, '_> {
                         }
                         continue;
                     }
-                    self.report.error(error.slug, place, error.message).hint = error.hint;
+                    // Some are drawings of several lines that end in what is wrong.
+                    let message = error.message.lines().last().unwrap_or_default();
+                    let message = message.strip_prefix("error: ").unwrap_or(message);
+                    self.report.error(error.slug, place, message).hint = error.hint;
                 }
                 None
             }
@@ -118,10 +108,7 @@ impl Build<'_, '_> {
         let mut file = target.clone();
         file.set_fragment(None);
         let fragment = decoded(target.fragment().unwrap_or_default());
-        let message = format!(
-            "{} has no schema `#{fragment}`",
-            self.library.display(&file)
-        );
+        let message = format!("{} has no schema `#{fragment}`", self.library.display(&file));
         let mut known = Vec::new();
         if let Ok(document) = self.library.document(&file) {
             fragments(&document.tree, String::new(), &mut known);
@@ -134,12 +121,7 @@ impl Build<'_, '_> {
     }
 
     /// Checks that a location can play this role, of a key or a part of one; gives it back wherever it is a pointer.
-    pub(super) fn key_location(
-        &mut self,
-        word: &Word,
-        role: &str,
-        named: &Named,
-    ) -> Option<Pointer> {
+    pub(super) fn key_location(&mut self, word: &Word, role: &str, named: &Named) -> Option<Pointer> {
         let pointer = self.pointer(word)?;
         let text = &word.value;
         let shape = named.schema.shape();
@@ -147,11 +129,9 @@ impl Build<'_, '_> {
         let schema = place_of(self.library, &named.url, &pointer);
         let report = &mut self.report;
         let error = match located.exists {
-            Exists::Cannot => Some(report.error(
-                "key-never-exists",
-                word.place,
-                format!("`{text}`, {role}, can never exist"),
-            )),
+            Exists::Cannot => {
+                Some(report.error("key-never-exists", word.place, format!("`{text}`, {role}, can never exist")))
+            }
             Exists::Implicit => {
                 let message = format!("the schema says nothing of `{text}`, {role}");
                 Some(report.error("key-unknown", word.place, message))
@@ -167,18 +147,13 @@ impl Build<'_, '_> {
             _ => {
                 let bad = located.shape.types.without(KEY_TYPES);
                 if !bad.is_empty() {
-                    let message =
-                        format!("`{text}`, {role}, may be {bad}; only {KEY_TYPES} can be");
+                    let message = format!("`{text}`, {role}, may be {bad}; only {KEY_TYPES} can be");
                     let error = report.error("key-type", word.place, message);
                     if bad.contains(Types::FRACTION) && bad.subset(Types::NUMBER) {
                         error.hint("use `type: integer`");
                     }
                     Some(error)
-                } else if let Some(strategy) = located
-                    .shape
-                    .reduce
-                    .filter(|strategy| *strategy != "lastWriteWins")
-                {
+                } else if let Some(strategy) = located.shape.reduce.filter(|strategy| *strategy != "lastWriteWins") {
                     let message = format!("`{text}`, {role}, reduces by `{strategy}`");
                     Some(
                         report
@@ -200,9 +175,7 @@ impl Build<'_, '_> {
         match word.value.parse() {
             Ok(pointer) => Some(pointer),
             Err(error) => {
-                let error = self
-                    .report
-                    .error("pointer-invalid", word.place, format!("{error}"));
+                let error = self.report.error("pointer-invalid", word.place, format!("{error}"));
                 if !word.value.is_empty() && !word.value.contains('/') {
                     error.hint(format!("write `/{}`", word.value));
                 }
@@ -218,11 +191,7 @@ fn absence_hint(shape: &Shape, pointer: &Pointer) -> Option<String> {
     for token in pointer.tokens() {
         let location = parent.child(token);
         if shape.locate(&location).exists != Exists::Must {
-            let of = if parent.is_root() {
-                "the schema".to_owned()
-            } else {
-                format!("`{parent}`")
-            };
+            let of = if parent.is_root() { "the schema".to_owned() } else { format!("`{parent}`") };
             let types = shape.locate(&parent).shape.types;
             return Some(if types == Types::OBJECT {
                 format!("add `{token}` to `required` of {of}")
@@ -247,11 +216,7 @@ fn reference_of(library: &Library, url: &Url, pointer: &str) -> Option<Url> {
 
 /// The anchors and definitions of a schema document, as fragments.
 fn fragments(tree: &Tree, pointer: String, found: &mut Vec<String>) {
-    found.extend(
-        tree.get("$anchor")
-            .and_then(Tree::as_str)
-            .map(str::to_owned),
-    );
+    found.extend(tree.get("$anchor").and_then(Tree::as_str).map(str::to_owned));
     for member in tree.as_object().unwrap_or_default() {
         let below = format!("{pointer}/{}", escaped(&member.key));
         if pointer.ends_with("/$defs") || pointer.ends_with("/definitions") {
@@ -263,11 +228,7 @@ fn fragments(tree: &Tree, pointer: String, found: &mut Vec<String>) {
 
 /// Why a value is not valid; the place it is reported at need not be named again.
 pub(super) fn reason(invalid: &Invalid) -> String {
-    if invalid.location.is_empty() {
-        invalid.message.clone()
-    } else {
-        invalid.to_string()
-    }
+    if invalid.location.is_empty() { invalid.message.clone() } else { invalid.to_string() }
 }
 
 /// The keyword that a validation names, an absolute URL with a fragment.
@@ -286,41 +247,15 @@ fn place_of(library: &Library, url: &Url, pointer: &Pointer) -> Option<Place> {
     find(library, url, tree, &tokens, &mut references)
 }
 
-fn find(
-    library: &Library,
-    url: &Url,
-    tree: &Tree,
-    tokens: &[&str],
-    references: &mut usize,
-) -> Option<Place> {
+fn find(library: &Library, url: &Url, tree: &Tree, tokens: &[&str], references: &mut usize) -> Option<Place> {
     let Some((token, rest)) = tokens.split_first() else {
         return Some(tree.place);
     };
     *references = references.checked_sub(1)?;
-    let property = tree
-        .get("properties")
-        .and_then(|properties| properties.get(token));
-    let item = || match (
-        token.parse::<usize>(),
-        tree.get("prefixItems"),
-        tree.get("items"),
-    ) {
-        (
-            Ok(at),
-            Some(Tree {
-                kind: Kind::Array(tuple),
-                ..
-            }),
-            _,
-        ) if at < tuple.len() => tuple.get(at),
-        (
-            Ok(at),
-            _,
-            Some(Tree {
-                kind: Kind::Array(tuple),
-                ..
-            }),
-        ) => tuple.get(at),
+    let property = tree.get("properties").and_then(|properties| properties.get(token));
+    let item = || match (token.parse::<usize>(), tree.get("prefixItems"), tree.get("items")) {
+        (Ok(at), Some(Tree { kind: Kind::Array(tuple), .. }), _) if at < tuple.len() => tuple.get(at),
+        (Ok(at), _, Some(Tree { kind: Kind::Array(tuple), .. })) => tuple.get(at),
         (Ok(_), _, items) => items,
         _ => None,
     };
@@ -336,29 +271,19 @@ fn find(
             return Some(found);
         }
     }
-    let all = tree
-        .get("allOf")
-        .and_then(Tree::as_array)
-        .unwrap_or_default();
-    all.iter()
-        .find_map(|tree| find(library, url, tree, tokens, references))
+    let all = tree.get("allOf").and_then(Tree::as_array).unwrap_or_default();
+    all.iter().find_map(|tree| find(library, url, tree, tokens, references))
 }
 
 fn at_fragment<'t>(tree: &'t Tree, fragment: &str) -> Option<&'t Tree> {
     let fragment = decoded(fragment);
-    if fragment.is_empty() || fragment.starts_with('/') {
-        tree.at(&fragment)
-    } else {
-        anchored(tree, &fragment)
-    }
+    if fragment.is_empty() || fragment.starts_with('/') { tree.at(&fragment) } else { anchored(tree, &fragment) }
 }
 
 fn anchored<'t>(tree: &'t Tree, anchor: &str) -> Option<&'t Tree> {
     match &tree.kind {
         Kind::Object(_) if tree.get("$anchor").and_then(Tree::as_str) == Some(anchor) => Some(tree),
-        Kind::Object(members) => members
-            .iter()
-            .find_map(|member| anchored(&member.value, anchor)),
+        Kind::Object(members) => members.iter().find_map(|member| anchored(&member.value, anchor)),
         Kind::Array(items) => items.iter().find_map(|item| anchored(item, anchor)),
         _ => None,
     }

@@ -11,16 +11,8 @@ use crate::{Step, StepKind, Test};
 
 impl Build<'_, '_> {
     pub(super) fn test(&mut self, raw: &RawTest) -> Test {
-        let steps = raw
-            .steps
-            .iter()
-            .filter_map(|step| self.step(&raw.name.value, step))
-            .collect();
-        Test {
-            name: raw.name.value.clone(),
-            steps,
-            place: raw.name.place,
-        }
+        let steps = raw.steps.iter().filter_map(|step| self.step(&raw.name.value, step)).collect();
+        Test { name: raw.name.value.clone(), steps, place: raw.name.place }
     }
 
     fn step(&mut self, test: &str, raw: &RawStep) -> Option<Step> {
@@ -47,18 +39,9 @@ impl Build<'_, '_> {
         let mut arena = Arena::new();
         for tree in &raw.documents {
             arena.reset();
-            if let Err(invalid) = collection
-                .schema
-                .validate(from_value(&arena, &tree.to_value()))
-            {
-                let message = format!(
-                    "the document is not valid for `{}`: {}",
-                    collection.name,
-                    reason(&invalid)
-                );
-                let error =
-                    self.report
-                        .error("ingest-invalid", tree.place_at(&invalid.location), message);
+            if let Err(invalid) = collection.schema.validate(from_value(&arena, &tree.to_value())) {
+                let message = format!("the document is not valid for `{}`: {}", collection.name, reason(&invalid));
+                let error = self.report.error("ingest-invalid", tree.place_at(&invalid.location), message);
                 if let Some(rule) = rule_place(self.library, &invalid.schema_location) {
                     error.related(rule, "the schema says so here");
                 }
@@ -71,25 +54,15 @@ impl Build<'_, '_> {
             return;
         };
         let arena = Arena::new();
-        let nodes: Vec<_> = raw
-            .documents
-            .iter()
-            .map(|tree| from_value(&arena, &tree.to_value()))
-            .collect();
+        let nodes: Vec<_> = raw.documents.iter().map(|tree| from_value(&arena, &tree.to_value())).collect();
         for (pair, trees) in nodes.windows(2).zip(raw.documents.windows(2)) {
             if compare_at(&collection.key, pair[0], pair[1]) == Ordering::Greater {
-                let key: Vec<String> = collection
-                    .key
-                    .iter()
-                    .map(|pointer| format!("`{pointer}`"))
-                    .collect();
+                let key: Vec<String> = collection.key.iter().map(|pointer| format!("`{pointer}`")).collect();
                 let message = format!(
                     "this document must come before the one above: they are compared in the order of {}",
                     key.join(", ")
                 );
-                self.report
-                    .error("verify-order", trees[1].place, message)
-                    .related(trees[0].place, "the one above");
+                self.report.error("verify-order", trees[1].place, message).related(trees[0].place, "the one above");
             }
         }
     }

@@ -56,8 +56,7 @@ pub(crate) fn read(member: &Member, reader: &mut Reader) -> RawCollection {
     if object.get("readSchema").is_some() || object.get("writeSchema").is_some() {
         if object.get("schema").is_some() {
             let place = object.key_place("schema");
-            let message =
-                "a collection has either `schema`, or both `readSchema` and `writeSchema`";
+            let message = "a collection has either `schema`, or both `readSchema` and `writeSchema`";
             reader.report.error("schema-conflict", place, message);
         }
         let write = object.require("writeSchema", reader);
@@ -68,26 +67,17 @@ pub(crate) fn read(member: &Member, reader: &mut Reader) -> RawCollection {
         let schema = object.require("schema", reader);
         raw.schema = schema.and_then(|tree| reader.schema(tree, &below(&at, "schema")));
     }
-    raw.key = object
-        .require("key", reader)
-        .and_then(|tree| reader.key(tree, "`key`"));
+    raw.key = object.require("key", reader).and_then(|tree| reader.key(tree, "`key`"));
     if let Some(tree) = object.get("projections") {
         let members = reader.map(tree, "`projections`");
-        raw.projections = members
-            .iter()
-            .filter_map(|member| projection(member, reader))
-            .collect();
+        raw.projections = members.iter().filter_map(|member| projection(member, reader)).collect();
     }
     raw.derivation = match (object.get("derivation"), object.get("derive")) {
         (Some(tree), None) => derivation::register_style(tree, &below(&at, "derivation"), reader),
         (None, Some(tree)) => derivation::derive_style(tree, reader),
         (Some(_), Some(_)) => {
             let place = object.key_place("derive");
-            reader.report.error(
-                "derivation-conflict",
-                place,
-                "a collection has either `derivation` or `derive`",
-            );
+            reader.report.error("derivation-conflict", place, "a collection has either `derivation` or `derive`");
             None
         }
         (None, None) => None,
@@ -99,21 +89,11 @@ fn projection(member: &Member, reader: &mut Reader) -> Option<RawProjection> {
     let field = member.name();
     let Kind::Object(_) = &member.value.kind else {
         let location = reader.word(&member.value, "a projection")?;
-        return Some(RawProjection {
-            field,
-            location,
-            partition: None,
-        });
+        return Some(RawProjection { field, location, partition: None });
     };
     let object = reader.object(&member.value, "a projection", &["location", "partition"])?;
     let location = object.require("location", reader)?;
     let location = reader.word(location, "`location`")?;
-    let partition = object
-        .get("partition")
-        .filter(|tree| reader.boolean(tree, "`partition`") == Some(true));
-    Some(RawProjection {
-        field,
-        location,
-        partition: partition.map(|_| object.key_place("partition")),
-    })
+    let partition = object.get("partition").filter(|tree| reader.boolean(tree, "`partition`") == Some(true));
+    Some(RawProjection { field, location, partition: partition.map(|_| object.key_place("partition")) })
 }

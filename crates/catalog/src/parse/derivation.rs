@@ -60,78 +60,46 @@ pub(crate) enum RawLambda {
 
 /// `derivation: {register, transform}`.
 pub(super) fn register_style(tree: &Tree, at: &str, reader: &mut Reader) -> Option<RawDerivation> {
-    let object = reader.object(
-        tree,
-        "a derivation",
-        &["register", "transform", "shards", "typescript"],
-    )?;
+    let object = reader.object(tree, "a derivation", &["register", "transform", "shards", "typescript"])?;
     let register = object.get("register").and_then(|tree| {
         let object = reader.object(tree, "a register", &["schema", "initial"])?;
         let schema = object.require("schema", reader);
         Some(RawRegister {
-            schema: schema
-                .and_then(|tree| reader.schema(tree, &below(&below(at, "register"), "schema"))),
+            schema: schema.and_then(|tree| reader.schema(tree, &below(&below(at, "register"), "schema"))),
             initial: object.get("initial").cloned(),
             place: tree.place,
         })
     });
-    let module = object
-        .get("typescript")
-        .and_then(|tree| module(tree, reader));
-    let using = module.map_or(RawUsing::Sibling, |module| RawUsing::Module {
-        module,
-        modern: false,
-    });
+    let module = object.get("typescript").and_then(|tree| module(tree, reader));
+    let using = module.map_or(RawUsing::Sibling, |module| RawUsing::Module { module, modern: false });
     let members = match object.require("transform", reader) {
         Some(tree) => reader.map(tree, "`transform`"),
         None => &[],
     };
-    let transforms = members
-        .iter()
-        .map(|member| transform(member, &below(at, "transform"), reader))
-        .collect();
-    Some(RawDerivation {
-        place: tree.place,
-        using,
-        register,
-        transforms,
-    })
+    let transforms = members.iter().map(|member| transform(member, &below(at, "transform"), reader)).collect();
+    Some(RawDerivation { place: tree.place, using, register, transforms })
 }
 
 /// `derive: {using, transforms}`.
 pub(super) fn derive_style(tree: &Tree, reader: &mut Reader) -> Option<RawDerivation> {
-    let object = reader.object(
-        tree,
-        "a derivation",
-        &["using", "transforms", "shuffleKeyTypes", "shards"],
-    )?;
+    let object = reader.object(tree, "a derivation", &["using", "transforms", "shuffleKeyTypes", "shards"])?;
     let using = object.require("using", reader)?;
     let using = match reader.map(using, "`using`") {
-        [one] if one.key == "typescript" => RawUsing::Module {
-            module: module(&one.value, reader)?,
-            modern: true,
-        },
+        [one] if one.key == "typescript" => RawUsing::Module { module: module(&one.value, reader)?, modern: true },
         [one] if one.key == "sqlite" => {
             let object = reader.object(&one.value, "`sqlite`", &["migrations"])?;
             let migrations = object.get("migrations");
-            let migrations =
-                migrations.map(|tree| reader.words(tree, "`migrations`", "a migration"));
-            RawUsing::Sqlite {
-                migrations: migrations.unwrap_or_default(),
-            }
+            let migrations = migrations.map(|tree| reader.words(tree, "`migrations`", "a migration"));
+            RawUsing::Sqlite { migrations: migrations.unwrap_or_default() }
         }
         [one] => {
             let what = format!("deriving with `{}`", one.key);
-            reader
-                .unsupported(one.key_place, &what)
-                .hint("use `typescript` or `sqlite`");
+            reader.unsupported(one.key_place, &what).hint("use `typescript` or `sqlite`");
             return None;
         }
         _ => {
             let message = "`using` has one language: `typescript` or `sqlite`";
-            reader
-                .report
-                .error("derivation-language", using.place, message);
+            reader.report.error("derivation-language", using.place, message);
             return None;
         }
     };
@@ -140,16 +108,8 @@ pub(super) fn derive_style(tree: &Tree, reader: &mut Reader) -> Option<RawDeriva
         Some(tree) => reader.list(tree, "`transforms`"),
         None => &[],
     };
-    let transforms = list
-        .iter()
-        .filter_map(|tree| derive_transform(tree, sql, reader))
-        .collect();
-    Some(RawDerivation {
-        place: tree.place,
-        using,
-        register: None,
-        transforms,
-    })
+    let transforms = list.iter().filter_map(|tree| derive_transform(tree, sql, reader)).collect();
+    Some(RawDerivation { place: tree.place, using, register: None, transforms })
 }
 
 fn module(tree: &Tree, reader: &mut Reader) -> Option<Word> {
@@ -159,15 +119,8 @@ fn module(tree: &Tree, reader: &mut Reader) -> Option<Word> {
 }
 
 fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
-    const FIELDS: &[&str] = &[
-        "source",
-        "shuffle",
-        "update",
-        "publish",
-        "priority",
-        "readDelay",
-        "rollbackOnRegisterConflict",
-    ];
+    const FIELDS: &[&str] =
+        &["source", "shuffle", "update", "publish", "priority", "readDelay", "rollbackOnRegisterConflict"];
     let mut raw = RawTransform::new(member.name());
     let at = below(at, &member.key);
     let Some(object) = reader.object(&member.value, "a transform", FIELDS) else {
@@ -177,26 +130,16 @@ fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
     if let Some(tree) = object.require("source", reader)
         && let Some(object) = reader.object(tree, "a source", &["name", "schema", "partitions"])
     {
-        raw.source = object
-            .require("name", reader)
-            .and_then(|tree| reader.word(tree, "`name`"));
+        raw.source = object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"));
         let schema = object.get("schema");
-        raw.source_schema =
-            schema.and_then(|tree| reader.schema(tree, &below(&below(&at, "source"), "schema")));
+        raw.source_schema = schema.and_then(|tree| reader.schema(tree, &below(&below(&at, "source"), "schema")));
         raw.selector = reader.selector(object.get("partitions"));
     }
     raw.shuffle = shuffle(object.get("shuffle"), reader);
-    raw.update = object
-        .get("update")
-        .and_then(|tree| lambda(tree, "`update`", reader));
-    raw.publish = object
-        .get("publish")
-        .and_then(|tree| lambda(tree, "`publish`", reader));
+    raw.update = object.get("update").and_then(|tree| lambda(tree, "`update`", reader));
+    raw.publish = object.get("publish").and_then(|tree| lambda(tree, "`publish`", reader));
     if object.get("update").is_none() && object.get("publish").is_none() {
-        let message = format!(
-            "transform `{}` does nothing: it has neither an `update` nor a `publish`",
-            member.key
-        );
+        let message = format!("transform `{}` does nothing: it has neither an `update` nor a `publish`", member.key);
         reader
             .report
             .error("transform-no-lambda", member.key_place, message)
@@ -207,39 +150,21 @@ fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
 }
 
 fn derive_transform(tree: &Tree, sql: bool, reader: &mut Reader) -> Option<RawTransform> {
-    const FIELDS: &[&str] = &[
-        "name",
-        "source",
-        "shuffle",
-        "lambda",
-        "priority",
-        "readDelay",
-        "disable",
-        "backfill",
-    ];
+    const FIELDS: &[&str] = &["name", "source", "shuffle", "lambda", "priority", "readDelay", "disable", "backfill"];
     let object = reader.object(tree, "a transform", FIELDS)?;
     let name = object.require("name", reader)?;
     let mut raw = RawTransform::new(reader.word(name, "`name`")?);
-    if object
-        .get("disable")
-        .and_then(|tree| reader.boolean(tree, "`disable`"))
-        == Some(true)
-    {
+    if object.get("disable").and_then(|tree| reader.boolean(tree, "`disable`")) == Some(true) {
         return None;
     }
     match object.require("source", reader) {
         Some(tree) if matches!(tree.kind, Kind::Object(_)) => {
             let fields = ["name", "partitions", "notBefore", "notAfter"];
             if let Some(object) = reader.object(tree, "a source", &fields) {
-                for name in ["notBefore", "notAfter"]
-                    .into_iter()
-                    .filter(|name| object.get(name).is_some())
-                {
+                for name in ["notBefore", "notAfter"].into_iter().filter(|name| object.get(name).is_some()) {
                     reader.unsupported(object.key_place(name), &format!("`{name}`"));
                 }
-                raw.source = object
-                    .require("name", reader)
-                    .and_then(|tree| reader.word(tree, "`name`"));
+                raw.source = object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"));
                 raw.selector = reader.selector(object.get("partitions"));
             }
         }
@@ -249,9 +174,7 @@ fn derive_transform(tree: &Tree, sql: bool, reader: &mut Reader) -> Option<RawTr
     raw.shuffle = shuffle(object.get("shuffle"), reader);
     raw.publish = if sql {
         let lambda = object.require("lambda", reader);
-        lambda
-            .and_then(|tree| reader.word(tree, "`lambda`"))
-            .map(RawLambda::Sql)
+        lambda.and_then(|tree| reader.word(tree, "`lambda`")).map(RawLambda::Sql)
     } else {
         Some(RawLambda::Method)
     };
@@ -275,13 +198,9 @@ impl RawTransform {
     }
 
     fn timing(&mut self, object: super::Object, reader: &mut Reader) {
-        let priority = object
-            .get("priority")
-            .and_then(|tree| reader.unsigned(tree, "`priority`"));
+        let priority = object.get("priority").and_then(|tree| reader.unsigned(tree, "`priority`"));
         self.priority = priority.unwrap_or_default();
-        let delay = object
-            .get("readDelay")
-            .and_then(|tree| reader.seconds(tree, "`readDelay`"));
+        let delay = object.get("readDelay").and_then(|tree| reader.seconds(tree, "`readDelay`"));
         self.read_delay_seconds = delay.unwrap_or_default();
     }
 }
@@ -298,14 +217,10 @@ fn shuffle(tree: Option<&Tree>, reader: &mut Reader) -> RawShuffle {
     };
     if object.get("lambda").is_some() {
         let place = object.key_place("lambda");
-        reader
-            .unsupported(place, "shuffling by a lambda")
-            .hint("shuffle by a `key`");
+        reader.unsupported(place, "shuffling by a lambda").hint("shuffle by a `key`");
         return RawShuffle::Unknown;
     }
-    let key = object
-        .require("key", reader)
-        .and_then(|tree| reader.key(tree, "`key`"));
+    let key = object.require("key", reader).and_then(|tree| reader.key(tree, "`key`"));
     key.map_or(RawShuffle::Unknown, RawShuffle::Key)
 }
 
@@ -316,16 +231,11 @@ fn lambda(tree: &Tree, what: &'static str, reader: &mut Reader) -> Option<RawLam
         Kind::String(language) if language == "typescript" => Some(RawLambda::Method),
         Kind::String(language) => {
             let message = format!("`{language}` is not a language of lambdas");
-            reader
-                .report
-                .error("lambda-unknown", lambda.place, message)
-                .hint("write `lambda: typescript`");
+            reader.report.error("lambda-unknown", lambda.place, message).hint("write `lambda: typescript`");
             None
         }
         Kind::Object(_) if lambda.get("remote").is_some() => {
-            reader
-                .unsupported(lambda.place, "a remote lambda")
-                .hint("write `lambda: typescript`");
+            reader.unsupported(lambda.place, "a remote lambda").hint("write `lambda: typescript`");
             None
         }
         _ => {

@@ -54,16 +54,8 @@ pub(crate) struct RawFields {
 }
 
 pub(super) fn capture(member: &Member, reader: &mut Reader) -> RawCapture {
-    const FIELDS: &[&str] = &[
-        "endpoint",
-        "bindings",
-        "interval",
-        "shards",
-        "autoDiscover",
-        "expectPubId",
-        "delete",
-        "redactSalt",
-    ];
+    const FIELDS: &[&str] =
+        &["endpoint", "bindings", "interval", "shards", "autoDiscover", "expectPubId", "delete", "redactSalt"];
     let mut raw = RawCapture {
         name: member.name(),
         endpoint: None,
@@ -73,20 +65,10 @@ pub(super) fn capture(member: &Member, reader: &mut Reader) -> RawCapture {
     let Some(object) = reader.object(&member.value, "a capture", FIELDS) else {
         return raw;
     };
-    let variants = [
-        ("airbyteSource", None),
-        ("connector", None),
-        ("ingest", Some("source-http-ingest")),
-    ];
+    let variants = [("airbyteSource", None), ("connector", None), ("ingest", Some("source-http-ingest"))];
     raw.endpoint = endpoint(object, &variants, reader);
-    raw.bindings = bindings(object, reader)
-        .iter()
-        .filter_map(|tree| capture_binding(tree, reader))
-        .collect();
-    if let Some(seconds) = object
-        .get("interval")
-        .and_then(|tree| reader.seconds(tree, "`interval`"))
-    {
+    raw.bindings = bindings(object, reader).iter().filter_map(|tree| capture_binding(tree, reader)).collect();
+    if let Some(seconds) = object.get("interval").and_then(|tree| reader.seconds(tree, "`interval`")) {
         raw.interval_seconds = seconds;
     }
     raw
@@ -103,11 +85,7 @@ pub(super) fn materialization(member: &Member, reader: &mut Reader) -> RawMateri
         "source",
         "sourceCapture",
     ];
-    let mut raw = RawMaterialization {
-        name: member.name(),
-        endpoint: None,
-        bindings: Vec::new(),
-    };
+    let mut raw = RawMaterialization { name: member.name(), endpoint: None, bindings: Vec::new() };
     let Some(object) = reader.object(&member.value, "a materialization", FIELDS) else {
         return raw;
     };
@@ -119,19 +97,12 @@ pub(super) fn materialization(member: &Member, reader: &mut Reader) -> RawMateri
         ("webhook", Some("materialize-webhook")),
     ];
     raw.endpoint = endpoint(object, &variants, reader);
-    raw.bindings = bindings(object, reader)
-        .iter()
-        .filter_map(|tree| binding(tree, reader))
-        .collect();
+    raw.bindings = bindings(object, reader).iter().filter_map(|tree| binding(tree, reader)).collect();
     raw
 }
 
 /// The endpoint: one of these variants, each with an image, or with a configuration alone for a built-in connector.
-fn endpoint(
-    object: Object,
-    variants: &[(&str, Option<&str>)],
-    reader: &mut Reader,
-) -> Option<RawEndpoint> {
+fn endpoint(object: Object, variants: &[(&str, Option<&str>)], reader: &mut Reader) -> Option<RawEndpoint> {
     let tree = object.require("endpoint", reader)?;
     let names: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
     let one = match reader.map(tree, "`endpoint`") {
@@ -146,52 +117,24 @@ fn endpoint(
     let Some((_, builtin)) = variants.iter().find(|(name, _)| *name == one.key) else {
         let message = format!("`{}` is not a kind of endpoint here", one.key);
         let hint = format!("use one of {}", quoted(&names));
-        reader
-            .report
-            .error("endpoint-unknown", one.key_place, message)
-            .hint(hint);
+        reader.report.error("endpoint-unknown", one.key_place, message).hint(hint);
         return None;
     };
     if let Some(connector) = builtin {
-        let empty = Tree {
-            kind: Kind::Object(Vec::new()),
-            place: one.key_place,
-        };
-        let config = if one.value.is_null() {
-            &empty
-        } else {
-            &one.value
-        };
-        return raw_endpoint(
-            (*connector).to_owned(),
-            one.key_place,
-            config,
-            one.key_place,
-            reader,
-        );
+        let empty = Tree { kind: Kind::Object(Vec::new()), place: one.key_place };
+        let config = if one.value.is_null() { &empty } else { &one.value };
+        return raw_endpoint((*connector).to_owned(), one.key_place, config, one.key_place, reader);
     }
     let object = reader.object(&one.value, "an endpoint", &["image", "config"])?;
-    let image = object
-        .require("image", reader)
-        .and_then(|tree| reader.word(tree, "`image`"));
+    let image = object.require("image", reader).and_then(|tree| reader.word(tree, "`image`"));
     let config = object.require("config", reader);
     let (image, config) = (image?, config?);
     let connector = connector_of(&image.value);
     if connector.is_empty() {
-        reader.report.error(
-            "image-invalid",
-            image.place,
-            format!("`{}` names no image", image.value),
-        );
+        reader.report.error("image-invalid", image.place, format!("`{}` names no image", image.value));
         return None;
     }
-    raw_endpoint(
-        connector.to_owned(),
-        image.place,
-        config,
-        one.key_place,
-        reader,
-    )
+    raw_endpoint(connector.to_owned(), image.place, config, one.key_place, reader)
 }
 
 fn raw_endpoint(
@@ -203,10 +146,7 @@ fn raw_endpoint(
 ) -> Option<RawEndpoint> {
     let (config, base) = match &config.kind {
         Kind::String(text) => {
-            let url = reader.url(&Spanned {
-                value: text.clone(),
-                place: config.place,
-            })?;
+            let url = reader.url(&Spanned { value: text.clone(), place: config.place })?;
             (read_file(&url, reader)?, url.value)
         }
         _ => (config.clone(), reader.file.clone()),
@@ -215,17 +155,8 @@ fn raw_endpoint(
         reader.wrong(&config, "a configuration", "an object or the URL of a file");
         return None;
     }
-    let endpoint = Endpoint {
-        connector,
-        config: config.to_value(),
-        base,
-        place,
-    };
-    Some(RawEndpoint {
-        endpoint,
-        config,
-        connector_place,
-    })
+    let endpoint = Endpoint { connector, config: config.to_value(), base, place };
+    Some(RawEndpoint { endpoint, config, connector_place })
 }
 
 /// A file of plain YAML or JSON.
@@ -255,23 +186,13 @@ fn bindings<'t>(object: Object<'t>, reader: &mut Reader) -> &'t [Tree] {
 }
 
 fn capture_binding(tree: &Tree, reader: &mut Reader) -> Option<RawCaptureBinding> {
-    let object = reader.object(
-        tree,
-        "a binding of a capture",
-        &["resource", "target", "disable", "backfill"],
-    )?;
+    let object = reader.object(tree, "a binding of a capture", &["resource", "target", "disable", "backfill"])?;
     if disabled(object, reader) {
         return None;
     }
     let resource = resource(object, reader);
-    let target = object
-        .require("target", reader)
-        .and_then(|tree| reader.word(tree, "`target`"));
-    Some(RawCaptureBinding {
-        place: tree.place,
-        resource: resource?,
-        target: target?,
-    })
+    let target = object.require("target", reader).and_then(|tree| reader.word(tree, "`target`"));
+    Some(RawCaptureBinding { place: tree.place, resource: resource?, target: target? })
 }
 
 fn binding(tree: &Tree, reader: &mut Reader) -> Option<RawBinding> {
@@ -291,35 +212,22 @@ fn binding(tree: &Tree, reader: &mut Reader) -> Option<RawBinding> {
     }
     let resource = resource(object, reader);
     let mut selector = reader.selector(object.get("partitions"));
-    let source = object
-        .require("source", reader)
-        .and_then(|tree| match &tree.kind {
-            Kind::Object(_) => {
-                let object = reader.object(tree, "a source", &["name", "partitions"])?;
-                if object.get("partitions").is_some() {
-                    selector = reader.selector(object.get("partitions"));
-                }
-                object
-                    .require("name", reader)
-                    .and_then(|tree| reader.word(tree, "`name`"))
+    let source = object.require("source", reader).and_then(|tree| match &tree.kind {
+        Kind::Object(_) => {
+            let object = reader.object(tree, "a source", &["name", "partitions"])?;
+            if object.get("partitions").is_some() {
+                selector = reader.selector(object.get("partitions"));
             }
-            _ => reader.word(tree, "`source`"),
-        });
+            object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"))
+        }
+        _ => reader.word(tree, "`source`"),
+    });
     let fields = fields(object.get("fields"), reader);
-    Some(RawBinding {
-        place: tree.place,
-        resource: resource?,
-        source: source?,
-        selector,
-        fields,
-    })
+    Some(RawBinding { place: tree.place, resource: resource?, source: source?, selector, fields })
 }
 
 fn disabled(object: Object, reader: &mut Reader) -> bool {
-    object
-        .get("disable")
-        .and_then(|tree| reader.boolean(tree, "`disable`"))
-        == Some(true)
+    object.get("disable").and_then(|tree| reader.boolean(tree, "`disable`")) == Some(true)
 }
 
 fn resource(object: Object, reader: &mut Reader) -> Option<Tree> {
@@ -332,24 +240,14 @@ fn resource(object: Object, reader: &mut Reader) -> Option<Tree> {
 }
 
 fn fields(tree: Option<&Tree>, reader: &mut Reader) -> RawFields {
-    let mut raw = RawFields {
-        include: Vec::new(),
-        exclude: Vec::new(),
-        recommended: true,
-    };
+    let mut raw = RawFields { include: Vec::new(), exclude: Vec::new(), recommended: true };
     let fields = ["include", "require", "exclude", "recommended"];
-    let Some(object) = tree.and_then(|tree| reader.object(tree, "a field selection", &fields))
-    else {
+    let Some(object) = tree.and_then(|tree| reader.object(tree, "a field selection", &fields)) else {
         return raw;
     };
     for name in ["include", "require"] {
         if let Some(tree) = object.get(name) {
-            raw.include.extend(
-                reader
-                    .map(tree, "the included fields")
-                    .iter()
-                    .map(Member::name),
-            );
+            raw.include.extend(reader.map(tree, "the included fields").iter().map(Member::name));
         }
     }
     if let Some(tree) = object.get("exclude") {
@@ -357,10 +255,7 @@ fn fields(tree: Option<&Tree>, reader: &mut Reader) -> RawFields {
     }
     match object.get("recommended") {
         // Later catalogs give a depth; any but zero recommends.
-        Some(Tree {
-            kind: Kind::Number(depth),
-            ..
-        }) => raw.recommended = depth.as_u64() != Some(0),
+        Some(Tree { kind: Kind::Number(depth), .. }) => raw.recommended = depth.as_u64() != Some(0),
         Some(tree) => raw.recommended = reader.boolean(tree, "`recommended`").unwrap_or(true),
         None => {}
     }

@@ -20,10 +20,7 @@ pub(crate) struct RawStep {
 }
 
 pub(super) fn read(member: &Member, reader: &mut Reader) -> RawTest {
-    let mut raw = RawTest {
-        name: member.name(),
-        steps: Vec::new(),
-    };
+    let mut raw = RawTest { name: member.name(), steps: Vec::new() };
     let steps = match &member.value.kind {
         Kind::Object(_) => {
             let fields = ["description", "steps", "expectPubId", "delete"];
@@ -36,10 +33,7 @@ pub(super) fn read(member: &Member, reader: &mut Reader) -> RawTest {
     let list = reader.list(steps, "a test");
     if list.is_empty() && steps.as_array().is_some() {
         let message = format!("test `{}` has no steps", member.key);
-        reader
-            .report
-            .error("test-empty", member.key_place, message)
-            .hint("add an `ingest` and a `verify`");
+        reader.report.error("test-empty", member.key_place, message).hint("add an `ingest` and a `verify`");
     }
     raw.steps = list.iter().filter_map(|tree| step(tree, reader)).collect();
     raw
@@ -51,48 +45,29 @@ fn step(tree: &Tree, reader: &mut Reader) -> Option<RawStep> {
         [one] => one,
         _ => {
             let message = format!("a test step is one of {}", quoted(KINDS));
-            reader
-                .report
-                .error("step-count", tree.place, message)
-                .hint("begin each step with `- `");
+            reader.report.error("step-count", tree.place, message).hint("begin each step with `- `");
             return None;
         }
     };
     let (kind, what, fields): (_, _, &[&str]) = match member.key.as_str() {
-        "ingest" => (
-            StepKind::Ingest,
-            "an `ingest` step",
-            &["collection", "documents", "description"],
-        ),
-        "verify" => (
-            StepKind::Verify,
-            "a `verify` step",
-            &["collection", "documents", "partitions", "description"],
-        ),
+        "ingest" => (StepKind::Ingest, "an `ingest` step", &["collection", "documents", "description"]),
+        "verify" => (StepKind::Verify, "a `verify` step", &["collection", "documents", "partitions", "description"]),
         _ => return None,
     };
     let object = reader.object(&member.value, what, fields)?;
     let mut selector = reader.selector(object.get("partitions"));
-    let collection = object
-        .require("collection", reader)
-        .and_then(|tree| match &tree.kind {
-            Kind::Object(_) if kind == StepKind::Verify => {
-                let object = reader.object(tree, "a source", &["name", "partitions"])?;
-                if object.get("partitions").is_some() {
-                    selector = reader.selector(object.get("partitions"));
-                }
-                object
-                    .require("name", reader)
-                    .and_then(|tree| reader.word(tree, "`name`"))
+    let collection = object.require("collection", reader).and_then(|tree| match &tree.kind {
+        Kind::Object(_) if kind == StepKind::Verify => {
+            let object = reader.object(tree, "a source", &["name", "partitions"])?;
+            if object.get("partitions").is_some() {
+                selector = reader.selector(object.get("partitions"));
             }
-            _ => reader.word(tree, "`collection`"),
-        });
-    let documents = object
-        .require("documents", reader)
-        .and_then(|tree| documents(tree, reader));
-    let description = object
-        .get("description")
-        .and_then(|tree| reader.word(tree, "`description`"));
+            object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"))
+        }
+        _ => reader.word(tree, "`collection`"),
+    });
+    let documents = object.require("documents", reader).and_then(|tree| documents(tree, reader));
+    let description = object.get("description").and_then(|tree| reader.word(tree, "`description`"));
     Some(RawStep {
         place: member.key_place,
         kind,
@@ -108,10 +83,7 @@ fn documents(tree: &Tree, reader: &mut Reader) -> Option<Vec<Tree>> {
     let file;
     let list = match &tree.kind {
         Kind::String(text) => {
-            let url = reader.url(&Spanned {
-                value: text.clone(),
-                place: tree.place,
-            })?;
+            let url = reader.url(&Spanned { value: text.clone(), place: tree.place })?;
             file = read_file(&url, reader)?;
             &file
         }

@@ -23,11 +23,7 @@ const TEXT_BYTES_MAX: usize = 64 << 20;
 /// The text as a tree, or nothing where its syntax is broken. What is wrong goes to the report; of duplicate keys the first
 /// stays in the tree.
 pub(crate) fn parse(source: SourceId, text: &str, report: &mut Report) -> Option<Tree> {
-    let skipped = if text.starts_with('\u{feff}') {
-        '\u{feff}'.len_utf8()
-    } else {
-        0
-    };
+    let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut builder = Builder {
         source,
         offsets: Offsets::new(text, skipped),
@@ -43,24 +39,13 @@ pub(crate) fn parse(source: SourceId, text: &str, report: &mut Report) -> Option
             Ok((event, span)) => builder.event(event, span)?,
             Err(error) => {
                 let start = builder.offsets.byte(error.marker().index());
-                let place = Place {
-                    source,
-                    start,
-                    end: start,
-                };
-                builder.report.error(
-                    "yaml-syntax",
-                    place,
-                    format!("this is not YAML: {}", error.info()),
-                );
+                let place = Place { source, start, end: start };
+                builder.report.error("yaml-syntax", place, format!("this is not YAML: {}", error.info()));
                 return None;
             }
         }
     }
-    Some(builder.root.unwrap_or(Tree {
-        kind: Kind::Null,
-        place: Place::file(source),
-    }))
+    Some(builder.root.unwrap_or(Tree { kind: Kind::Null, place: Place::file(source) }))
 }
 
 /// From the parser's count of characters to bytes.
@@ -76,16 +61,9 @@ impl Offsets {
         let bytes = if text.is_ascii() {
             Vec::new()
         } else {
-            text[skipped..]
-                .char_indices()
-                .map(|(at, _)| (at + skipped) as u32)
-                .collect()
+            text[skipped..].char_indices().map(|(at, _)| (at + skipped) as u32).collect()
         };
-        Offsets {
-            skipped: skipped as u32,
-            bytes,
-            len: text.len() as u32,
-        }
+        Offsets { skipped: skipped as u32, bytes, len: text.len() as u32 }
     }
 
     fn byte(&self, index: usize) -> u32 {
@@ -130,11 +108,7 @@ struct Size {
 
 impl Size {
     fn of(tree: &Tree) -> Size {
-        let mut size = Size {
-            nodes: 1,
-            text_bytes: 0,
-            depth: 0,
-        };
+        let mut size = Size { nodes: 1, text_bytes: 0, depth: 0 };
         let mut add = |child: &Tree| {
             let inner = Size::of(child);
             size.nodes += inner.nodes;
@@ -172,61 +146,33 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if self.wants_key() {
-                    let size = Size {
-                        nodes: 1,
-                        text_bytes: text.len(),
-                        depth: 0,
-                    };
+                    let size = Size { nodes: 1, text_bytes: text.len(), depth: 0 };
                     self.charge(size, place)?;
                     if anchor > 0 {
-                        let tree = Tree {
-                            kind: Kind::String(text.to_string()),
-                            place,
-                        };
+                        let tree = Tree { kind: Kind::String(text.to_string()), place };
                         self.anchors.insert(anchor, Anchored { tree, size });
                     }
                     self.key(text.into_owned(), place);
                     return Some(());
                 }
-                let tree = Tree {
-                    kind: self.scalar(text, style, tag.as_deref(), place)?,
-                    place,
-                };
+                let tree = Tree { kind: self.scalar(text, style, tag.as_deref(), place)?, place };
                 self.charge(Size::of(&tree), place)?;
                 self.value(tree, anchor)
             }
-            Event::SequenceStart(anchor, _) => {
-                self.start(place, anchor, Content::Array(Vec::new()))
-            }
+            Event::SequenceStart(anchor, _) => self.start(place, anchor, Content::Array(Vec::new())),
             Event::MappingStart(anchor, _) => {
-                let content = Content::Object {
-                    members: Vec::new(),
-                    seen: HashMap::new(),
-                    key: None,
-                };
+                let content = Content::Object { members: Vec::new(), seen: HashMap::new(), key: None };
                 self.start(place, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let open = self
-                    .open
-                    .pop()
-                    .expect("the parser balances starts and ends");
+                let open = self.open.pop().expect("the parser balances starts and ends");
                 let last = match &open.content {
                     Content::Array(items) => items.last().map(|item| item.place.end),
-                    Content::Object { members, .. } => {
-                        members.last().map(|member| member.value.place.end)
-                    }
+                    Content::Object { members, .. } => members.last().map(|member| member.value.place.end),
                 };
                 // A block has no closing mark: it ends with its last value, unless that is an alias' definition elsewhere.
-                let end = if place.start < place.end {
-                    place.end
-                } else {
-                    last.unwrap_or(open.start.end)
-                };
-                let place = Place {
-                    end: end.max(open.start.end),
-                    ..open.start
-                };
+                let end = if place.start < place.end { place.end } else { last.unwrap_or(open.start.end) };
+                let place = Place { end: end.max(open.start.end), ..open.start };
                 let kind = match open.content {
                     Content::Array(items) => Kind::Array(items),
                     Content::Object { members, .. } => Kind::Object(members),
@@ -235,11 +181,7 @@ impl Builder<'_> {
             }
             Event::Alias(id) => {
                 let Some(anchored) = self.anchors.get(&id) else {
-                    self.report.error(
-                        "yaml-alias",
-                        place,
-                        "this alias stands inside of what it names".to_owned(),
-                    );
+                    self.report.error("yaml-alias", place, "this alias stands inside of what it names".to_owned());
                     return None;
                 };
                 let size = anchored.size;
@@ -261,9 +203,7 @@ impl Builder<'_> {
             }
             Event::DocumentStart(_) if self.root.is_some() => {
                 let message = "a second document begins here, and a file holds one".to_owned();
-                self.report
-                    .error("yaml-documents", place, message)
-                    .hint("move it to a file of its own");
+                self.report.error("yaml-documents", place, message).hint("move it to a file of its own");
                 None
             }
             _ => Some(()),
@@ -273,29 +213,15 @@ impl Builder<'_> {
     fn place(&self, span: Span) -> Place {
         let start = self.offsets.byte(span.start.index());
         let end = self.offsets.byte(span.end.index()).max(start);
-        Place {
-            source: self.source,
-            start,
-            end,
-        }
+        Place { source: self.source, start, end }
     }
 
     fn wants_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                content: Content::Object { key: None, .. },
-                ..
-            })
-        )
+        matches!(self.open.last(), Some(Open { content: Content::Object { key: None, .. }, .. }))
     }
 
     fn key(&mut self, text: String, place: Place) {
-        if let Some(Open {
-            content: Content::Object { key, .. },
-            ..
-        }) = self.open.last_mut()
-        {
+        if let Some(Open { content: Content::Object { key, .. }, .. }) = self.open.last_mut() {
             *key = Some((text, place));
         }
     }
@@ -307,18 +233,8 @@ impl Builder<'_> {
         if self.open.len() >= DEPTH_MAX {
             return self.refuse_depth(place);
         }
-        self.charge(
-            Size {
-                nodes: 1,
-                ..Size::default()
-            },
-            place,
-        )?;
-        self.open.push(Open {
-            start: place,
-            anchor,
-            content,
-        });
+        self.charge(Size { nodes: 1, ..Size::default() }, place)?;
+        self.open.push(Open { start: place, anchor, content });
         Some(())
     }
 
@@ -326,37 +242,19 @@ impl Builder<'_> {
         if anchor > 0 {
             let size = Size::of(&tree);
             self.charge(size, tree.place)?;
-            self.anchors.insert(
-                anchor,
-                Anchored {
-                    tree: tree.clone(),
-                    size,
-                },
-            );
+            self.anchors.insert(anchor, Anchored { tree: tree.clone(), size });
         }
         match self.open.last_mut() {
             None => self.root = Some(tree),
-            Some(Open {
-                content: Content::Array(items),
-                ..
-            }) => items.push(tree),
-            Some(Open {
-                content: Content::Object { members, seen, key },
-                ..
-            }) => {
+            Some(Open { content: Content::Array(items), .. }) => items.push(tree),
+            Some(Open { content: Content::Object { members, seen, key }, .. }) => {
                 let (key, key_place) = key.take().expect("a value follows a key");
                 if let Some(&first) = seen.get(&key) {
                     let message = format!("the key `{key}` is repeated");
-                    self.report
-                        .error("yaml-duplicate-key", key_place, message)
-                        .related(first, "it is first here");
+                    self.report.error("yaml-duplicate-key", key_place, message).related(first, "it is first here");
                 } else {
                     seen.insert(key.clone(), key_place);
-                    members.push(Member {
-                        key,
-                        key_place,
-                        value: tree,
-                    });
+                    members.push(Member { key, key_place, value: tree });
                 }
             }
         }
@@ -369,13 +267,8 @@ impl Builder<'_> {
         if self.nodes <= NODES_MAX && self.text_bytes <= TEXT_BYTES_MAX {
             return Some(());
         }
-        let message = format!(
-            "the file holds more than {NODES_MAX} values or {} MiB of text",
-            TEXT_BYTES_MAX >> 20
-        );
-        self.report
-            .error("yaml-too-large", place, message)
-            .hint("aliases count as often as they are used");
+        let message = format!("the file holds more than {NODES_MAX} values or {} MiB of text", TEXT_BYTES_MAX >> 20);
+        self.report.error("yaml-too-large", place, message).hint("aliases count as often as they are used");
         None
     }
 
@@ -386,27 +279,17 @@ impl Builder<'_> {
     }
 
     fn refuse_key(&mut self, place: Place) -> Option<()> {
-        self.report
-            .error("yaml-key", place, "a key must be a string".to_owned());
+        self.report.error("yaml-key", place, "a key must be a string".to_owned());
         None
     }
 
-    fn scalar(
-        &mut self,
-        text: Cow<'_, str>,
-        style: ScalarStyle,
-        tag: Option<&Tag>,
-        place: Place,
-    ) -> Option<Kind> {
+    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Option<Kind> {
         let string = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
         if style != ScalarStyle::Plain || string {
             return Some(Kind::String(text.into_owned()));
         }
-        if let ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" | "-.Inf" | "-.INF" | ".nan" | ".NaN"
-        | ".NAN" = &*text
-        {
-            self.report
-                .error("yaml-number", place, format!("JSON has no number `{text}`"));
+        if let ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" | "-.Inf" | "-.INF" | ".nan" | ".NaN" | ".NAN" = &*text {
+            self.report.error("yaml-number", place, format!("JSON has no number `{text}`"));
             return Some(Kind::Null);
         }
         Some(match &*text {
@@ -425,26 +308,17 @@ impl Builder<'_> {
 fn number(text: &str) -> Option<Number> {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if let Some(digits) = text.strip_prefix("0x") {
-        return u64::from_str_radix(digits, 16)
-            .ok()
-            .filter(|_| !digits.starts_with('+'))
-            .map(Number::from);
+        return u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+')).map(Number::from);
     }
     if let Some(digits) = text.strip_prefix("0o") {
-        return u64::from_str_radix(digits, 8)
-            .ok()
-            .filter(|_| !digits.starts_with('+'))
-            .map(Number::from);
+        return u64::from_str_radix(digits, 8).ok().filter(|_| !digits.starts_with('+')).map(Number::from);
     }
     if !unsigned.bytes().any(|byte| byte.is_ascii_digit())
         || !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
     {
         return None;
     }
-    if unsigned.len() > 1
-        && unsigned.starts_with('0')
-        && unsigned.bytes().all(|byte| byte.is_ascii_digit())
-    {
+    if unsigned.len() > 1 && unsigned.starts_with('0') && unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     if let Ok(value) = text.parse::<u64>() {
@@ -460,13 +334,9 @@ fn number(text: &str) -> Option<Number> {
 /// earlier of the list.
 pub(crate) fn expand_merges(tree: &mut Tree, report: &mut Report) {
     match &mut tree.kind {
-        Kind::Array(items) => items
-            .iter_mut()
-            .for_each(|item| expand_merges(item, report)),
+        Kind::Array(items) => items.iter_mut().for_each(|item| expand_merges(item, report)),
         Kind::Object(members) => {
-            members
-                .iter_mut()
-                .for_each(|member| expand_merges(&mut member.value, report));
+            members.iter_mut().for_each(|member| expand_merges(&mut member.value, report));
             let Some(at) = members.iter().position(|member| member.key == "<<") else {
                 return;
             };
@@ -476,20 +346,14 @@ pub(crate) fn expand_merges(tree: &mut Tree, report: &mut Report) {
                 Kind::Array(items) => items,
                 kind => vec![Tree { kind, place }],
             };
-            let mut keys: HashSet<String> =
-                members.iter().map(|member| member.key.clone()).collect();
+            let mut keys: HashSet<String> = members.iter().map(|member| member.key.clone()).collect();
             for part in parts {
                 let Kind::Object(more) = part.kind else {
                     let message = format!("`<<` merges objects, and this is {}", part.describe());
-                    report
-                        .error("yaml-merge", part.place, message)
-                        .hint("write `<<: *anchor` or `<<: [*one, *two]`");
+                    report.error("yaml-merge", part.place, message).hint("write `<<: *anchor` or `<<: [*one, *two]`");
                     continue;
                 };
-                members.extend(
-                    more.into_iter()
-                        .filter(|member| keys.insert(member.key.clone())),
-                );
+                members.extend(more.into_iter().filter(|member| keys.insert(member.key.clone())));
             }
         }
         _ => {}
@@ -545,18 +409,9 @@ mod tests {
             ("'5'", json!("5")),
             ("!!str 5", json!("5")),
             ("2021-01-16T12:34:56Z", json!("2021-01-16T12:34:56Z")),
-            (
-                "11111111-2222-3333-4444-000000000000",
-                json!("11111111-2222-3333-4444-000000000000"),
-            ),
-            (
-                "{ path: ../../examples.db?_journal=WAL }",
-                json!({"path": "../../examples.db?_journal=WAL"}),
-            ),
-            (
-                "? \"long name\"\n: - ingest: 1\n",
-                json!({"long name": [{"ingest": 1}]}),
-            ),
+            ("11111111-2222-3333-4444-000000000000", json!("11111111-2222-3333-4444-000000000000")),
+            ("{ path: ../../examples.db?_journal=WAL }", json!({"path": "../../examples.db?_journal=WAL"})),
+            ("? \"long name\"\n: - ingest: 1\n", json!({"long name": [{"ingest": 1}]})),
             ("{55: 1, true: 2}", json!({"55": 1, "true": 2})),
             ("a: CREATE\n  TABLE;\n", json!({"a": "CREATE TABLE;"})),
         ];
@@ -576,28 +431,17 @@ mod tests {
             read("- ingest: &r {a: [1]}\n- ingest: *r\n"),
             Ok(json!([{"ingest": {"a": [1]}}, {"ingest": {"a": [1]}}]))
         );
-        assert_eq!(
-            read("&k key: 1\nother: {*k : 2}\n"),
-            Ok(json!({"key": 1, "other": {"key": 2}}))
-        );
+        assert_eq!(read("&k key: 1\nother: {*k : 2}\n"), Ok(json!({"key": 1, "other": {"key": 2}})));
     }
 
     #[test]
     fn refusals() {
-        let bomb: String = (0..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
-            text + &format!("a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1)
-        });
-        let wide = format!(
-            "a: &a '{}'\nb: [{}]\n",
-            "x".repeat(1 << 20),
-            "*a, ".repeat(100)
-        );
-        let block: String = (0..5_000)
-            .map(|n| format!("{}-\n", " ".repeat(n)))
-            .collect();
-        let chain: String = (0..30).fold("a0: &a0 x\n".to_owned(), |text, n| {
-            text + &format!("a{}: &a{} [[[[[*a{n}]]]]]\n", n + 1, n + 1)
-        });
+        let bomb: String = (0..40)
+            .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| text + &format!("a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1));
+        let wide = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(100));
+        let block: String = (0..5_000).map(|n| format!("{}-\n", " ".repeat(n))).collect();
+        let chain: String = (0..30)
+            .fold("a0: &a0 x\n".to_owned(), |text, n| text + &format!("a{}: &a{} [[[[[*a{n}]]]]]\n", n + 1, n + 1));
         let cases = [
             ("a: [1\nb: 2", "2:2 yaml-syntax"),
             ("a: 1\nb: 2\na: 3\n", "3:1 yaml-duplicate-key"),
@@ -620,13 +464,9 @@ mod tests {
 
     #[test]
     fn places() {
-        for text in [
-            "\u{feff}é: {a: [1, xy]}\r\nb:\r\n  c: z\r\n",
-            "\u{feff}e: {a: [1, xy]}\nb:\n  c: z\n",
-        ] {
+        for text in ["\u{feff}é: {a: [1, xy]}\r\nb:\r\n  c: z\r\n", "\u{feff}e: {a: [1, xy]}\nb:\n  c: z\n"] {
             let mut sources = Sources::default();
-            let tree = Tree::from_yaml(&mut sources, Url::parse("file:///w/a.yaml").unwrap(), text)
-                .unwrap();
+            let tree = Tree::from_yaml(&mut sources, Url::parse("file:///w/a.yaml").unwrap(), text).unwrap();
             let first = &tree.as_object().unwrap()[0].key;
             let shown = |pointer: &str| {
                 let place = tree.place_at(pointer);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use catalog::{Lambda, Using};
 use expect_test::expect;
 
-use crate::host::Memory;
+use crate::host::{Memory, Shop};
 use crate::mistakes::render;
 
 #[test]
@@ -18,31 +18,16 @@ fn the_golden_catalog_builds() {
     for collection in &catalog.collections {
         writeln!(text, "{} {:?}", collection.name, collection.key).unwrap();
         for p in &collection.projections {
-            let marks = [
-                (p.explicit, " explicit"),
-                (p.partition, " partition"),
-                (p.key, " key"),
-                (p.must_exist, " must"),
-            ];
-            let marks: String = marks
-                .iter()
-                .filter(|(is, _)| *is)
-                .map(|(_, mark)| *mark)
-                .collect();
+            let marks =
+                [(p.explicit, " explicit"), (p.partition, " partition"), (p.key, " key"), (p.must_exist, " must")];
+            let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
             writeln!(text, "  {}: {} {}{marks}", p.field, p.pointer, p.types).unwrap();
         }
         let Some(derivation) = &collection.derivation else {
             continue;
         };
-        let Using::Typescript(module) = &derivation.using else {
-            panic!()
-        };
-        writeln!(
-            text,
-            "  {} {} {}",
-            module.text.url, module.class, derivation.register_initial
-        )
-        .unwrap();
+        let Using::Typescript(module) = &derivation.using else { panic!() };
+        writeln!(text, "  {} {} {}", module.text.url, module.class, derivation.register_initial).unwrap();
         for t in &derivation.transforms {
             let lambda = |lambda: &Option<Lambda>| match lambda {
                 Some(Lambda::Method(name)) => name.clone(),
@@ -64,55 +49,25 @@ fn the_golden_catalog_builds() {
         }
     }
     for capture in &catalog.captures {
-        writeln!(
-            text,
-            "{} {} every {} s",
-            capture.name, capture.endpoint.connector, capture.interval_seconds
-        )
-        .unwrap();
+        writeln!(text, "{} {} every {} s", capture.name, capture.endpoint.connector, capture.interval_seconds).unwrap();
         for binding in &capture.bindings {
             writeln!(text, "  {} -> {}", binding.resource, binding.target).unwrap();
         }
     }
     for materialization in &catalog.materializations {
         let endpoint = &materialization.endpoint;
-        writeln!(
-            text,
-            "{} {} {} {}",
-            materialization.name, endpoint.connector, endpoint.config, endpoint.base
-        )
-        .unwrap();
+        writeln!(text, "{} {} {} {}", materialization.name, endpoint.connector, endpoint.config, endpoint.base)
+            .unwrap();
         for b in &materialization.bindings {
-            writeln!(
-                text,
-                "  {} -> {} {:?} delta {}",
-                b.source, b.resource, b.fields, b.delta_updates
-            )
-            .unwrap();
-            writeln!(
-                text,
-                "    {:?} but {:?}",
-                b.selector.include, b.selector.exclude
-            )
-            .unwrap();
+            writeln!(text, "  {} -> {} {:?} delta {}", b.source, b.resource, b.fields, b.delta_updates).unwrap();
+            writeln!(text, "    {:?} but {:?}", b.selector.include, b.selector.exclude).unwrap();
         }
     }
     for test in &catalog.tests {
         writeln!(text, "{}", test.name).unwrap();
         for step in &test.steps {
-            let documents: Vec<String> = step
-                .documents
-                .iter()
-                .map(|tree| tree.to_value().to_string())
-                .collect();
-            writeln!(
-                text,
-                "  {:?} {} {}",
-                step.kind,
-                step.collection,
-                documents.join(" ")
-            )
-            .unwrap();
+            let documents: Vec<String> = step.documents.iter().map(|tree| tree.to_value().to_string()).collect();
+            writeln!(text, "  {:?} {} {}", step.kind, step.collection, documents.join(" ")).unwrap();
         }
     }
     expect![[r#"
@@ -205,73 +160,48 @@ tests:
       - verify: { collection: { name: acme/in }, documents: [{ id: a }] }
 "#;
     files.0.insert("catalog.yaml".into(), catalog.into());
-    files
-        .0
-        .insert("more.sql".into(), "CREATE TABLE u (y);".into());
+    files.0.insert("more.sql".into(), "CREATE TABLE u (y);".into());
     files.0.insert("lambda.sql".into(), "SELECT 1;".into());
     files.0.insert("in.json".into(), r#"[{"id": "a"}]"#.into());
     let built = files.build();
     assert_eq!(render(&built), "");
 
     let catalog = &built.catalog;
-    let using = |name: &str| {
-        &catalog
-            .collection(name)
-            .unwrap()
-            .derivation
-            .as_ref()
-            .unwrap()
-            .using
-    };
-    let Using::Sqlite { migrations } = using("acme/sql") else {
-        panic!()
-    };
+    let using = |name: &str| &catalog.collection(name).unwrap().derivation.as_ref().unwrap().using;
+    let Using::Sqlite { migrations } = using("acme/sql") else { panic!() };
     let texts: Vec<&str> = migrations.iter().map(|text| &*text.text).collect();
     assert_eq!(texts, ["CREATE TABLE t (x);", "CREATE TABLE u (y);"]);
-    let transforms = &catalog
-        .collection("acme/sql")
-        .unwrap()
-        .derivation
-        .as_ref()
-        .unwrap()
-        .transforms;
-    assert!(
-        matches!(&transforms[0].publish, Some(Lambda::Sql(text)) if &*text.text == "SELECT 1;")
-    );
-    assert!(
-        matches!(&transforms[1].publish, Some(Lambda::Sql(text)) if &*text.text == "SELECT $id, $n;")
-    );
-    let Using::Typescript(module) = using("acme/ts") else {
-        panic!()
-    };
+    let transforms = &catalog.collection("acme/sql").unwrap().derivation.as_ref().unwrap().transforms;
+    assert!(matches!(&transforms[0].publish, Some(Lambda::Sql(text)) if &*text.text == "SELECT 1;"));
+    assert!(matches!(&transforms[1].publish, Some(Lambda::Sql(text)) if &*text.text == "SELECT $id, $n;"));
+    let Using::Typescript(module) = using("acme/ts") else { panic!() };
     assert_eq!((module.class.as_str(), module.modern), ("Derivation", true));
-    let transforms = &catalog
-        .collection("acme/ts")
-        .unwrap()
-        .derivation
-        .as_ref()
-        .unwrap()
-        .transforms;
+    let transforms = &catalog.collection("acme/ts").unwrap().derivation.as_ref().unwrap().transforms;
     assert!(matches!(&transforms[0].publish, Some(Lambda::Method(name)) if name == "fromIn"));
-    assert!(
-        catalog
-            .collection("acme/in")
-            .unwrap()
-            .projection("n")
-            .unwrap()
-            .must_exist
-    );
+    assert!(catalog.collection("acme/in").unwrap().projection("n").unwrap().must_exist);
     assert_eq!(catalog.captures[0].bindings.len(), 1);
     assert_eq!(catalog.tests[0].steps[0].documents.len(), 1);
 }
 
 #[test]
+fn files_on_disk_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Memory::golden();
+    files.0.get_mut("catalog.yaml").unwrap().push_str("test: {}\n");
+    for (name, text) in &files.0 {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let root = catalog::root_url("./catalog.yaml", folder.path()).unwrap();
+    let mut built = catalog::build(&root, &catalog::Files, &Shop);
+    assert!(render(&built).starts_with("catalog.yaml:49:1: field-unknown: a catalog has no field `test`"));
+    built.catalog.sources.relative_to(root.join("elsewhere/").unwrap());
+    assert!(render(&built).starts_with("../catalog.yaml:49:1: "));
+}
+
+#[test]
 fn hostile_catalogs_are_refused() {
-    let nested =
-        |open: &str, close: &str| format!("x: {}{}", open.repeat(5_000), close.repeat(5_000));
-    let block: String = (0..5_000)
-        .map(|n| format!("{}a:\n", " ".repeat(n)))
-        .collect();
+    let nested = |open: &str, close: &str| format!("x: {}{}", open.repeat(5_000), close.repeat(5_000));
+    let block: String = (0..5_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
     let texts = [
         nested("[", "]"),
         nested("{a: ", "}"),

@@ -1,11 +1,10 @@
-//! A small world around a build: files in memory, and a host that knows four connectors.
+//! A small world around a build: files in memory, and a host that knows three connectors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use catalog::{
-    BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Fetch, FetchError, Host,
-    Module, ModuleError,
+    BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Fetch, FetchError, Host, Module, ModuleError,
 };
 use doc::Types;
 use serde_json::Value;
@@ -19,9 +18,7 @@ impl Memory {
     /// The golden catalog.
     pub(crate) fn golden() -> Memory {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden");
-        let entries = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path());
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let files = entries.map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             (name, std::fs::read_to_string(path).unwrap())
@@ -46,14 +43,11 @@ impl Fetch for Memory {
     }
 }
 
-struct Shop;
+/// Knows an HTTP capture, SQLite tables and webhooks; looks for methods by name.
+pub(crate) struct Shop;
 
 fn error(at: ConfigAt, message: &str) -> ConfigError {
-    ConfigError {
-        at,
-        message: message.to_owned(),
-        hint: None,
-    }
+    ConfigError { at, message: message.to_owned(), hint: None }
 }
 
 /// Demands that a property be a string, and that there be no other.
@@ -62,44 +56,25 @@ fn one_string(value: &Value, name: &str, at: &dyn Fn(String) -> ConfigAt) -> Vec
     match &value[name] {
         Value::String(_) => {}
         Value::Null => errors.push(error(at(String::new()), &format!("`{name}` is missing"))),
-        _ => errors.push(error(
-            at(format!("/{name}")),
-            &format!("`{name}` must be a string"),
-        )),
+        _ => errors.push(error(at(format!("/{name}")), &format!("`{name}` must be a string"))),
     }
     for key in value.as_object().unwrap().keys().filter(|key| *key != name) {
-        errors.push(error(
-            at(format!("/{key}")),
-            &format!("`{key}` is not known"),
-        ));
+        errors.push(error(at(format!("/{key}")), &format!("`{key}` is not known")));
     }
     errors
 }
 
 impl Host for Shop {
-    fn check_capture(
-        &self,
-        endpoint: &Endpoint,
-        resources: &[&Value],
-    ) -> Result<(), Vec<ConfigError>> {
+    fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>> {
         if endpoint.connector != "source-http-ingest" {
-            return Err(vec![error(
-                ConfigAt::Connector,
-                &format!("there is no connector `{}`", endpoint.connector),
-            )]);
+            return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{}`", endpoint.connector))]);
         }
         let errors: Vec<_> = resources
             .iter()
             .enumerate()
-            .flat_map(|(n, resource)| {
-                one_string(resource, "name", &|pointer| ConfigAt::Resource(n, pointer))
-            })
+            .flat_map(|(n, resource)| one_string(resource, "name", &|pointer| ConfigAt::Resource(n, pointer)))
             .collect();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     fn check_binding(
@@ -112,16 +87,11 @@ impl Host for Shop {
             "materialize-sqlite" => ("path", "table"),
             "materialize-webhook" => ("address", "relativePath"),
             other => {
-                return Err(vec![error(
-                    ConfigAt::Connector,
-                    &format!("there is no connector `{other}`"),
-                )]);
+                return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{other}`"))]);
             }
         };
         let mut errors = one_string(&endpoint.config, config, &ConfigAt::Config);
-        errors.extend(one_string(resource, name, &|pointer| {
-            ConfigAt::Resource(0, pointer)
-        }));
+        errors.extend(one_string(resource, name, &|pointer| ConfigAt::Resource(0, pointer)));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -133,20 +103,14 @@ impl Host for Shop {
             } else if !sql {
                 (Constraint::Forbidden, "only whole documents are sent")
             } else if projection.field == "open" {
-                (
-                    Constraint::Unsatisfiable,
-                    "it was kept before, with another type",
-                )
+                (Constraint::Unsatisfiable, "it was kept before, with another type")
             } else if projection.field == "orders" {
                 (Constraint::FieldRequired, "the table has it")
             } else if projection.key {
                 (Constraint::LocationRequired, "it is part of the key")
             } else {
                 match types.names().count() {
-                    1 if types
-                        .intersect(Types::ARRAY.union(Types::OBJECT))
-                        .is_empty() =>
-                    {
+                    1 if types.intersect(Types::ARRAY.union(Types::OBJECT)).is_empty() => {
                         (Constraint::LocationRecommended, "it is a scalar")
                     }
                     1 => (Constraint::Optional, "it is not a scalar"),
@@ -172,9 +136,7 @@ impl Host for Shop {
                 hint: hint(format!("export class {}", module.class)),
             }]);
         };
-        let missing = methods
-            .iter()
-            .filter(|method| !text.contains(&format!("{method}(")));
+        let missing = methods.iter().filter(|method| !text.contains(&format!("{method}(")));
         let errors: Vec<_> = missing
             .map(|method| ModuleError {
                 range: at..at + 5,
@@ -182,10 +144,6 @@ impl Host for Shop {
                 hint: None,
             })
             .collect();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }

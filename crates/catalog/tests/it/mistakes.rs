@@ -21,14 +21,7 @@ pub(crate) fn render(built: &Built) -> String {
     };
     let mut text = String::new();
     for diagnostic in &built.diagnostics {
-        writeln!(
-            text,
-            "{}: {}: {}",
-            show(diagnostic.place),
-            diagnostic.slug,
-            diagnostic.message
-        )
-        .unwrap();
+        writeln!(text, "{}: {}: {}", show(diagnostic.place), diagnostic.slug, diagnostic.message).unwrap();
         for (place, words) in &diagnostic.related {
             writeln!(text, "  {}: {words}", show(*place)).unwrap();
         }
@@ -47,10 +40,7 @@ struct Mistake {
 
 fn mistakes() -> Vec<Mistake> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/mistakes");
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -68,11 +58,7 @@ fn apply(tree: &Tree, files: &mut Memory) {
         match field("find") {
             Some(find) => {
                 let text = files.0.get_mut(file).unwrap();
-                assert_eq!(
-                    text.matches(find).count(),
-                    1,
-                    "{find:?} must stand once in {file}"
-                );
+                assert_eq!(text.matches(find).count(), 1, "{find:?} must stand once in {file}");
                 *text = text.replace(find, field("replace").unwrap());
             }
             None => match field("text") {
@@ -92,10 +78,7 @@ fn every_mistake_is_reported() {
         let mut files = golden.clone();
         apply(&tree, &mut files);
         let report = render(&files.build());
-        let expected = tree
-            .get("report")
-            .and_then(Tree::as_str)
-            .unwrap_or_default();
+        let expected = tree.get("report").and_then(Tree::as_str).unwrap_or_default();
         if update {
             let head = text.split("report:").next().unwrap();
             let lines: String = report.lines().map(|line| format!("  {line}\n")).collect();
@@ -111,12 +94,8 @@ fn every_mistake_is_reported() {
 #[test]
 fn every_slug_has_a_mistake() {
     let mistakes = mistakes();
-    let reports = mistakes
-        .iter()
-        .filter_map(|mistake| mistake.tree.get("report").and_then(Tree::as_str));
-    let lines = reports
-        .flat_map(str::lines)
-        .filter(|line| !line.starts_with(' '));
+    let reports = mistakes.iter().filter_map(|mistake| mistake.tree.get("report").and_then(Tree::as_str));
+    let lines = reports.flat_map(str::lines).filter(|line| !line.starts_with(' '));
     let shown: BTreeSet<&str> = lines.map(|line| line.split(": ").nth(1).unwrap()).collect();
     let table: BTreeSet<&str> = SLUGS.iter().map(|(slug, _)| *slug).collect();
     let unshown: Vec<_> = table.difference(&shown).collect();

@@ -1,7 +1,19 @@
-//! stub
+//! Combining: all documents of a key become one, so that a slow destination makes fewer rows and not longer queues.
+//!
+//! Entries are bytes in two growing buffers, found by the hash of their packed key: memory is bounded by what is unique, no
+//! arena outlives a block, and draining keeps the buffers for the next transaction.
+
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::{Arena, Invalid, Node, Pointer, ReduceError, Schema};
+use rustc_hash::FxHashMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::parse::DEPTH_MAX;
+use crate::{Arena, Invalid, Node, Pointer, ReduceError, Schema, pack, parse, write};
+
+/// Below this much garbage the buffer is not worth compacting.
+const GARBAGE_BYTES_MIN: usize = 64 << 10;
 
 /// Why a document cannot be combined.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,9 +26,12 @@ pub enum CombineError {
     CombinedInvalid(Invalid),
     /// The documents cannot be reduced.
     #[error("failed to combine documents having shared key: {0}")]
-    Reduce(ReduceError),
-    /// A stored document was given twice.
-    #[error("the stored document of this key was given twice")]
+    Reduce(#[from] ReduceError),
+    /// A document is nested deeper than can be read back.
+    #[error("document has more than {DEPTH_MAX} arrays and objects within each other")]
+    Depth,
+    /// A stored document was given for a key that has one already.
+    #[error("a stored document was given twice for the same key")]
     LeftTwice,
 }
 
@@ -29,53 +44,261 @@ pub struct Drained<'c> {
     pub document: &'c [u8],
     /// Whether it holds all there was before, too: a stored document was reduced into it.
     pub full: bool,
-    /// Whether the reduction deleted it; then the document is what was reduced last.
+    /// Whether the reduction deleted it; `document` is then the one that did.
     pub deleted: bool,
 }
 
 /// Reduces documents by key.
 #[derive(Debug)]
-pub struct Combiner;
+pub struct Combiner {
+    schema: Arc<Schema>,
+    key: Arc<[Pointer]>,
+    /// Packed keys, one after another.
+    keys: Vec<u8>,
+    /// Documents, with garbage between them where they grew.
+    documents: Vec<u8>,
+    garbage: usize,
+    /// In the order of arrival.
+    entries: Vec<Entry>,
+    /// The first entry of each hash of a key; others of the same hash follow by [`Entry::next`].
+    first: FxHashMap<u64, u32>,
+    /// Entries being drained, whose bytes stay until the next document.
+    drained: Vec<Entry>,
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    key: Vec<u8>,
+    document: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    key: Range<usize>,
+    document: Range<usize>,
+    next: Option<u32>,
+    full: bool,
+    deleted: bool,
+}
 
 impl Combiner {
-    /// An empty combiner.
+    /// An empty combiner of the documents of a schema, grouped by a key.
     pub fn new(schema: Arc<Schema>, key: Arc<[Pointer]>) -> Self {
-        unimplemented!()
+        Combiner {
+            schema,
+            key,
+            keys: Vec::new(),
+            documents: Vec::new(),
+            garbage: 0,
+            entries: Vec::new(),
+            first: FxHashMap::default(),
+            drained: Vec::new(),
+            scratch: Scratch::default(),
+        }
     }
-    /// Adds a document behind those of its key that came before.
+
+    /// Adds a document behind those of its key that came before. After an error the entry of the key is what it was.
     pub fn combine_right(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
-        unimplemented!()
+        check_depth(document)?;
+        self.schema
+            .validate(document)
+            .map_err(CombineError::Invalid)?;
+        let (hash, found) = self.find_document(document);
+        let Some(at) = found else {
+            self.insert(hash, document, false);
+            return Ok(());
+        };
+        let entry = &self.entries[at];
+        // A replaced document need not be read, and the new one is valid already.
+        let left = if entry.deleted || self.schema.keeps_right() {
+            None
+        } else {
+            Some(stored(arena, &self.documents[entry.document.clone()]))
+        };
+        let reduced = self.schema.reduce(arena, left, document, entry.full)?;
+        if left.is_some() {
+            self.check_reduced(reduced)?;
+        }
+        write_over(&mut self.scratch.document, reduced.unwrap_or(document));
+        self.replace(at, reduced.is_none());
+        Ok(())
     }
-    /// Puts a stored, fully reduced document before those of its key.
+
+    /// Puts a stored document, which holds all there was, before those of its key.
     pub fn reduce_left(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
-        unimplemented!()
+        check_depth(document)?;
+        let (hash, found) = self.find_document(document);
+        let Some(at) = found else {
+            self.insert(hash, document, true);
+            return Ok(());
+        };
+        let entry = &self.entries[at];
+        if entry.full {
+            return Err(CombineError::LeftTwice);
+        }
+        let right = stored(arena, &self.documents[entry.document.clone()]);
+        let reduced = self.schema.reduce(arena, Some(document), right, true)?;
+        self.check_reduced(reduced)?;
+        write_over(&mut self.scratch.document, reduced.unwrap_or(right));
+        self.replace(at, reduced.is_none());
+        self.entries[at].full = true;
+        Ok(())
     }
+
     /// Whether there is a document of this packed key.
     pub fn contains(&self, packed: &[u8]) -> bool {
-        unimplemented!()
+        self.find(xxh3_64(packed), packed).is_some()
     }
-    /// Forgets all documents.
-    pub fn clear(&mut self) {}
-    /// x
-    pub fn documents(&self) -> impl Iterator<Item = (&[u8], &[u8])> { std::iter::empty() }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.entries.len()
     }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        unimplemented!()
+        self.entries.is_empty()
     }
-    /// Memory held, in bytes.
+
+    /// Memory that documents, keys and their entries take, in bytes; zero once drained.
     pub fn bytes(&self) -> usize {
-        unimplemented!()
+        /// An entry, and its part of the hash map.
+        const ENTRY_BYTES: usize = size_of::<Entry>() + 24;
+        if self.is_empty() {
+            0
+        } else {
+            self.keys.len() + self.documents.len() + self.entries.len() * ENTRY_BYTES
+        }
     }
+
     /// Takes all documents, in the order in which their keys came first.
-    pub fn drain_by_arrival(&mut self) -> impl Iterator<Item = Drained<'_>> {
-        std::iter::empty()
+    pub fn drain_by_arrival(&mut self) -> impl ExactSizeIterator<Item = Drained<'_>> {
+        self.take_entries();
+        self.drain()
     }
+
     /// Takes all documents, in the order of their keys.
-    pub fn drain_by_key(&mut self) -> impl Iterator<Item = Drained<'_>> {
-        std::iter::empty()
+    pub fn drain_by_key(&mut self) -> impl ExactSizeIterator<Item = Drained<'_>> {
+        self.take_entries();
+        let keys = &self.keys;
+        self.drained
+            .sort_unstable_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
+        self.drain()
     }
+
+    fn check_reduced(&self, reduced: Option<Node<'_>>) -> Result<(), CombineError> {
+        let Some(reduced) = reduced else {
+            return Ok(());
+        };
+        check_depth(reduced)?;
+        self.schema
+            .validate(reduced)
+            .map_err(CombineError::CombinedInvalid)
+    }
+
+    fn take_entries(&mut self) {
+        std::mem::swap(&mut self.entries, &mut self.drained);
+        self.entries.clear();
+        self.first.clear();
+    }
+
+    fn drain(&self) -> impl ExactSizeIterator<Item = Drained<'_>> {
+        self.drained.iter().map(|entry| Drained {
+            key: &self.keys[entry.key.clone()],
+            document: &self.documents[entry.document.clone()],
+            full: entry.full,
+            deleted: entry.deleted,
+        })
+    }
+
+    /// Packs the key of a document into the scratch, and looks for its entry.
+    fn find_document(&mut self, document: Node<'_>) -> (u64, Option<usize>) {
+        if self.entries.is_empty() {
+            self.keys.clear();
+            self.documents.clear();
+            self.drained.clear();
+            self.garbage = 0;
+        }
+        self.scratch.key.clear();
+        pack(document, &self.key, &mut self.scratch.key);
+        let hash = xxh3_64(&self.scratch.key);
+        (hash, self.find(hash, &self.scratch.key))
+    }
+
+    fn find(&self, hash: u64, packed: &[u8]) -> Option<usize> {
+        let mut next = self.first.get(&hash).copied();
+        while let Some(at) = next {
+            let entry = &self.entries[at as usize];
+            if self.keys[entry.key.clone()] == *packed {
+                return Some(at as usize);
+            }
+            next = entry.next;
+        }
+        None
+    }
+
+    /// Adds the entry of a new key, which is in the scratch.
+    fn insert(&mut self, hash: u64, document: Node<'_>, full: bool) {
+        let at = u32::try_from(self.entries.len())
+            .expect("a transaction is closed long before it has 2^32 keys");
+        let (key_begin, document_begin) = (self.keys.len(), self.documents.len());
+        self.keys.extend_from_slice(&self.scratch.key);
+        write(document, &mut self.documents);
+        self.entries.push(Entry {
+            key: key_begin..self.keys.len(),
+            document: document_begin..self.documents.len(),
+            next: self.first.insert(hash, at),
+            full,
+            deleted: false,
+        });
+    }
+
+    /// Gives an entry the document of the scratch: in place where it fits.
+    fn replace(&mut self, at: usize, deleted: bool) {
+        let entry = &mut self.entries[at];
+        let (old, new) = (entry.document.clone(), &self.scratch.document);
+        entry.deleted = deleted;
+        if new.len() <= old.len() {
+            entry.document = old.start..old.start + new.len();
+            self.documents[entry.document.clone()].copy_from_slice(new);
+            self.garbage += old.len() - new.len();
+        } else {
+            entry.document = self.documents.len()..self.documents.len() + new.len();
+            self.documents.extend_from_slice(new);
+            self.garbage += old.len();
+        }
+        if self.garbage > GARBAGE_BYTES_MIN && self.garbage > self.documents.len() / 2 {
+            self.compact();
+        }
+    }
+
+    fn compact(&mut self) {
+        let mut compacted = Vec::with_capacity(self.documents.len() - self.garbage);
+        for entry in &mut self.entries {
+            let begin = compacted.len();
+            compacted.extend_from_slice(&self.documents[entry.document.clone()]);
+            entry.document = begin..compacted.len();
+        }
+        self.documents = compacted;
+        self.garbage = 0;
+    }
+}
+
+/// What is written here is read back, and what a lambda made may be deeper than what it was made from.
+fn check_depth(document: Node<'_>) -> Result<(), CombineError> {
+    if document.within_depth(DEPTH_MAX) {
+        Ok(())
+    } else {
+        Err(CombineError::Depth)
+    }
+}
+
+fn stored<'a>(arena: &'a Arena, document: &'a [u8]) -> Node<'a> {
+    parse(arena, document).expect("an entry is JSON that we wrote")
+}
+
+fn write_over(out: &mut Vec<u8>, document: Node<'_>) {
+    out.clear();
+    write(document, out);
 }

@@ -147,6 +147,18 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Whether no more than so many arrays and objects stand within each other.
+    pub(crate) fn within_depth(self, max: usize) -> bool {
+        match (self, max) {
+            (Node::Array(_) | Node::Object(_), 0) => false,
+            (Node::Array(items), _) => items.iter().all(|item| item.within_depth(max - 1)),
+            (Node::Object(fields), _) => {
+                fields.iter().all(|field| field.value.within_depth(max - 1))
+            }
+            _ => true,
+        }
+    }
+
     /// A deep copy that borrows from `arena` alone.
     pub fn copy_into<'b>(self, arena: &'b Arena) -> Node<'b> {
         match self {

@@ -7,13 +7,13 @@ use serde_json::Value;
 use url::Url;
 
 use crate::reduce::Plan;
-use crate::{Arena, Node, ReduceError, Shape};
+use crate::{Arena, Node, ReduceError, Shape, Types};
 
 pub(crate) mod annotations;
 pub(crate) mod documents;
 pub(crate) mod validate;
 
-use annotations::Strategy;
+use annotations::{Strategy, nearest};
 use documents::Documents;
 use validate::{Bundle, Validator};
 
@@ -57,23 +57,38 @@ pub struct Schema {
 impl Schema {
     /// Compiles the schema at `root`, whose fragment may be a JSON pointer or an anchor. `documents` gives the schema document
     /// of a URL without fragment. All mistakes that can be found at once are.
-    pub fn compile(root: &Url, documents: &dyn Fn(&Url) -> Option<Arc<Value>>) -> Result<Schema, Vec<SchemaError>> {
+    pub fn compile(
+        root: &Url,
+        documents: &dyn Fn(&Url) -> Option<Arc<Value>>,
+    ) -> Result<Schema, Vec<SchemaError>> {
         let (documents, place) = Documents::load(root, documents)?;
-        let mut errors = check_annotations(&documents);
+        let mut errors = check_keywords(&documents);
+        let ours = errors.len();
         let bundle = match Bundle::new(&documents) {
-            Ok(bundle) => bundle,
+            Ok(bundle) if errors.is_empty() => bundle,
+            Ok(_) => return Err(errors),
             Err(more) => {
+                // What we said already, we said better.
+                let said = |error: &SchemaError| {
+                    let same = |own: &SchemaError| {
+                        own.url == error.url && own.pointer.starts_with(&error.pointer)
+                    };
+                    errors[..ours].iter().any(same)
+                };
+                let more: Vec<_> = more.into_iter().filter(|error| !said(error)).collect();
                 errors.extend(more);
                 return Err(errors);
             }
         };
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let validator = bundle.validator(&documents, &place).map_err(|error| vec![error])?;
+        let validator = bundle.validator(&documents, &place)?;
         let shape = Shape::infer(&documents, &place);
-        let plan = Plan::compile(&documents, &bundle, &place).map_err(|error| vec![error])?;
-        Ok(Schema { documents, validator, shape, plan })
+        let plan = Plan::compile(&documents, &bundle, &place)?;
+        Ok(Schema {
+            documents,
+            validator,
+            shape,
+            plan,
+        })
     }
 
     /// Checks a document.
@@ -115,34 +130,67 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema").field("shape", &self.shape).finish_non_exhaustive()
+        f.debug_struct("Schema")
+            .field("shape", &self.shape)
+            .finish_non_exhaustive()
     }
 }
 
-/// Mistakes in the annotations and patterns that we read ourselves.
-fn check_annotations(documents: &Documents) -> Vec<SchemaError> {
+/// Mistakes in the keywords that we read ourselves.
+fn check_keywords(documents: &Documents) -> Vec<SchemaError> {
     let mut errors = Vec::new();
     for place in documents.places() {
         let schema = documents.schema(place);
-        if let Some(Err(mistake)) = schema.get("reduce").map(Strategy::read) {
+        let mut mistake = |slug, pointer, message, hint| {
             errors.push(SchemaError {
-                slug: mistake.slug,
+                slug,
                 url: documents.url(place),
-                pointer: place.child(&["reduce"]).pointer + &mistake.pointer,
-                message: mistake.message,
-                hint: mistake.hint,
+                pointer,
+                message,
+                hint,
             });
+        };
+        if let Some(Err(wrong)) = schema.get("reduce").map(Strategy::read) {
+            let pointer = place.child(&["reduce"]).pointer + &wrong.pointer;
+            mistake(wrong.slug, pointer, wrong.message, wrong.hint);
+        }
+        let mut check_type = |names: &[&str], value: &Value| {
+            if let Some(name) = value.as_str().filter(|name| Types::named(name).is_none()) {
+                let known = [
+                    "array", "boolean", "integer", "null", "number", "object", "string",
+                ];
+                let hint = nearest(name, known.into_iter());
+                let message = format!("{name} is not a type");
+                mistake(
+                    "schema-type-unknown",
+                    place.child(names).pointer,
+                    message,
+                    Some(hint),
+                );
+            }
+        };
+        match schema.get("type") {
+            Some(Value::Array(names)) => {
+                for (at, name) in names.iter().enumerate() {
+                    check_type(&["type", &at.to_string()], name);
+                }
+            }
+            Some(name) => check_type(&["type"], name),
+            None => {}
         }
         let patterns = schema.get("patternProperties").and_then(Value::as_object);
         for pattern in patterns.into_iter().flat_map(|patterns| patterns.keys()) {
             if let Err(error) = regex::Regex::new(pattern) {
-                errors.push(SchemaError {
-                    slug: "pattern-invalid",
-                    url: documents.url(place),
-                    pointer: place.child(&["patternProperties", pattern]).pointer,
-                    message: error.to_string(),
-                    hint: Some("patterns run in linear time: no look-around, no back-references".to_owned()),
-                });
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default();
+                let message = format!(
+                    "{pattern:?} is no pattern: {}",
+                    last.trim_start_matches("error: ")
+                );
+                let hint =
+                    "patterns run in linear time: no look-around, no back-references".to_owned();
+                let pointer = place.child(&["patternProperties", pattern]).pointer;
+                mistake("schema-pattern-invalid", pointer, message, Some(hint));
             }
         }
     }

@@ -23,11 +23,24 @@ impl Shape {
         found
     }
 
-    fn inspect_at(&self, pointer: &Pointer, must: bool, parent_reduces: bool, found: &mut Vec<Inspection>) {
-        let mut mistake = |slug, message| found.push(Inspection { pointer: pointer.clone(), slug, message });
+    fn inspect_at(
+        &self,
+        pointer: &Pointer,
+        must: bool,
+        parent_reduces: bool,
+        found: &mut Vec<Inspection>,
+    ) {
+        let mut mistake = |slug, message| {
+            found.push(Inspection {
+                pointer: pointer.clone(),
+                slug,
+                message,
+            })
+        };
         if self.types.is_empty() {
             if must {
-                let message = format!("'{pointer}' must exist, but is constrained to always be invalid");
+                let message =
+                    format!("'{pointer}' must exist, but is constrained to always be invalid");
                 mistake("schema-impossible", message);
             }
             return;
@@ -39,8 +52,9 @@ impl Shape {
         let mut restricted = |to: Types, text: &str| {
             if !self.types.subset(to) {
                 let (strategy, types) = (self.reduce.unwrap_or_default(), self.types);
-                let message =
-                    format!("{pointer} has '{strategy}' reduction strategy, restricted to {text}, but has types {types}");
+                let message = format!(
+                    "'{pointer}' has '{strategy}' reduction strategy, restricted to {text}, but has types {types}"
+                );
                 mistake("reduce-type-mismatch", message);
             }
         };
@@ -49,9 +63,14 @@ impl Shape {
             Some("merge") => restricted(Types::OBJECT.union(Types::ARRAY), "objects & arrays"),
             Some("set") => {
                 restricted(Types::OBJECT, "objects");
-                for name in self.properties.keys().filter(|name| !["add", "intersect", "remove"].contains(&name.as_str())) {
-                    let message =
-                        format!("{pointer} has 'set' reduction strategy, whose properties are add, intersect, remove; not {name}");
+                for name in self
+                    .properties
+                    .keys()
+                    .filter(|name| !["add", "intersect", "remove"].contains(&name.as_str()))
+                {
+                    let message = format!(
+                        "'{pointer}' has 'set' reduction strategy, whose properties are add, intersect, remove; not {name}"
+                    );
                     mistake("reduce-set-property", message);
                 }
             }
@@ -61,9 +80,15 @@ impl Shape {
         if self.types.contains(Types::OBJECT) {
             for (name, property) in &self.properties {
                 let must = must && property.required && self.types == Types::OBJECT;
-                property.shape.inspect_at(&pointer.child(name), must, reduces, found);
+                property
+                    .shape
+                    .inspect_at(&pointer.child(name), must, reduces, found);
             }
-            for shape in self.patterns.values().chain(self.additional_properties.as_deref()) {
+            for shape in self
+                .patterns
+                .values()
+                .chain(self.additional_properties.as_deref())
+            {
                 shape.inspect_at(&pointer.child("*"), false, reduces, found);
             }
         }

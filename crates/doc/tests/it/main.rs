@@ -1,0 +1,44 @@
+//! Documents, schemas and reductions together, mostly from data in `cases/`.
+
+#![allow(clippy::unwrap_used)]
+
+mod combining;
+mod properties;
+mod reductions;
+mod schemas;
+mod shapes;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use doc::{Arena, Node, Pointer, Schema, SchemaError};
+use serde_json::Value;
+use url::Url;
+
+/// Compiles a schema that refers to nothing else.
+fn schema(value: Value) -> Schema {
+    schemas_of("test:/schema", [("test:/schema", value)]).unwrap()
+}
+
+/// Compiles the schema at a URL among documents.
+fn schemas_of<const N: usize>(
+    root: &str,
+    documents: [(&str, Value); N],
+) -> Result<Schema, Vec<SchemaError>> {
+    let documents: HashMap<Url, Arc<Value>> = documents
+        .into_iter()
+        .map(|(url, value)| (url.parse().unwrap(), Arc::new(value)))
+        .collect();
+    Schema::compile(&root.parse().unwrap(), &|url| documents.get(url).cloned())
+}
+
+fn node<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
+    doc::from_value(arena, value)
+}
+
+fn pointers<const N: usize>(pointers: [&str; N]) -> Arc<[Pointer]> {
+    pointers
+        .iter()
+        .map(|pointer| pointer.parse().unwrap())
+        .collect()
+}

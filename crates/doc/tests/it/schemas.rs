@@ -1,0 +1,258 @@
+//! Compiling and validating: where references lead, what is refused, and in which words.
+
+use doc::Arena;
+use expect_test::{Expect, expect};
+use serde_json::{Value, json};
+
+use crate::{node, schema, schemas_of};
+
+fn event() -> Value {
+    json!({
+        "$defs": {"Segment": {
+            "$anchor": "Segment",
+            "type": "object",
+            "properties": {
+                "vendor": {"type": "integer", "minimum": 1},
+                "name": {"type": "string", "minLength": 1, "maxLength": 32},
+            },
+            "required": ["vendor", "name"],
+        }},
+        "type": "object",
+        "properties": {
+            "event": {"type": "string", "format": "uuid"},
+            "user": {"type": "string"},
+            "segment": {"$ref": "#Segment"},
+            "value": {"type": "string"},
+            "remove": {"const": true},
+        },
+        "required": ["event", "user", "segment"],
+        "dependentSchemas": {"remove": {"properties": {"value": false}}},
+    })
+}
+
+#[test]
+fn invalid_documents_are_told_why() {
+    let schema = schemas_of("file:///w/event.json", [("file:///w/event.json", event())]).unwrap();
+    let arena = Arena::new();
+    let check = |patch: Value, expect: Expect| {
+        let mut document =
+            json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
+        for (name, value) in patch.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        let text = match schema.validate(node(&arena, &document)) {
+            Ok(()) => "valid".to_owned(),
+            Err(invalid) => format!("{invalid} [{}]", invalid.schema_location),
+        };
+        expect.assert_eq(&text);
+    };
+    check(json!({}), expect!["valid"]);
+    check(
+        json!({"segment": {"vendor": 0, "name": "s"}}),
+        expect![[
+            r#""/segment/vendor": 0 is less than the minimum of 1 [file:///w/event.json#/$defs/Segment/properties/vendor/minimum]"#
+        ]],
+    );
+    check(
+        json!({"segment": {"vendor": 1.0, "name": "s"}}),
+        expect!["valid"],
+    );
+    check(
+        json!({"segment": {"vendor": 1.5, "name": "s"}}),
+        expect![[
+            r#""/segment/vendor": 1.5 is not of type integer [file:///w/event.json#/$defs/Segment/properties/vendor/type]"#
+        ]],
+    );
+    check(
+        json!({"segment": {"vendor": 1, "name": "é".repeat(33)}}),
+        expect![[
+            r#""/segment/name": "ééééééééééééééééééééééééééééééééé" is longer than 32 characters [file:///w/event.json#/$defs/Segment/properties/name/maxLength]"#
+        ]],
+    );
+    check(
+        json!({"segment": {"vendor": 1}}),
+        expect![[
+            r#""/segment": the property "name" is missing [file:///w/event.json#/$defs/Segment/required]"#
+        ]],
+    );
+    check(
+        json!({"remove": false}),
+        expect![[
+            r#""/remove": false is not true [file:///w/event.json#/properties/remove/const]"#
+        ]],
+    );
+    check(json!({"remove": true}), expect!["valid"]);
+    check(
+        json!({"remove": true, "value": "x"}),
+        expect![[
+            r#""/value": nothing may be here, but there is "x" [file:///w/event.json#/dependentSchemas/remove/properties/value]"#
+        ]],
+    );
+    check(
+        json!({"user": [1, {"a": "b"}]}),
+        expect![[
+            r#""/user": [1,{"a":"b"}] is not of type string [file:///w/event.json#/properties/user/type]"#
+        ]],
+    );
+}
+
+#[test]
+fn references_lead_to_other_documents() {
+    let derived = json!({
+        "$defs": {
+            "Segment": {"$ref": "sub/event.json#Segment"},
+            "User": {"$ref": "sub/event.json#/properties/user"},
+        },
+        "type": "object",
+        "properties": {"segment": {"$ref": "#/$defs/Segment"}, "user": {"$ref": "#/$defs/User"}},
+        "required": ["segment"],
+    });
+    let documents = [
+        ("file:///w/derived.json", derived),
+        ("file:///w/sub/event.json", event()),
+    ];
+    let arena = Arena::new();
+    let whole = schemas_of("file:///w/derived.json", documents.clone()).unwrap();
+    assert!(whole.is_valid(node(
+        &arena,
+        &json!({"segment": {"vendor": 1, "name": "s"}})
+    )));
+    assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1}}))));
+    assert!(!whole.is_valid(node(
+        &arena,
+        &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1})
+    )));
+    let part = schemas_of("file:///w/derived.json#/$defs/User", documents.clone()).unwrap();
+    assert!(part.is_valid(node(&arena, &json!("u"))));
+    assert!(!part.is_valid(node(&arena, &json!(1))));
+    let anchor = schemas_of("file:///w/sub/event.json#Segment", documents).unwrap();
+    assert!(!anchor.is_valid(node(&arena, &json!({}))));
+}
+
+#[test]
+fn an_inline_schema_is_relative_to_its_file_and_to_itself() {
+    let inline = json!({
+        "$defs": {"A": {"type": "integer"}},
+        "properties": {"a": {"$ref": "#/$defs/A"}, "s": {"$ref": "event.json#Segment"}},
+    });
+    let url = "file:///w/flow.yaml?ptr=%2Fcollections%2Fa~1b%2Fschema";
+    let schema = schemas_of(url, [(url, inline), ("file:///w/event.json", event())]).unwrap();
+    let arena = Arena::new();
+    assert!(schema.is_valid(node(&arena, &json!({"a": 1}))));
+    assert!(!schema.is_valid(node(&arena, &json!({"a": "x"}))));
+    assert!(!schema.is_valid(node(&arena, &json!({"s": 1}))));
+}
+
+#[test]
+fn identifiers_change_the_base() {
+    let document = json!({
+        "$id": "https://example.test/schemas/root.json",
+        "$defs": {"x": {"$id": "inner.json", "$defs": {"y": {"$anchor": "Y", "type": "integer"}}, "$ref": "#Y"}},
+        "properties": {"a": {"$ref": "inner.json"}, "b": {"$ref": "inner.json#/$defs/y"}, "c": {"$ref": "inner.json#Y"}},
+    });
+    let schema = schemas_of("file:///w/a.json", [("file:///w/a.json", document)]).unwrap();
+    let arena = Arena::new();
+    for name in ["a", "b", "c"] {
+        assert!(schema.is_valid(node(&arena, &json!({ name: 1 }))), "{name}");
+        assert!(
+            !schema.is_valid(node(&arena, &json!({ name: "x" }))),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn mistakes_are_found_with_their_place() {
+    let check = |document: Value, expect: Expect| {
+        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)])
+            .map(|_| ())
+            .unwrap_err();
+        let lines = errors.iter().map(|error| {
+            let hint = error
+                .hint
+                .as_deref()
+                .map(|hint| format!(" ({hint})"))
+                .unwrap_or_default();
+            format!(
+                "{} {}#{}: {}{hint}\n",
+                error.slug, error.url, error.pointer, error.message
+            )
+        });
+        expect.assert_eq(&lines.collect::<String>());
+    };
+    check(
+        json!({"properties": {"a/b": {"$ref": "other.json#/x"}}}),
+        expect![[r#"
+            schema-not-found file:///w/a.json#/properties/a~1b/$ref: there is no schema at file:///w/other.json
+        "#]],
+    );
+    check(
+        json!({"properties": {"a": {"$ref": "#/$defs/No"}, "b": {"$ref": "#No"}}}),
+        expect![[r#"
+            schema-fragment-not-found file:///w/a.json#/properties/a/$ref: referenced schema fragment location file:///w/a.json#/$defs/No does not exist
+            schema-fragment-not-found file:///w/a.json#/properties/b/$ref: referenced schema fragment location file:///w/a.json#No does not exist
+        "#]],
+    );
+    check(
+        json!({"properties": {"a": {"type": "strin"}, "b": {"required": "c"}}}),
+        expect![[r#"
+            schema-type-unknown file:///w/a.json#/properties/a/type: strin is not a type (did you mean string?)
+            schema-invalid file:///w/a.json#/properties/b/required: "c" is not of type array
+        "#]],
+    );
+    check(
+        json!({"reduce": {"strategy": "minimise"}, "properties": {"a": {"reduce": {"strategy": "sum", "key": ["/x"]}}}}),
+        expect![[r#"
+            reduce-strategy-unknown file:///w/a.json#/reduce/strategy: minimise is not a reduction strategy (did you mean minimize?)
+            reduce-option-unknown file:///w/a.json#/properties/a/reduce/key: key is not an option of the sum strategy (it takes none)
+        "#]],
+    );
+    check(
+        json!({"properties": {"a": {"pattern": "(?=a)b"}}}),
+        expect![[r#"
+            schema-invalid file:///w/a.json#/properties/a/pattern: "(?=a)b" is no pattern that runs in linear time: no look-around, no back-references
+        "#]],
+    );
+    check(
+        json!({"patternProperties": {"(a)\\1": true}}),
+        expect![[r#"
+            schema-pattern-invalid file:///w/a.json#/patternProperties/(a)\1: "(a)\\1" is no pattern: backreferences are not supported (patterns run in linear time: no look-around, no back-references)
+        "#]],
+    );
+}
+
+#[test]
+fn schemas_within_themselves_end() {
+    let arena = Arena::new();
+    let deep = node(&arena, &json!({"a": {"a": {"a": {}}}}));
+    for document in [
+        json!({"$ref": "#"}),
+        json!({"allOf": [{"$ref": "#"}]}),
+        json!({"anyOf": [{"$ref": "#"}, {"reduce": {"strategy": "merge"}}]}),
+        json!({"properties": {"a": {"$ref": "#"}}, "reduce": {"strategy": "merge"}}),
+        json!({"additionalProperties": {"$ref": "#"}, "reduce": {"strategy": "merge"}}),
+    ] {
+        let schema = schema(document.clone());
+        let _ = schema.is_valid(deep);
+        let _ = schema.reduce(&arena, Some(deep), deep, true).unwrap();
+        assert!(schema.shape().locations().len() < 100, "{document}");
+    }
+}
+
+#[test]
+fn numbers_and_structures_of_enums_compare_by_value() {
+    let schema = schema(json!({"enum": [1, {"a": [1.0, null]}, "x"]}));
+    let arena = Arena::new();
+    for value in [json!(1.0), json!({"a": [1, null]}), json!("x")] {
+        assert!(schema.is_valid(node(&arena, &value)), "{value}");
+    }
+    assert!(!schema.is_valid(node(&arena, &json!({"a": [1]}))));
+}
+
+#[test]
+fn schemas_are_shared_between_threads() {
+    fn assert<T: Send + Sync>() {}
+    assert::<doc::Schema>();
+    fn assert_send<T: Send>() {}
+    assert_send::<doc::Combiner>();
+}

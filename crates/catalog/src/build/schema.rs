@@ -94,10 +94,7 @@ impl Build<'_, '_> {
                         }
                         continue;
                     }
-                    // Some are drawings of several lines that end in what is wrong.
-                    let message = error.message.lines().last().unwrap_or_default();
-                    let message = message.strip_prefix("error: ").unwrap_or(message);
-                    self.report.error(error.slug, place, message).hint = error.hint;
+                    self.report.error(error.slug, place, error.message).hint = error.hint;
                 }
                 None
             }

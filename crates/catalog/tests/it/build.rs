@@ -5,7 +5,7 @@ use std::fmt::Write;
 use catalog::{Lambda, Using};
 use expect_test::expect;
 
-use crate::host::{Memory, Shop};
+use crate::host::{AnyConnector, Memory, Shop};
 use crate::mistakes::render;
 
 #[test]
@@ -196,6 +196,23 @@ fn files_on_disk_build() {
     assert!(render(&built).starts_with("catalog.yaml:49:1: field-unknown: a catalog has no field `test`"));
     built.catalog.sources.relative_to(root.join("elsewhere/").unwrap());
     assert!(render(&built).starts_with("../catalog.yaml:49:1: "));
+}
+
+#[test]
+fn examples_build() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
+    let mut seen = 0;
+    for example in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        for path in std::fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.to_str().unwrap().ends_with(".flow.yaml") {
+                let root = url::Url::from_file_path(&path).unwrap();
+                let built = catalog::build(&root, &catalog::Files, &AnyConnector);
+                assert_eq!(render(&built), "", "{}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]

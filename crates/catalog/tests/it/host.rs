@@ -147,3 +147,33 @@ impl Host for Shop {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }
+
+/// A shop that takes any configuration; what has a `table` is SQL.
+pub(crate) struct AnyConnector;
+
+impl Host for AnyConnector {
+    fn check_capture(&self, _: &Endpoint, _: &[&Value]) -> Result<(), Vec<ConfigError>> {
+        Ok(())
+    }
+
+    fn check_binding(
+        &self,
+        endpoint: &Endpoint,
+        resource: &Value,
+        collection: &Collection,
+    ) -> Result<BindingRules, Vec<ConfigError>> {
+        let mut endpoint = endpoint.clone();
+        let (connector, config, name) = match resource.get("table") {
+            Some(_) => ("materialize-sqlite", serde_json::json!({ "path": "x" }), "table"),
+            None => ("materialize-webhook", serde_json::json!({ "address": "x" }), "relativePath"),
+        };
+        endpoint.connector = connector.to_owned();
+        endpoint.config = config;
+        let name_of = resource.get(name).cloned().unwrap_or_else(|| Value::String(String::new()));
+        Shop.check_binding(&endpoint, &serde_json::json!({ name: name_of }), collection)
+    }
+
+    fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
+        Shop.check_module(module, methods)
+    }
+}

@@ -17,7 +17,7 @@ use url::Url;
 use crate::diagnostic::{Report, nearest};
 use crate::load::{Library, Unread, unreadable};
 use crate::names::{self, Form};
-use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Spanned, Word};
+use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Word};
 use crate::tree;
 use crate::{
     Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place,
@@ -44,11 +44,12 @@ impl Built {
 pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
     let library = Library::new(fetch);
     let mut report = Report::default();
-    let files = read_catalogs(root, &library, &mut report);
+    let (files, complete) = read_catalogs(root, &library, &mut report);
     let mut build = Build {
         library: &library,
         host,
         report,
+        complete,
         schemas: HashMap::new(),
         names: BTreeMap::new(),
         collections: BTreeMap::new(),
@@ -69,42 +70,34 @@ struct File {
     raw: RawCatalog,
 }
 
-/// Reads the root and whatever it imports, each file once.
-fn read_catalogs(root: &Url, library: &Library, report: &mut Report) -> Vec<File> {
+/// Reads the root and whatever it imports, each file once; says whether all of them could be read.
+fn read_catalogs(root: &Url, library: &Library, report: &mut Report) -> (Vec<File>, bool) {
     let mut files = Vec::new();
+    let mut complete = true;
     let mut seen = HashSet::from([root.clone()]);
-    let mut queue: VecDeque<Spanned<Url>> = VecDeque::new();
-    if let Err(error) = library.file(root) {
-        let place = Place::file(library.missing(root));
-        unreadable(library, report, place, root, &error);
-        return files;
-    }
-    let mut next = Some(root.clone());
-    while let Some(url) = next {
-        if let Ok(document) = library.document(&url) {
-            let mut tree = (*document.tree).clone();
-            tree::expand_merges(&mut tree, report);
-            let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url });
-            for import in &raw.imports {
-                if seen.insert(import.value.clone()) {
-                    queue.push_back(import.clone());
+    // Each with the place that imports it; nothing imports the root.
+    let mut queue: VecDeque<(Url, Option<Place>)> = VecDeque::from([(root.clone(), None)]);
+    while let Some((url, importer)) = queue.pop_front() {
+        let document = match library.document(&url) {
+            Ok(document) => document,
+            Err(unread) => {
+                complete = false;
+                if let Unread::Fetch(error) = unread {
+                    let place = importer.unwrap_or_else(|| Place::file(library.missing(&url)));
+                    unreadable(library, report, place, &url, &error);
                 }
+                continue;
             }
-            files.push(File { url, raw });
-        }
-        next = None;
-        while let Some(import) = queue.pop_front() {
-            match library.document(&import.value) {
-                Err(Unread::Fetch(error)) => unreadable(library, report, import.place, &import.value, &error),
-                Err(Unread::Broken) => {}
-                Ok(_) => {
-                    next = Some(import.value);
-                    break;
-                }
-            }
-        }
+        };
+        let mut tree = (*document.tree).clone();
+        tree::expand_merges(&mut tree, report);
+        let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url });
+        complete &= !raw.incomplete;
+        let imports = raw.imports.iter().filter(|import| seen.insert(import.value.clone()));
+        queue.extend(imports.map(|import| (import.value.clone(), Some(import.place))));
+        files.push(File { url, raw });
     }
-    files
+    (files, complete)
 }
 
 /// What a build knows so far.
@@ -112,6 +105,8 @@ struct Build<'a, 'f> {
     library: &'a Library<'f>,
     host: &'a dyn Host,
     report: Report,
+    /// Whether all catalog files could be read; if not, nobody knows which names are not defined.
+    complete: bool,
     /// Each schema, compiled once; `None` if it is broken.
     schemas: HashMap<Url, Option<Arc<Schema>>>,
     /// Every collection that is defined, well or badly, and where.
@@ -183,7 +178,7 @@ impl Build<'_, '_> {
 
     /// The collection of this name. Reports a name that is not defined; is silent of one that could not be built.
     fn resolve(&mut self, name: &Word, referrer: &str) -> Option<&Collection> {
-        if !self.names.contains_key(&name.value) {
+        if self.complete && !self.names.contains_key(&name.value) {
             let message = format!("collection `{}`, which {referrer} refers to, is not defined", name.value);
             let found = nearest(&name.value, self.names.keys().map(String::as_str));
             let error = self.report.error("collection-unknown", name.place, message);
@@ -317,7 +312,7 @@ fn suggest(error: &mut Diagnostic, name: &str, known: &[&str], none: &str) {
     let hint = match nearest(name, known.iter().copied()) {
         Some(near) if near != name => format!("did you mean `{near}`?"),
         _ if known.is_empty() => none.to_owned(),
-        _ => format!("there are {}", parse::quoted(known)),
+        _ => format!("use one of {}", parse::quoted(known)),
     };
     error.hint(hint);
 }

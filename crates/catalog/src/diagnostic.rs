@@ -115,7 +115,6 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("name-empty", "a name is empty"),
     ("name-invalid", "a name has a character it cannot have"),
     ("name-prefix", "a name is below the name of another thing of its kind"),
-    ("pattern-invalid", "a regular expression is broken"),
     ("pointer-invalid", "a text is not a JSON pointer"),
     ("projection-canonical", "a projection takes the name of another location"),
     ("reduce-invalid", "`reduce` is not an object with a strategy"),
@@ -136,6 +135,8 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("schema-invalid", "a schema breaks the rules of JSON Schema"),
     ("schema-not-found", "a schema is referred to by a name that nothing has"),
     ("schema-not-object", "a collection's schema allows more than objects"),
+    ("schema-pattern-invalid", "a regular expression of a schema is broken"),
+    ("schema-type-unknown", "a schema names a type that there is not"),
     ("selector-empty-string", "a partition is selected by an empty string"),
     ("selector-field-unknown", "a selector names something that is not a field"),
     ("selector-not-partition", "a selector names a field that is not a partition"),
@@ -166,14 +167,20 @@ pub const SLUGS: &[(&str, &str)] = &[
 /// away and sharing more than it differs.
 pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let length = name.chars().count();
+    if length > NAME_CHARS_MAX {
+        return None;
+    }
     known
         .into_iter()
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= EDITS_MAX)
         .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
         .filter(|&(distance, candidate)| distance <= EDITS_MAX && distance < length.max(candidate.chars().count()))
         .min()
         .map(|(_, candidate)| candidate)
 }
 
+/// For longer names nothing is suggested.
+const NAME_CHARS_MAX: usize = 200;
 /// How many edits away a suggested name may be.
 const EDITS_MAX: usize = 4;
 

@@ -173,7 +173,8 @@ mod tests {
     #[test]
     fn selections() {
         let keys = "segment/vendor segment_name user_id";
-        let cases: &[(&str, &[&str], &[&str], bool, String)] = &[
+        type Case<'c> = (&'c str, &'c [&'c str], &'c [&'c str], bool, String);
+        let cases: &[Case] = &[
             ("recommended", &[], &[], true, format!("{keys} | first | flow_document")),
             ("only what must be", &[], &[], false, format!("{keys} |  | flow_document")),
             ("an included optional", &["segment"], &[], false, format!("{keys} | segment | flow_document")),

@@ -13,6 +13,8 @@ use crate::{Fetch, FetchError, Place, SourceId, Sources, Tree};
 
 /// How many files a catalog may consist of.
 const FILES_MAX: usize = 10_000;
+/// How large its files may be together.
+const CATALOG_BYTES_MAX: usize = 256 << 20;
 
 /// Everything fetched so far. It fetches through a shared reference, as schemas are looked up while one compiles.
 pub(crate) struct Library<'f> {
@@ -26,6 +28,7 @@ struct Shelves {
     files: HashMap<Url, Result<SourceId, FetchError>>,
     documents: HashMap<Url, Option<Document>>,
     report: Report,
+    bytes: usize,
 }
 
 /// A parsed file, or a schema written inside a catalog file.
@@ -61,7 +64,14 @@ impl<'f> Library<'f> {
         } else {
             Err(FetchError::Io(format!("the catalog has more than {FILES_MAX} files")))
         };
-        let result = fetched.map(|text| shelves.sources.add(url.clone(), text.into()));
+        let result = fetched.and_then(|text| {
+            shelves.bytes += text.len();
+            if shelves.bytes > CATALOG_BYTES_MAX {
+                let large = format!("the files of the catalog are larger than {} MiB", CATALOG_BYTES_MAX >> 20);
+                return Err(FetchError::Io(large));
+            }
+            Ok(shelves.sources.add(url.clone(), text.into()))
+        });
         shelves.files.insert(url, result.clone());
         result
     }
@@ -136,5 +146,7 @@ pub(crate) fn unreadable(library: &Library, report: &mut Report, place: Place, u
         FetchError::Missing => "file-missing",
         _ => "file-unreadable",
     };
-    report.error(slug, place, format!("cannot read {}: {error}", library.display(url)));
+    let mut url = url.clone();
+    url.set_fragment(None);
+    report.error(slug, place, format!("cannot read {}: {error}", library.display(&url)));
 }

@@ -21,7 +21,7 @@ fn is_token_char(c: char) -> bool {
 
 /// What is wrong with a name, if anything: the first piece of it that cannot be there.
 fn invalid(name: &str, form: Form) -> Option<&str> {
-    let bad_char = |slash: bool| name.find(|c: char| !is_token_char(c) && !(slash && c == '/'));
+    let bad_char = |slash: bool| name.find(|c: char| !(is_token_char(c) || slash && c == '/'));
     match form {
         Form::Free => None,
         Form::Token => bad_char(false).map(|at| &name[at..]),

@@ -19,6 +19,9 @@ use crate::load::Library;
 use crate::tree::escaped;
 use crate::{Kind, Member, Place, Tree};
 
+/// Longer strings are not shown in messages.
+const SHOWN_BYTES_MAX: usize = 40;
+
 /// A value and where it stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Spanned<T> {
@@ -45,6 +48,8 @@ pub(crate) struct RawCatalog {
     pub(crate) captures: Vec<RawCapture>,
     pub(crate) materializations: Vec<RawMaterialization>,
     pub(crate) tests: Vec<RawTest>,
+    /// Whether it may define more collections than could be read.
+    pub(crate) incomplete: bool,
 }
 
 /// Reads a catalog file whose merge keys are expanded.
@@ -62,7 +67,10 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
         "resources",
     ];
     let mut raw = RawCatalog::default();
-    let Some(object) = reader.object(tree, "a catalog", FIELDS) else { return raw };
+    let Some(object) = reader.object(tree, "a catalog", FIELDS) else {
+        raw.incomplete = true;
+        return raw;
+    };
     if let Some(resources) = object.get("resources") {
         reader.unsupported(resources.place, "`resources`").hint("keep what they hold in files of their own");
     }
@@ -70,6 +78,7 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
         raw.imports = reader.list(imports, "`import`").iter().filter_map(|item| reader.import(item)).collect();
     }
     if let Some(map) = object.get("collections") {
+        raw.incomplete = !matches!(map.kind, Kind::Object(_));
         raw.collections =
             reader.map(map, "`collections`").iter().map(|member| collection::read(member, reader)).collect();
     }
@@ -118,7 +127,7 @@ impl<'t> Object<'t> {
         let found = self.get(name);
         if found.is_none() {
             let place = Place { end: self.place.end.min(self.key_place(name).end), ..self.key_place(name) };
-            reader.report.error("field-missing", place, format!("{} must have a `{name}`", self.what));
+            reader.report.error("field-missing", place, format!("{} must have `{name}`", self.what));
         }
         found
     }
@@ -243,8 +252,11 @@ impl Reader<'_, '_> {
     }
 
     /// A list of JSON pointers, not looked into yet.
-    pub(crate) fn key(&mut self, tree: &Tree, what: &str) -> Spanned<Vec<Word>> {
-        Spanned { value: self.words(tree, what, "a JSON pointer"), place: tree.place }
+    pub(crate) fn key(&mut self, tree: &Tree, what: &str) -> Option<Spanned<Vec<Word>>> {
+        let value = self.words(tree, what, "a JSON pointer");
+        // One that is broken throughout has been reported, and is not an empty one.
+        let empty = tree.as_array().is_some_and(<[Tree]>::is_empty);
+        (empty || !value.is_empty()).then_some(Spanned { value, place: tree.place })
     }
 
     /// A selector of partitions.
@@ -254,7 +266,9 @@ impl Reader<'_, '_> {
             return RawSelector::default();
         };
         let mut side = |name: &str| {
-            let Some(tree) = object.get(name) else { return Vec::new() };
+            let Some(tree) = object.get(name) else {
+                return Vec::new();
+            };
             let members = self.map(tree, "a list of values by field").iter();
             let fields = members.map(|member| {
                 let values = self.list(&member.value, "the values of a field").to_vec();
@@ -270,7 +284,15 @@ impl Reader<'_, '_> {
     }
 
     pub(crate) fn wrong(&mut self, tree: &Tree, what: &str, expected: &str) {
-        let message = format!("{what} must be {expected}, and this is {}", tree.describe());
+        let found = match &tree.kind {
+            Kind::Number(number) => format!("the number {number}"),
+            Kind::Bool(value) => format!("`{value}`"),
+            Kind::String(text) if text.len() <= SHOWN_BYTES_MAX && !text.contains('\n') => {
+                format!("the string `{text}`")
+            }
+            _ => tree.describe().to_owned(),
+        };
+        let message = format!("{what} must be {expected}, and this is {found}");
         self.report.error("wrong-type", tree.place, message);
     }
 
@@ -284,7 +306,9 @@ impl Reader<'_, '_> {
                     let kind = self.word(kind, "`contentType`")?;
                     match kind.value.to_lowercase().replace('_', "").as_str() {
                         "catalog" => {}
-                        "jsonschema" | "typescriptmodule" | "config" | "documentsfixture" => return None,
+                        "jsonschema" | "typescriptmodule" | "config" | "documentsfixture" => {
+                            return None;
+                        }
                         _ => {
                             let message = format!("`{}` is not a kind of content", kind.value);
                             let hint = "`CATALOG`, `JSON_SCHEMA`, `TYPESCRIPT_MODULE`, `CONFIG` or `DOCUMENTS_FIXTURE`";

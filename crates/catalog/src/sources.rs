@@ -108,7 +108,8 @@ impl Sources {
     }
 }
 
-fn percent_decoded(path: &str) -> String {
+/// Text without percent escapes; as it is where they do not make text.
+pub(crate) fn percent_decoded(path: &str) -> String {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -10,6 +10,8 @@ use crate::names::{self, Form};
 use crate::parse::{RawCollection, RawProjection, Word};
 use crate::{Collection, Projection};
 
+/// What messages call a location of a key.
+const KEY: &str = "part of the key";
 /// The field of the whole document.
 const DOCUMENT_FIELD: &str = "flow_document";
 
@@ -43,9 +45,9 @@ impl Build<'_, '_> {
         // Keys are taken from documents as they are read, and grouped by as they are written.
         let mut key: Vec<Pointer> = Vec::new();
         for word in &words.value {
-            let pointer = self.key_location(word, &schema);
+            let pointer = self.key_location(word, KEY, &schema);
             if let Some(read) = read.as_ref().filter(|read| read.url != schema.url) {
-                self.key_location(word, read);
+                self.key_location(word, KEY, read);
             }
             key.extend(pointer);
         }
@@ -123,7 +125,7 @@ impl Build<'_, '_> {
     fn explicit(&mut self, raw: &RawProjection, read: &Named) -> Option<Pointer> {
         if raw.partition.is_some() {
             names::check("partition", &raw.field, Form::Token, &mut self.report);
-            return self.key_location(&raw.location, read);
+            return self.key_location(&raw.location, "a partition", read);
         }
         if raw.field.value.is_empty() {
             self.report.error("name-empty", raw.field.place, "the name of a projection cannot be empty");

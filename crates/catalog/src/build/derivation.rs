@@ -5,7 +5,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::Build;
-use super::schema::Named;
+use super::schema::{Named, reason, rule_place};
 use crate::load::unreadable;
 use crate::names::{Form, camel_case};
 use crate::parse::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing, Spanned, Word};
@@ -76,8 +76,11 @@ impl Build<'_, '_> {
                         .error("shuffle-empty", words.place, message)
                         .hint("leave it out to shuffle by the source's key");
                 }
-                let pointers: Vec<Pointer> =
-                    words.value.iter().filter_map(|word| self.key_location(word, &read)).collect();
+                let pointers: Vec<Pointer> = words
+                    .value
+                    .iter()
+                    .filter_map(|word| self.key_location(word, "part of the shuffle key", &read))
+                    .collect();
                 if !modern && pointers[..] == key[..] {
                     let message = format!("this is already the key of collection `{}`", source.value);
                     let error = self.report.error("shuffle-redundant", words.place, message);
@@ -112,7 +115,9 @@ impl Build<'_, '_> {
 
     /// Documents of all transforms meet in one register, so their shuffle keys must be of the same types.
     fn check_alignment(&mut self, shuffles: &[Shuffled]) {
-        let Some((one, rest)) = shuffles.split_first() else { return };
+        let Some((one, rest)) = shuffles.split_first() else {
+            return;
+        };
         for other in rest.iter().filter(|other| other.types != one.types) {
             let shown = |types: &[Types]| types.iter().map(Types::to_string).collect::<Vec<_>>().join(", ");
             let message = format!(
@@ -141,8 +146,11 @@ impl Build<'_, '_> {
         let arena = Arena::new();
         if let Err(invalid) = named.schema.validate(from_value(&arena, &initial)) {
             let place = raw.initial.as_ref().map_or(raw.place, |tree| tree.place_at(&invalid.location));
-            let message = format!("the initial register is not valid: {invalid}");
+            let message = format!("the initial register is not valid: {}", reason(&invalid));
             let error = self.report.error("register-initial", place, message);
+            if let Some(rule) = rule_place(self.library, &invalid.schema_location) {
+                error.related(rule, "the schema says so here");
+            }
             if raw.initial.is_none() {
                 error.hint("it is `null` unless `initial` says otherwise");
             }

@@ -3,14 +3,19 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use doc::{Exists, Pointer, Schema, Shape, Types};
+use doc::{Exists, Invalid, Pointer, Schema, Shape, Types};
 use url::Url;
 
 use super::Build;
+use crate::diagnostic::nearest;
 use crate::load::{Library, Unread, unreadable};
 use crate::parse::{Spanned, Word};
+use crate::sources::percent_decoded as decoded;
+use crate::tree::escaped;
 use crate::{FetchError, Kind, Place, Tree};
 
+/// How `doc` calls a reference into a file that leads nowhere.
+const NO_FRAGMENT: &str = "schema-fragment-not-found";
 /// The types that can be part of a key.
 const KEY_TYPES: Types = Types::INTEGER.union(Types::STRING).union(Types::BOOLEAN);
 /// How many references are followed in search of a place.
@@ -68,7 +73,10 @@ impl Build<'_, '_> {
             Ok(schema) => Some(schema),
             Err(errors) => {
                 for error in errors {
-                    let target = target_of(library, &error.url, &error.pointer);
+                    let target = reference_of(library, &error.url, &error.pointer).map(|mut url| {
+                        url.set_fragment(None);
+                        url
+                    });
                     let same = |other: &Url| target.as_ref() == Some(other);
                     if broken.borrow().iter().any(same) {
                         continue;
@@ -78,9 +86,14 @@ impl Build<'_, '_> {
                         unreadable(library, &mut self.report, place, missing, why);
                         continue;
                     }
-                    // A fragment that the catalog asks for is its own mistake, not its schema's.
-                    let whole = error.pointer.is_empty() && url.value.fragment().is_some_and(|f| !f.is_empty());
-                    let place = if whole { url.place } else { place };
+                    if error.slug == NO_FRAGMENT {
+                        // One that the catalog asks for is its own mistake, not its schema's.
+                        match reference_of(library, &error.url, &error.pointer) {
+                            Some(target) => self.no_fragment(place, &target),
+                            None => self.no_fragment(url.place, &url.value),
+                        }
+                        continue;
+                    }
                     self.report.error(error.slug, place, error.message).hint = error.hint;
                 }
                 None
@@ -88,8 +101,24 @@ impl Build<'_, '_> {
         }
     }
 
-    /// Checks that a location can be part of a key; gives it back wherever it is a pointer.
-    pub(super) fn key_location(&mut self, word: &Word, named: &Named) -> Option<Pointer> {
+    fn no_fragment(&mut self, place: Place, target: &Url) {
+        let mut file = target.clone();
+        file.set_fragment(None);
+        let fragment = decoded(target.fragment().unwrap_or_default());
+        let message = format!("{} has no schema `#{fragment}`", self.library.display(&file));
+        let mut known = Vec::new();
+        if let Ok(document) = self.library.document(&file) {
+            fragments(&document.tree, String::new(), &mut known);
+        }
+        let near = nearest(&fragment, known.iter().map(String::as_str));
+        let error = self.report.error(NO_FRAGMENT, place, message);
+        if let Some(near) = near {
+            error.hint(format!("did you mean `#{near}`?"));
+        }
+    }
+
+    /// Checks that a location can play this role, of a key or a part of one; gives it back wherever it is a pointer.
+    pub(super) fn key_location(&mut self, word: &Word, role: &str, named: &Named) -> Option<Pointer> {
         let pointer = self.pointer(word)?;
         let text = &word.value;
         let shape = named.schema.shape();
@@ -97,17 +126,15 @@ impl Build<'_, '_> {
         let schema = place_of(self.library, &named.url, &pointer);
         let report = &mut self.report;
         let error = match located.exists {
-            Exists::Cannot => Some(report.error(
-                "key-never-exists",
-                word.place,
-                format!("`{text}` is part of a key, and can never exist"),
-            )),
+            Exists::Cannot => {
+                Some(report.error("key-never-exists", word.place, format!("`{text}`, {role}, can never exist")))
+            }
             Exists::Implicit => {
-                let message = format!("`{text}` is part of a key, and the schema says nothing of it");
+                let message = format!("the schema says nothing of `{text}`, {role}");
                 Some(report.error("key-unknown", word.place, message))
             }
             Exists::May if located.shape.default.is_none() => {
-                let message = format!("`{text}` is part of a key, and documents may lack it");
+                let message = format!("documents may lack `{text}`, {role}");
                 let error = report.error("key-may-be-absent", word.place, message);
                 if let Some(hint) = absence_hint(shape, &pointer) {
                     error.hint(hint);
@@ -117,18 +144,18 @@ impl Build<'_, '_> {
             _ => {
                 let bad = located.shape.types.without(KEY_TYPES);
                 if !bad.is_empty() {
-                    let message = format!("`{text}` is part of a key, and may be {bad}; only {KEY_TYPES} can be");
+                    let message = format!("`{text}`, {role}, may be {bad}; only {KEY_TYPES} can be");
                     let error = report.error("key-type", word.place, message);
                     if bad.contains(Types::FRACTION) && bad.subset(Types::NUMBER) {
                         error.hint("use `type: integer`");
                     }
                     Some(error)
                 } else if let Some(strategy) = located.shape.reduce.filter(|strategy| *strategy != "lastWriteWins") {
-                    let message = format!("`{text}` is part of a key, and reduces by `{strategy}`");
+                    let message = format!("`{text}`, {role}, reduces by `{strategy}`");
                     Some(
                         report
                             .error("key-reduce", word.place, message)
-                            .hint("a key stays as it is: remove its `reduce`"),
+                            .hint("it stays as it first is: remove its `reduce`"),
                     )
                 } else {
                     None
@@ -176,14 +203,36 @@ fn absence_hint(shape: &Shape, pointer: &Pointer) -> Option<String> {
     None
 }
 
-/// The URL, without fragment, that the `$ref` at this place of a schema refers to.
-fn target_of(library: &Library, url: &Url, pointer: &str) -> Option<Url> {
+/// What the `$ref` at this place of a schema refers to.
+fn reference_of(library: &Library, url: &Url, pointer: &str) -> Option<Url> {
     let document = library.document(url).ok()?;
     let tree = document.tree.at(pointer)?;
     let reference = tree.as_str().or_else(|| tree.get("$ref")?.as_str())?;
-    let mut target = url.join(reference).ok()?;
-    target.set_fragment(None);
-    Some(target)
+    url.join(reference).ok()
+}
+
+/// The anchors and definitions of a schema document, as fragments.
+fn fragments(tree: &Tree, pointer: String, found: &mut Vec<String>) {
+    found.extend(tree.get("$anchor").and_then(Tree::as_str).map(str::to_owned));
+    for member in tree.as_object().unwrap_or_default() {
+        let below = format!("{pointer}/{}", escaped(&member.key));
+        if pointer.ends_with("/$defs") || pointer.ends_with("/definitions") {
+            found.push(below.clone());
+        }
+        fragments(&member.value, below, found);
+    }
+}
+
+/// Why a value is not valid; the place it is reported at need not be named again.
+pub(super) fn reason(invalid: &Invalid) -> String {
+    if invalid.location.is_empty() { invalid.message.clone() } else { invalid.to_string() }
+}
+
+/// The keyword that a validation names, an absolute URL with a fragment.
+pub(super) fn rule_place(library: &Library, location: &str) -> Option<Place> {
+    let url = Url::parse(location).ok()?;
+    let pointer = decoded(url.fragment().unwrap_or_default());
+    library.place(&url, &pointer)
 }
 
 /// Where a schema speaks of a location of its documents, as far as a look at `properties`, `items`, `$ref` and `allOf` tells.
@@ -196,7 +245,9 @@ fn place_of(library: &Library, url: &Url, pointer: &Pointer) -> Option<Place> {
 }
 
 fn find(library: &Library, url: &Url, tree: &Tree, tokens: &[&str], references: &mut usize) -> Option<Place> {
-    let Some((token, rest)) = tokens.split_first() else { return Some(tree.place) };
+    let Some((token, rest)) = tokens.split_first() else {
+        return Some(tree.place);
+    };
     *references = references.checked_sub(1)?;
     let property = tree.get("properties").and_then(|properties| properties.get(token));
     let item = || match (token.parse::<usize>(), tree.get("prefixItems"), tree.get("items")) {
@@ -222,7 +273,8 @@ fn find(library: &Library, url: &Url, tree: &Tree, tokens: &[&str], references: 
 }
 
 fn at_fragment<'t>(tree: &'t Tree, fragment: &str) -> Option<&'t Tree> {
-    if fragment.is_empty() || fragment.starts_with('/') { tree.at(fragment) } else { anchored(tree, fragment) }
+    let fragment = decoded(fragment);
+    if fragment.is_empty() || fragment.starts_with('/') { tree.at(&fragment) } else { anchored(tree, &fragment) }
 }
 
 fn anchored<'t>(tree: &'t Tree, anchor: &str) -> Option<&'t Tree> {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use doc::{Arena, compare_at, from_value};
 
 use super::Build;
+use super::schema::{reason, rule_place};
 use crate::parse::{RawStep, RawTest};
 use crate::{Step, StepKind, Test};
 
@@ -32,19 +33,26 @@ impl Build<'_, '_> {
     }
 
     fn check_ingest(&mut self, raw: &RawStep) {
-        let Some(collection) = self.collections.get(&raw.collection.value) else { return };
+        let Some(collection) = self.collections.get(&raw.collection.value) else {
+            return;
+        };
         let mut arena = Arena::new();
         for tree in &raw.documents {
             arena.reset();
             if let Err(invalid) = collection.schema.validate(from_value(&arena, &tree.to_value())) {
-                let message = format!("the document is not valid for `{}`: {invalid}", collection.name);
-                self.report.error("ingest-invalid", tree.place_at(&invalid.location), message);
+                let message = format!("the document is not valid for `{}`: {}", collection.name, reason(&invalid));
+                let error = self.report.error("ingest-invalid", tree.place_at(&invalid.location), message);
+                if let Some(rule) = rule_place(self.library, &invalid.schema_location) {
+                    error.related(rule, "the schema says so here");
+                }
             }
         }
     }
 
     fn check_verify(&mut self, raw: &RawStep) {
-        let Some(collection) = self.collections.get(&raw.collection.value) else { return };
+        let Some(collection) = self.collections.get(&raw.collection.value) else {
+            return;
+        };
         let arena = Arena::new();
         let nodes: Vec<_> = raw.documents.iter().map(|tree| from_value(&arena, &tree.to_value())).collect();
         for (pair, trees) in nodes.windows(2).zip(raw.documents.windows(2)) {

@@ -50,7 +50,9 @@ pub(crate) fn read(member: &Member, reader: &mut Reader) -> RawCollection {
         derivation: None,
     };
     let at = below("/collections", &member.key);
-    let Some(object) = reader.object(&member.value, "a collection", FIELDS) else { return raw };
+    let Some(object) = reader.object(&member.value, "a collection", FIELDS) else {
+        return raw;
+    };
     if object.get("readSchema").is_some() || object.get("writeSchema").is_some() {
         if object.get("schema").is_some() {
             let place = object.key_place("schema");
@@ -65,7 +67,7 @@ pub(crate) fn read(member: &Member, reader: &mut Reader) -> RawCollection {
         let schema = object.require("schema", reader);
         raw.schema = schema.and_then(|tree| reader.schema(tree, &below(&at, "schema")));
     }
-    raw.key = object.require("key", reader).map(|tree| reader.key(tree, "`key`"));
+    raw.key = object.require("key", reader).and_then(|tree| reader.key(tree, "`key`"));
     if let Some(tree) = object.get("projections") {
         let members = reader.map(tree, "`projections`");
         raw.projections = members.iter().filter_map(|member| projection(member, reader)).collect();

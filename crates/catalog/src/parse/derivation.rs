@@ -206,20 +206,22 @@ impl RawTransform {
 }
 
 fn shuffle(tree: Option<&Tree>, reader: &mut Reader) -> RawShuffle {
-    let Some(tree) = tree else { return RawShuffle::Source };
+    let Some(tree) = tree else {
+        return RawShuffle::Source;
+    };
     if tree.as_str() == Some("any") {
         return RawShuffle::Any;
     }
-    let Some(object) = reader.object(tree, "a shuffle", &["key", "lambda", "hash"]) else { return RawShuffle::Unknown };
+    let Some(object) = reader.object(tree, "a shuffle", &["key", "lambda", "hash"]) else {
+        return RawShuffle::Unknown;
+    };
     if object.get("lambda").is_some() {
         let place = object.key_place("lambda");
         reader.unsupported(place, "shuffling by a lambda").hint("shuffle by a `key`");
         return RawShuffle::Unknown;
     }
-    match object.require("key", reader) {
-        Some(tree) => RawShuffle::Key(reader.key(tree, "`key`")),
-        None => RawShuffle::Unknown,
-    }
+    let key = object.require("key", reader).and_then(|tree| reader.key(tree, "`key`"));
+    key.map_or(RawShuffle::Unknown, RawShuffle::Key)
 }
 
 fn lambda(tree: &Tree, what: &'static str, reader: &mut Reader) -> Option<RawLambda> {

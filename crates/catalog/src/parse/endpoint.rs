@@ -62,7 +62,9 @@ pub(super) fn capture(member: &Member, reader: &mut Reader) -> RawCapture {
         bindings: Vec::new(),
         interval_seconds: INTERVAL_SECONDS_DEFAULT,
     };
-    let Some(object) = reader.object(&member.value, "a capture", FIELDS) else { return raw };
+    let Some(object) = reader.object(&member.value, "a capture", FIELDS) else {
+        return raw;
+    };
     let variants = [("airbyteSource", None), ("connector", None), ("ingest", Some("source-http-ingest"))];
     raw.endpoint = endpoint(object, &variants, reader);
     raw.bindings = bindings(object, reader).iter().filter_map(|tree| capture_binding(tree, reader)).collect();
@@ -84,7 +86,9 @@ pub(super) fn materialization(member: &Member, reader: &mut Reader) -> RawMateri
         "sourceCapture",
     ];
     let mut raw = RawMaterialization { name: member.name(), endpoint: None, bindings: Vec::new() };
-    let Some(object) = reader.object(&member.value, "a materialization", FIELDS) else { return raw };
+    let Some(object) = reader.object(&member.value, "a materialization", FIELDS) else {
+        return raw;
+    };
     let variants = [
         ("flowSink", None),
         ("connector", None),
@@ -238,7 +242,9 @@ fn resource(object: Object, reader: &mut Reader) -> Option<Tree> {
 fn fields(tree: Option<&Tree>, reader: &mut Reader) -> RawFields {
     let mut raw = RawFields { include: Vec::new(), exclude: Vec::new(), recommended: true };
     let fields = ["include", "require", "exclude", "recommended"];
-    let Some(object) = tree.and_then(|tree| reader.object(tree, "a field selection", &fields)) else { return raw };
+    let Some(object) = tree.and_then(|tree| reader.object(tree, "a field selection", &fields)) else {
+        return raw;
+    };
     for name in ["include", "require"] {
         if let Some(tree) = object.get(name) {
             raw.include.extend(reader.map(tree, "the included fields").iter().map(Member::name));

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use catalog::{Lambda, Using};
 use expect_test::expect;
 
-use crate::host::Memory;
+use crate::host::{AnyConnector, Memory, Shop};
 use crate::mistakes::render;
 
 #[test]
@@ -23,7 +23,9 @@ fn the_golden_catalog_builds() {
             let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
             writeln!(text, "  {}: {} {}{marks}", p.field, p.pointer, p.types).unwrap();
         }
-        let Some(derivation) = &collection.derivation else { continue };
+        let Some(derivation) = &collection.derivation else {
+            continue;
+        };
         let Using::Typescript(module) = &derivation.using else { panic!() };
         writeln!(text, "  {} {} {}", module.text.url, module.class, derivation.register_initial).unwrap();
         for t in &derivation.transforms {
@@ -68,5 +70,167 @@ fn the_golden_catalog_builds() {
             writeln!(text, "  {:?} {} {}", step.kind, step.collection, documents.join(" ")).unwrap();
         }
     }
-    expect![[""]].assert_eq(&text);
+    expect![[r#"
+        acme/customers ["/customer"]
+          customer: /customer [string] key must
+          customer_id: /customer [string] explicit key must
+          flow_document:  [object] must
+          mixed: /mixed [integer, string]
+          note: /note [string]
+          orders: /orders [integer] must
+          tags: /tags [array]
+          file:///w/orders.flow.ts AcmeCustomers {}
+          fromOrders from acme/orders by ["/customer"]: fromOrdersUpdate, fromOrdersPublish; priority 0, delay 0 s, stricter false
+          fromSelf from acme/customers by ["/customer"]: -, fromSelfPublish; priority 1, delay 172800 s, stricter true
+        acme/orders ["/id"]
+          amount: /amount [number] must
+          code: /code [integer, string]
+          customer: /customer [string] must
+          flow_document:  [object] must
+          id: /id [string] key must
+          lines: /lines [array]
+          paid: /paid [boolean] explicit partition must
+          region: /region [string] explicit partition must
+        acme/http source-http-ingest every 60 s
+          {"name":"orders"} -> acme/orders
+        acme/hooks materialize-webhook {"address":"http://localhost:9000/"} file:///w/hooks.config.yaml
+          acme/customers -> {"relativePath":"/customers"} FieldSelection { keys: [], values: [], document: Some("flow_document") } delta true
+            [] but []
+        acme/tables materialize-sqlite {"path":"tables.db"} file:///w/catalog.yaml
+          acme/customers -> {"table":"customers"} FieldSelection { keys: ["customer_id"], values: ["orders", "tags"], document: Some("flow_document") } delta false
+            [] but []
+          acme/orders -> {"table":"orders"} FieldSelection { keys: ["id"], values: ["amount", "customer", "paid", "region"], document: Some("flow_document") } delta false
+            [("region", [String("eu"), String("us")])] but [("paid", [Bool(false)])]
+        customers are counted
+          Ingest acme/orders {"amount":5,"customer":"ann","id":"o1","paid":true,"region":"eu"} {"amount":5,"customer":"bob","id":"o2","paid":true,"region":"eu"}
+          Ingest acme/orders {"amount":5,"customer":"ann","id":"o1","paid":true,"region":"eu"} {"amount":5,"customer":"bob","id":"o2","paid":true,"region":"eu"}
+          Verify acme/customers {"customer":"ann","orders":2} {"customer":"bob","orders":2}
+        orders, kept
+          Verify acme/orders 
+    "#]].assert_eq(&text);
+}
+
+#[test]
+fn later_spellings_build() {
+    let mut files = Memory::golden();
+    let catalog = r#"
+collections:
+  acme/in:
+    writeSchema: &schema { type: object, properties: { id: { type: string }, n: { type: integer } }, required: [id] }
+    readSchema: { <<: *schema, required: [id, n] }
+    key: [/id]
+  acme/sql:
+    schema: *schema
+    key: [/id]
+    derive:
+      using: { sqlite: { migrations: [CREATE TABLE t (x);, more.sql] } }
+      transforms:
+        - { name: fromIn, source: acme/in, shuffle: any, lambda: "SELECT $id, $n;" }
+        - { name: fromFile, source: { name: acme/in }, shuffle: { key: [/id] }, lambda: lambda.sql }
+  acme/ts:
+    schema: *schema
+    key: [/id]
+    derive:
+      using:
+        typescript:
+          module: |
+            export class Derivation extends IDerivation {
+              fromIn(read) { return [read.doc]; }
+            }
+      transforms:
+        - { name: from-in, source: acme/in, shuffle: any }
+captures:
+  acme/source:
+    endpoint: { connector: { image: "ghcr.io/x/source-http-ingest:v2", config: {} } }
+    bindings:
+      - { resource: { name: in }, target: acme/in }
+      - { resource: { name: off }, target: acme/in, disable: true }
+materializations:
+  acme/out:
+    endpoint: { connector: { image: "ghcr.io/x/materialize-sqlite:v2", config: { path: x.db } } }
+    bindings:
+      - resource: { table: t }
+        source: { name: acme/in }
+        fields: { recommended: 1, require: { n: {} } }
+tests:
+  written out:
+    description: As an object.
+    steps:
+      - ingest: { collection: acme/in, documents: in.json }
+      - verify: { collection: { name: acme/in }, documents: [{ id: a }] }
+"#;
+    files.0.insert("catalog.yaml".into(), catalog.into());
+    files.0.insert("more.sql".into(), "CREATE TABLE u (y);".into());
+    files.0.insert("lambda.sql".into(), "SELECT 1;".into());
+    files.0.insert("in.json".into(), r#"[{"id": "a"}]"#.into());
+    let built = files.build();
+    assert_eq!(render(&built), "");
+
+    let catalog = &built.catalog;
+    let using = |name: &str| &catalog.collection(name).unwrap().derivation.as_ref().unwrap().using;
+    let Using::Sqlite { migrations } = using("acme/sql") else { panic!() };
+    let texts: Vec<&str> = migrations.iter().map(|text| &*text.text).collect();
+    assert_eq!(texts, ["CREATE TABLE t (x);", "CREATE TABLE u (y);"]);
+    let transforms = &catalog.collection("acme/sql").unwrap().derivation.as_ref().unwrap().transforms;
+    assert!(matches!(&transforms[0].publish, Some(Lambda::Sql(text)) if &*text.text == "SELECT 1;"));
+    assert!(matches!(&transforms[1].publish, Some(Lambda::Sql(text)) if &*text.text == "SELECT $id, $n;"));
+    let Using::Typescript(module) = using("acme/ts") else { panic!() };
+    assert_eq!((module.class.as_str(), module.modern), ("Derivation", true));
+    let transforms = &catalog.collection("acme/ts").unwrap().derivation.as_ref().unwrap().transforms;
+    assert!(matches!(&transforms[0].publish, Some(Lambda::Method(name)) if name == "fromIn"));
+    assert!(catalog.collection("acme/in").unwrap().projection("n").unwrap().must_exist);
+    assert_eq!(catalog.captures[0].bindings.len(), 1);
+    assert_eq!(catalog.tests[0].steps[0].documents.len(), 1);
+}
+
+#[test]
+fn files_on_disk_build() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Memory::golden();
+    files.0.get_mut("catalog.yaml").unwrap().push_str("test: {}\n");
+    for (name, text) in &files.0 {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let root = catalog::root_url("./catalog.yaml", folder.path()).unwrap();
+    let mut built = catalog::build(&root, &catalog::Files, &Shop);
+    assert!(render(&built).starts_with("catalog.yaml:49:1: field-unknown: a catalog has no field `test`"));
+    built.catalog.sources.relative_to(root.join("elsewhere/").unwrap());
+    assert!(render(&built).starts_with("../catalog.yaml:49:1: "));
+}
+
+#[test]
+fn examples_build() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
+    let mut seen = 0;
+    for example in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        for path in std::fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.to_str().unwrap().ends_with(".flow.yaml") {
+                let root = url::Url::from_file_path(&path).unwrap();
+                let built = catalog::build(&root, &catalog::Files, &AnyConnector);
+                assert_eq!(render(&built), "", "{}", path.display());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0);
+}
+
+#[test]
+fn hostile_catalogs_are_refused() {
+    let nested = |open: &str, close: &str| format!("x: {}{}", open.repeat(5_000), close.repeat(5_000));
+    let block: String = (0..5_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    let texts = [
+        nested("[", "]"),
+        nested("{a: ", "}"),
+        block,
+        "- ".repeat(5_000),
+        "&a ".to_owned(),
+        "\u{0}".to_owned(),
+        "\t- x".to_owned(),
+    ];
+    for text in texts {
+        let mut files = Memory::golden();
+        files.0.insert("catalog.yaml".into(), text.clone());
+        assert!(!files.build().is_sound(), "{:.40}", text);
+    }
 }

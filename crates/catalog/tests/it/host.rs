@@ -1,4 +1,4 @@
-//! A small world around a build: files in memory, and a host that knows four connectors.
+//! A small world around a build: files in memory, and a host that knows three connectors.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +43,8 @@ impl Fetch for Memory {
     }
 }
 
-struct Shop;
+/// Knows an HTTP capture, SQLite tables and webhooks; looks for methods by name.
+pub(crate) struct Shop;
 
 fn error(at: ConfigAt, message: &str) -> ConfigError {
     ConfigError { at, message: message.to_owned(), hint: None }
@@ -85,7 +86,9 @@ impl Host for Shop {
         let (config, name) = match endpoint.connector.as_str() {
             "materialize-sqlite" => ("path", "table"),
             "materialize-webhook" => ("address", "relativePath"),
-            other => return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{other}`"))]),
+            other => {
+                return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{other}`"))]);
+            }
         };
         let mut errors = one_string(&endpoint.config, config, &ConfigAt::Config);
         errors.extend(one_string(resource, name, &|pointer| ConfigAt::Resource(0, pointer)));
@@ -142,5 +145,35 @@ impl Host for Shop {
             })
             .collect();
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// A shop that takes any configuration; what has a `table` is SQL.
+pub(crate) struct AnyConnector;
+
+impl Host for AnyConnector {
+    fn check_capture(&self, _: &Endpoint, _: &[&Value]) -> Result<(), Vec<ConfigError>> {
+        Ok(())
+    }
+
+    fn check_binding(
+        &self,
+        endpoint: &Endpoint,
+        resource: &Value,
+        collection: &Collection,
+    ) -> Result<BindingRules, Vec<ConfigError>> {
+        let mut endpoint = endpoint.clone();
+        let (connector, config, name) = match resource.get("table") {
+            Some(_) => ("materialize-sqlite", serde_json::json!({ "path": "x" }), "table"),
+            None => ("materialize-webhook", serde_json::json!({ "address": "x" }), "relativePath"),
+        };
+        endpoint.connector = connector.to_owned();
+        endpoint.config = config;
+        let name_of = resource.get(name).cloned().unwrap_or_else(|| Value::String(String::new()));
+        Shop.check_binding(&endpoint, &serde_json::json!({ name: name_of }), collection)
+    }
+
+    fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
+        Shop.check_module(module, methods)
     }
 }

@@ -101,9 +101,7 @@ impl Combiner {
     /// Adds a document behind those of its key that came before. After an error the entry of the key is what it was.
     pub fn combine_right(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
         check_depth(document)?;
-        self.schema
-            .validate(document)
-            .map_err(CombineError::Invalid)?;
+        self.schema.validate(document).map_err(CombineError::Invalid)?;
         let (hash, found) = self.find_document(document);
         let Some(at) = found else {
             self.insert(hash, document, false);
@@ -165,11 +163,7 @@ impl Combiner {
     pub fn bytes(&self) -> usize {
         /// An entry, and its part of the hash map.
         const ENTRY_BYTES: usize = size_of::<Entry>() + 24;
-        if self.is_empty() {
-            0
-        } else {
-            self.keys.len() + self.documents.len() + self.entries.len() * ENTRY_BYTES
-        }
+        if self.is_empty() { 0 } else { self.keys.len() + self.documents.len() + self.entries.len() * ENTRY_BYTES }
     }
 
     /// All packed keys and documents so far, in the order in which their keys came first.
@@ -192,8 +186,7 @@ impl Combiner {
     pub fn drain_by_key(&mut self) -> impl ExactSizeIterator<Item = Drained<'_>> {
         self.take_entries();
         let keys = &self.keys;
-        self.drained
-            .sort_unstable_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
+        self.drained.sort_unstable_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
         self.drain()
     }
 
@@ -202,9 +195,7 @@ impl Combiner {
             return Ok(());
         };
         check_depth(reduced)?;
-        self.schema
-            .validate(reduced)
-            .map_err(CombineError::CombinedInvalid)
+        self.schema.validate(reduced).map_err(CombineError::CombinedInvalid)
     }
 
     fn take_entries(&mut self) {
@@ -250,8 +241,7 @@ impl Combiner {
 
     /// Adds the entry of a new key, which is in the scratch.
     fn insert(&mut self, hash: u64, document: Node<'_>, full: bool) {
-        let at = u32::try_from(self.entries.len())
-            .expect("a transaction is closed long before it has 2^32 keys");
+        let at = u32::try_from(self.entries.len()).expect("a transaction is closed long before it has 2^32 keys");
         let (key_begin, document_begin) = (self.keys.len(), self.documents.len());
         self.keys.extend_from_slice(&self.scratch.key);
         write(document, &mut self.documents);
@@ -297,11 +287,7 @@ impl Combiner {
 
 /// What is written here is read back, and what a lambda made may be deeper than what it was made from.
 fn check_depth(document: Node<'_>) -> Result<(), CombineError> {
-    if document.within_depth(DEPTH_MAX) {
-        Ok(())
-    } else {
-        Err(CombineError::Depth)
-    }
+    if document.within_depth(DEPTH_MAX) { Ok(()) } else { Err(CombineError::Depth) }
 }
 
 fn stored<'a>(arena: &'a Arena, document: &'a [u8]) -> Node<'a> {

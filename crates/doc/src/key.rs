@@ -38,16 +38,8 @@ pub fn pack_node(node: Node<'_>, out: &mut Vec<u8>) {
         Node::Null => out.push(NULL),
         Node::Bool(false) => out.push(FALSE),
         Node::Bool(true) => out.push(TRUE),
-        Node::U64(value) => pack_number(
-            value as f64,
-            i128::from(value) - (value as f64) as i128,
-            out,
-        ),
-        Node::I64(value) => pack_number(
-            value as f64,
-            i128::from(value) - (value as f64) as i128,
-            out,
-        ),
+        Node::U64(value) => pack_number(value as f64, i128::from(value) - (value as f64) as i128, out),
+        Node::I64(value) => pack_number(value as f64, i128::from(value) - (value as f64) as i128, out),
         Node::F64(value) => pack_number(value, 0, out),
         Node::Str(text) => {
             out.push(STRING);
@@ -77,13 +69,8 @@ pub fn pack_node(node: Node<'_>, out: &mut Vec<u8>) {
 fn pack_number(nearest: f64, remainder: i128, out: &mut Vec<u8>) {
     // Adding zero makes -0 the same as 0.
     let bits = (nearest + 0.0).to_bits();
-    let ordered = if bits >> 63 == 1 {
-        !bits
-    } else {
-        bits | 1 << 63
-    };
-    let biased =
-        u16::try_from(remainder + 0x8000).expect("an integer is within 1024 of its nearest f64");
+    let ordered = if bits >> 63 == 1 { !bits } else { bits | 1 << 63 };
+    let biased = u16::try_from(remainder + 0x8000).expect("an integer is within 1024 of its nearest f64");
     out.push(NUMBER);
     out.extend_from_slice(&ordered.to_be_bytes());
     out.extend_from_slice(&biased.to_be_bytes());
@@ -120,10 +107,7 @@ mod tests {
     fn equal_numbers_pack_alike() {
         assert_eq!(packed(Node::U64(1)), packed(Node::F64(1.0)));
         assert_eq!(packed(Node::U64(0)), packed(Node::F64(-0.0)));
-        assert_eq!(
-            packed(Node::I64(i64::MIN)),
-            packed(Node::F64(-9223372036854775808.0))
-        );
+        assert_eq!(packed(Node::I64(i64::MIN)), packed(Node::F64(-9223372036854775808.0)));
         assert_ne!(packed(Node::U64(u64::MAX)), packed(Node::U64(u64::MAX - 1)));
     }
 

@@ -152,9 +152,7 @@ impl<'a> Node<'a> {
         match (self, max) {
             (Node::Array(_) | Node::Object(_), 0) => false,
             (Node::Array(items), _) => items.iter().all(|item| item.within_depth(max - 1)),
-            (Node::Object(fields), _) => {
-                fields.iter().all(|field| field.value.within_depth(max - 1))
-            }
+            (Node::Object(fields), _) => fields.iter().all(|field| field.value.within_depth(max - 1)),
             _ => true,
         }
     }
@@ -168,15 +166,13 @@ impl<'a> Node<'a> {
             Node::I64(value) => Node::I64(value),
             Node::F64(value) => Node::F64(value),
             Node::Str(text) => Node::Str(arena.alloc_str(text)),
-            Node::Array(items) => Node::Array(
-                arena.alloc_slice_fill_with(items.len(), |at| items[at].copy_into(arena)),
-            ),
-            Node::Object(fields) => {
-                Node::Object(arena.alloc_slice_fill_with(fields.len(), |at| Field {
-                    name: arena.alloc_str(fields[at].name),
-                    value: fields[at].value.copy_into(arena),
-                }))
+            Node::Array(items) => {
+                Node::Array(arena.alloc_slice_fill_with(items.len(), |at| items[at].copy_into(arena)))
             }
+            Node::Object(fields) => Node::Object(arena.alloc_slice_fill_with(fields.len(), |at| Field {
+                name: arena.alloc_str(fields[at].name),
+                value: fields[at].value.copy_into(arena),
+            })),
         }
     }
 }
@@ -204,14 +200,13 @@ pub fn from_value<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
             (_, _, value) => Node::F64(value.unwrap_or_default()),
         },
         Value::String(text) => Node::Str(arena.alloc_str(text)),
-        Value::Array(items) => Node::Array(
-            arena.alloc_slice_fill_iter(items.iter().map(|item| from_value(arena, item))),
-        ),
+        Value::Array(items) => {
+            Node::Array(arena.alloc_slice_fill_iter(items.iter().map(|item| from_value(arena, item))))
+        }
         Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| Field {
-                name: arena.alloc_str(name),
-                value: from_value(arena, value),
-            });
+            let fields = fields
+                .iter()
+                .map(|(name, value)| Field { name: arena.alloc_str(name), value: from_value(arena, value) });
             Node::object(arena, fields.collect())
         }
     }
@@ -227,12 +222,9 @@ pub fn to_value(node: Node<'_>) -> Value {
         Node::F64(value) => Value::from(value),
         Node::Str(text) => Value::String(text.to_owned()),
         Node::Array(items) => Value::Array(items.iter().map(|item| to_value(*item)).collect()),
-        Node::Object(fields) => Value::Object(
-            fields
-                .iter()
-                .map(|field| (field.name.to_owned(), to_value(field.value)))
-                .collect(),
-        ),
+        Node::Object(fields) => {
+            Value::Object(fields.iter().map(|field| (field.name.to_owned(), to_value(field.value))).collect())
+        }
     }
 }
 
@@ -248,14 +240,8 @@ mod tests {
     #[test]
     fn of_equal_names_the_last_stays() {
         let arena = Arena::new();
-        let field = |name, value| Field {
-            name,
-            value: Node::U64(value),
-        };
-        let node = Node::object(
-            &arena,
-            vec![field("b", 1), field("a", 2), field("b", 3), field("b", 4)],
-        );
+        let field = |name, value| Field { name, value: Node::U64(value) };
+        let node = Node::object(&arena, vec![field("b", 1), field("a", 2), field("b", 3), field("b", 4)]);
         assert_eq!(node.to_json(), r#"{"a":2,"b":4}"#);
     }
 }

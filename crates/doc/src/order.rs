@@ -25,8 +25,7 @@ pub fn compare(a: Node<'_>, b: Node<'_>) -> Ordering {
         }
         (Node::Object(a), Node::Object(b)) => {
             let fields = a.iter().zip(b);
-            let fields =
-                fields.map(|(a, b)| a.name.cmp(b.name).then_with(|| compare(a.value, b.value)));
+            let fields = fields.map(|(a, b)| a.name.cmp(b.name).then_with(|| compare(a.value, b.value)));
             first_difference(fields).then_with(|| a.len().cmp(&b.len()))
         }
         (a, b) => rank(a).cmp(&rank(b)),
@@ -35,18 +34,13 @@ pub fn compare(a: Node<'_>, b: Node<'_>) -> Ordering {
 
 /// Compares what two documents have at the locations of a key; a missing value counts as null.
 pub fn compare_at(key: &[Pointer], a: Node<'_>, b: Node<'_>) -> Ordering {
-    first_difference(key.iter().map(|pointer| {
-        compare(
-            pointer.query(a).unwrap_or_default(),
-            pointer.query(b).unwrap_or_default(),
-        )
-    }))
+    first_difference(
+        key.iter().map(|pointer| compare(pointer.query(a).unwrap_or_default(), pointer.query(b).unwrap_or_default())),
+    )
 }
 
 fn first_difference(mut orders: impl Iterator<Item = Ordering>) -> Ordering {
-    orders
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
+    orders.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 fn rank(node: Node<'_>) -> u8 {
@@ -70,8 +64,7 @@ fn integer_to_float(a: i128, b: f64) -> Ordering {
         return Ordering::Greater;
     }
     let whole = b.trunc();
-    a.cmp(&(whole as i128))
-        .then_with(|| 0.0.partial_cmp(&(b - whole)).unwrap_or(Ordering::Equal))
+    a.cmp(&(whole as i128)).then_with(|| 0.0.partial_cmp(&(b - whole)).unwrap_or(Ordering::Equal))
 }
 
 #[cfg(test)]
@@ -117,29 +110,14 @@ mod tests {
             r#"{"b":0}"#,
         ];
         let arena = Arena::new();
-        let nodes: Vec<_> = ascending
-            .iter()
-            .map(|text| parse(&arena, text.as_bytes()).unwrap())
-            .collect();
+        let nodes: Vec<_> = ascending.iter().map(|text| parse(&arena, text.as_bytes()).unwrap()).collect();
         for (i, a) in nodes.iter().enumerate() {
             for (j, b) in nodes.iter().enumerate() {
-                assert_eq!(
-                    compare(*a, *b),
-                    i.cmp(&j),
-                    "{} {}",
-                    ascending[i],
-                    ascending[j]
-                );
+                assert_eq!(compare(*a, *b), i.cmp(&j), "{} {}", ascending[i], ascending[j]);
                 let (mut packed_a, mut packed_b) = (Vec::new(), Vec::new());
                 crate::pack_node(*a, &mut packed_a);
                 crate::pack_node(*b, &mut packed_b);
-                assert_eq!(
-                    packed_a.cmp(&packed_b),
-                    i.cmp(&j),
-                    "{} {}",
-                    ascending[i],
-                    ascending[j]
-                );
+                assert_eq!(packed_a.cmp(&packed_b), i.cmp(&j), "{} {}", ascending[i], ascending[j]);
             }
         }
     }

@@ -71,10 +71,7 @@ pub fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, ParseErro
 }
 
 /// Reads one JSON array; gives each element and its range of the text.
-pub fn parse_elements<'a>(
-    arena: &'a Arena,
-    text: &'a [u8],
-) -> Result<Vec<(Node<'a>, Range<usize>)>, ParseError> {
+pub fn parse_elements<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Vec<(Node<'a>, Range<usize>)>, ParseError> {
     let mut parser = Parser::new(arena, text)?;
     let mut elements = Vec::new();
     parser.space();
@@ -110,33 +107,17 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn new(arena: &'a Arena, text: &'a [u8]) -> Result<Self, ParseError> {
         match std::str::from_utf8(text) {
-            Ok(text) => Ok(Parser {
-                arena,
-                text,
-                at: 0,
-                items: Vec::new(),
-                fields: Vec::with_capacity(16),
-            }),
-            Err(error) => Err(ParseError {
-                at: error.valid_up_to(),
-                reason: ParseReason::Utf8,
-            }),
+            Ok(text) => Ok(Parser { arena, text, at: 0, items: Vec::new(), fields: Vec::with_capacity(16) }),
+            Err(error) => Err(ParseError { at: error.valid_up_to(), reason: ParseReason::Utf8 }),
         }
     }
 
     fn error(&self, reason: ParseReason) -> ParseError {
-        ParseError {
-            at: self.at,
-            reason,
-        }
+        ParseError { at: self.at, reason }
     }
 
     fn expected(&self, what: &'static str) -> ParseError {
-        if self.at < self.text.len() {
-            self.error(ParseReason::Expected(what))
-        } else {
-            self.error(ParseReason::End)
-        }
+        if self.at < self.text.len() { self.error(ParseReason::Expected(what)) } else { self.error(ParseReason::End) }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -151,11 +132,7 @@ impl<'a> Parser<'a> {
 
     fn finish(&mut self) -> Result<(), ParseError> {
         self.space();
-        if self.at == self.text.len() {
-            Ok(())
-        } else {
-            Err(self.error(ParseReason::Trailing))
-        }
+        if self.at == self.text.len() { Ok(()) } else { Err(self.error(ParseReason::Trailing)) }
     }
 
     /// Whether a container ends before its first element.
@@ -250,10 +227,7 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
             let value = self.value(depth + 1)?;
-            sorted = sorted
-                && self.fields[base..]
-                    .last()
-                    .is_none_or(|last| last.name < name);
+            sorted = sorted && self.fields[base..].last().is_none_or(|last| last.name < name);
             self.fields.push(Field { name, value });
             if !self.continues(b'}', "',' or '}'")? {
                 break;
@@ -322,10 +296,7 @@ impl<'a> Parser<'a> {
     /// Reads what follows `\u`, the second half of a pair included.
     fn unicode(&mut self) -> Result<char, ParseError> {
         let begin = self.at;
-        let lone = ParseError {
-            at: begin,
-            reason: ParseReason::Surrogate,
-        };
+        let lone = ParseError { at: begin, reason: ParseReason::Surrogate };
         let first = self.hex()?;
         if !(0xd800..0xdc00).contains(&first) {
             return char::from_u32(first).ok_or(lone);
@@ -394,10 +365,7 @@ impl<'a> Parser<'a> {
         }
         let text = &self.text[begin..self.at];
         if integer {
-            let too_large = |_| ParseError {
-                at: begin,
-                reason: ParseReason::Integer,
-            };
+            let too_large = |_| ParseError { at: begin, reason: ParseReason::Integer };
             return if negative {
                 Ok(Node::integer(text.parse().map_err(too_large)?))
             } else {
@@ -406,10 +374,7 @@ impl<'a> Parser<'a> {
         }
         match text.parse::<f64>() {
             Ok(value) if value.is_finite() => Ok(Node::F64(value)),
-            _ => Err(ParseError {
-                at: begin,
-                reason: ParseReason::Range,
-            }),
+            _ => Err(ParseError { at: begin, reason: ParseReason::Range }),
         }
     }
 }
@@ -459,28 +424,16 @@ mod tests {
     #[test]
     fn reads_and_refuses() {
         for (text, expect) in [
-            (
-                " {\"b\" : [1, -2.50,true] ,\"a\":null}\n",
-                r#"{"a":null,"b":[1,-2.5,true]}"#,
-            ),
+            (" {\"b\" : [1, -2.50,true] ,\"a\":null}\n", r#"{"a":null,"b":[1,-2.5,true]}"#),
             ("-0", "0"),
             ("-0.0", "-0.0"),
             ("5.0", "5.0"),
             ("1e2", "100.0"),
             ("18446744073709551615", "18446744073709551615"),
             ("-9223372036854775808", "-9223372036854775808"),
-            (
-                "18446744073709551616",
-                "an integer of more than 64 bits at byte 0",
-            ),
-            (
-                "-9223372036854775809",
-                "an integer of more than 64 bits at byte 0",
-            ),
-            (
-                "[1e400]",
-                "a number beyond the range of floating point at byte 1",
-            ),
+            ("18446744073709551616", "an integer of more than 64 bits at byte 0"),
+            ("-9223372036854775809", "an integer of more than 64 bits at byte 0"),
+            ("[1e400]", "a number beyond the range of floating point at byte 1"),
             ("01", "invalid number at byte 2"),
             ("1.", "invalid number at byte 2"),
             ("-", "invalid number at byte 1"),
@@ -491,21 +444,12 @@ mod tests {
             ("{\"a\":1,}", "expected a property name at byte 7"),
             ("1 2", "unexpected text after the document at byte 2"),
             ("[nul]", "expected a value at byte 1"),
-            (
-                r#"{"a":1,"b":2,"a":3}"#,
-                r#"duplicate property "a" at byte 0"#,
-            ),
-            (
-                r#"{"a":1,"\u0061":3}"#,
-                r#"duplicate property "a" at byte 0"#,
-            ),
+            (r#"{"a":1,"b":2,"a":3}"#, r#"duplicate property "a" at byte 0"#),
+            (r#"{"a":1,"\u0061":3}"#, r#"duplicate property "a" at byte 0"#),
             (r#""\ud83d\ude00 \" \\ \/ \n""#, "\"😀 \\\" \\\\ / \\n\""),
             (r#""\ud83d""#, "a lone surrogate is no character at byte 3"),
             (r#""\ude00""#, "a lone surrogate is no character at byte 3"),
-            (
-                r#""\ud83d\u0041""#,
-                "a lone surrogate is no character at byte 3",
-            ),
+            (r#""\ud83d\u0041""#, "a lone surrogate is no character at byte 3"),
             (r#""\x""#, "invalid escape at byte 2"),
             (r#""\u12g4""#, "invalid escape at byte 5"),
             ("\"a\tb\"", "a control character must be escaped at byte 2"),
@@ -519,13 +463,7 @@ mod tests {
     fn invalid_utf8_is_refused_where_it_stands() {
         let arena = Arena::new();
         let error = parse(&arena, b"\"a\xff\"").unwrap_err();
-        assert_eq!(
-            error,
-            ParseError {
-                at: 2,
-                reason: ParseReason::Utf8
-            }
-        );
+        assert_eq!(error, ParseError { at: 2, reason: ParseReason::Utf8 });
     }
 
     #[test]
@@ -541,10 +479,7 @@ mod tests {
         let arena = Arena::new();
         let text = br#" [ {"a":1} , 2,"x"] "#;
         let found: Vec<_> = parse_elements(&arena, text).unwrap();
-        let texts: Vec<_> = found
-            .iter()
-            .map(|(_, range)| std::str::from_utf8(&text[range.clone()]).unwrap())
-            .collect();
+        let texts: Vec<_> = found.iter().map(|(_, range)| std::str::from_utf8(&text[range.clone()]).unwrap()).collect();
         assert_eq!(texts, [r#"{"a":1}"#, "2", "\"x\""]);
         assert_eq!(parse_elements(&arena, b"[]").unwrap().len(), 0);
         assert!(parse_elements(&arena, b"{}").is_err());

@@ -22,15 +22,8 @@ struct Token {
 impl Token {
     fn new(name: String) -> Self {
         let digits = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
-        let index = if digits && (name == "0" || !name.starts_with('0')) {
-            name.parse().ok()
-        } else {
-            None
-        };
-        Token {
-            name: name.into(),
-            index,
-        }
+        let index = if digits && (name == "0" || !name.starts_with('0')) { name.parse().ok() } else { None };
+        Token { name: name.into(), index }
     }
 }
 
@@ -44,9 +37,7 @@ pub enum PointerError {
     #[error("{0:?} is not a valid JSON pointer (a component is empty)")]
     EmptyToken(String),
     /// A tilde that is neither `~0` nor `~1`.
-    #[error(
-        "{0:?} is not a valid JSON pointer ('~' must be written '~0', and '/' within a name '~1')"
-    )]
+    #[error("{0:?} is not a valid JSON pointer ('~' must be written '~0', and '/' within a name '~1')")]
     Escape(String),
 }
 
@@ -69,9 +60,7 @@ impl Pointer {
     /// The location of a property or an index below this one.
     pub fn child(&self, name: &str) -> Pointer {
         let last = Token::new(name.to_owned());
-        Pointer {
-            tokens: self.tokens.iter().cloned().chain([last]).collect(),
-        }
+        Pointer { tokens: self.tokens.iter().cloned().chain([last]).collect() }
     }
 
     /// The value here, if the document has one.
@@ -105,9 +94,7 @@ impl FromStr for Pointer {
             let name = unescape(token).ok_or_else(|| PointerError::Escape(text.to_owned()))?;
             Ok(Token::new(name))
         });
-        Ok(Pointer {
-            tokens: tokens.collect::<Result<_, _>>()?,
-        })
+        Ok(Pointer { tokens: tokens.collect::<Result<_, _>>()? })
     }
 }
 
@@ -175,13 +162,7 @@ mod tests {
     fn queries() {
         let arena = Arena::new();
         let document = parse(&arena, br#"{"a":[{"b/c":1},2],"0":3}"#).unwrap();
-        let query = |pointer: &str| {
-            pointer
-                .parse::<Pointer>()
-                .unwrap()
-                .query(document)
-                .map(Node::to_json)
-        };
+        let query = |pointer: &str| pointer.parse::<Pointer>().unwrap().query(document).map(Node::to_json);
         assert_eq!(query("/a/0/b~1c").as_deref(), Some("1"));
         assert_eq!(query("/a/1").as_deref(), Some("2"));
         assert_eq!(query("/0").as_deref(), Some("3"));

@@ -60,12 +60,7 @@ type Result<'a> = std::result::Result<Option<Node<'a>>, ReduceError>;
 impl ReduceError {
     fn new(reason: Reason, left: Node<'_>, right: Node<'_>) -> Self {
         let (left, right) = (shorten(left.to_json()), shorten(right.to_json()));
-        ReduceError {
-            location: String::new(),
-            reason,
-            left,
-            right,
-        }
+        ReduceError { location: String::new(), reason, left, right }
     }
 
     /// Puts the name of the parent's property, or the index, in front of the location.
@@ -94,12 +89,7 @@ impl Plan {
         right: Node<'a>,
         full: bool,
     ) -> Result<'a> {
-        Reduction {
-            arena,
-            plan: self,
-            full,
-        }
-        .value(&self.root(), left, right)
+        Reduction { arena, plan: self, full }.value(&self.root(), left, right)
     }
 }
 
@@ -129,8 +119,7 @@ impl<'a> Reduction<'a, '_> {
             (Strategy::Maximize { key }, Some(left)) => self.least(&below, key, left, right, true),
             (Strategy::Sum, Some(left)) => {
                 let sum = number::add(left, right);
-                sum.map(Some)
-                    .map_err(|reason| ReduceError::new(reason, left, right))
+                sum.map(Some).map_err(|reason| ReduceError::new(reason, left, right))
             }
             (Strategy::Append, Some(left)) => match (left, right) {
                 (Node::Null, Node::Array(_)) => Ok(Some(Node::Null)),
@@ -144,28 +133,15 @@ impl<'a> Reduction<'a, '_> {
             },
             (Strategy::JsonSchemaMerge, Some(left)) => {
                 let merged = schemas::merge(self.arena, left, right);
-                merged
-                    .map(Some)
-                    .ok_or_else(|| ReduceError::new(Reason::Schema, left, right))
+                merged.map(Some).ok_or_else(|| ReduceError::new(Reason::Schema, left, right))
             }
         }
     }
 
     /// The lesser of two values, or with `greatest` the greater. Without a key, equal values are the same; with one they may
     /// differ elsewhere, and merge.
-    fn least(
-        &self,
-        below: &Active,
-        key: &[Pointer],
-        left: Node<'a>,
-        right: Node<'a>,
-        greatest: bool,
-    ) -> Result<'a> {
-        let order = if key.is_empty() {
-            crate::compare(left, right)
-        } else {
-            compare_at(key, left, right)
-        };
+    fn least(&self, below: &Active, key: &[Pointer], left: Node<'a>, right: Node<'a>, greatest: bool) -> Result<'a> {
+        let order = if key.is_empty() { crate::compare(left, right) } else { compare_at(key, left, right) };
         let order = if greatest { order.reverse() } else { order };
         if order.is_lt() {
             Ok(Some(left))
@@ -176,44 +152,24 @@ impl<'a> Reduction<'a, '_> {
         }
     }
 
-    fn merge(
-        &self,
-        below: &Active,
-        key: &[Pointer],
-        left: Option<Node<'a>>,
-        right: Node<'a>,
-    ) -> Result<'a> {
+    fn merge(&self, below: &Active, key: &[Pointer], left: Option<Node<'a>>, right: Node<'a>) -> Result<'a> {
         match (left, right) {
             (None, Node::Object(right)) => self.merge_objects(below, &[], right),
             (None, Node::Array(right)) => self.merge_arrays(below, &[], right),
             (None, right) => Ok(Some(right)),
             (Some(Node::Null), Node::Object(_) | Node::Array(_)) => Ok(Some(Node::Null)),
-            (Some(Node::Object(left)), Node::Object(right)) => {
-                self.merge_objects(below, left, right)
-            }
-            (Some(Node::Array(left)), Node::Array(right)) if key.is_empty() => {
-                self.merge_arrays(below, left, right)
-            }
-            (Some(Node::Array(left)), Node::Array(right)) => {
-                self.merge_sorted(below, key, left, right)
-            }
+            (Some(Node::Object(left)), Node::Object(right)) => self.merge_objects(below, left, right),
+            (Some(Node::Array(left)), Node::Array(right)) if key.is_empty() => self.merge_arrays(below, left, right),
+            (Some(Node::Array(left)), Node::Array(right)) => self.merge_sorted(below, key, left, right),
             (Some(left), right) => Err(ReduceError::new(Reason::Merge, left, right)),
         }
     }
 
-    fn merge_objects(
-        &self,
-        below: &Active,
-        left: &'a [Field<'a>],
-        right: &'a [Field<'a>],
-    ) -> Result<'a> {
+    fn merge_objects(&self, below: &Active, left: &'a [Field<'a>], right: &'a [Field<'a>]) -> Result<'a> {
         let mut fields = Vec::with_capacity(left.len() + right.len());
         let mut rest = left;
         for field in right {
-            let ahead = rest
-                .iter()
-                .take_while(|left| left.name < field.name)
-                .count();
+            let ahead = rest.iter().take_while(|left| left.name < field.name).count();
             fields.extend_from_slice(&rest[..ahead]);
             rest = &rest[ahead..];
             let mut same = None;
@@ -223,25 +179,15 @@ impl<'a> Reduction<'a, '_> {
                 (same, rest) = (Some(first.value), others);
             }
             let active = self.plan.property(below, field.name);
-            let value = self
-                .value(&active, same, field.value)
-                .map_err(|error| error.within(field.name))?;
-            fields.extend(value.map(|value| Field {
-                name: field.name,
-                value,
-            }));
+            let value = self.value(&active, same, field.value).map_err(|error| error.within(field.name))?;
+            fields.extend(value.map(|value| Field { name: field.name, value }));
         }
         fields.extend_from_slice(rest);
         Ok(Some(Node::Object(self.arena.alloc_slice_copy(&fields))))
     }
 
     /// Item by item.
-    fn merge_arrays(
-        &self,
-        below: &Active,
-        left: &'a [Node<'a>],
-        right: &'a [Node<'a>],
-    ) -> Result<'a> {
+    fn merge_arrays(&self, below: &Active, left: &'a [Node<'a>], right: &'a [Node<'a>]) -> Result<'a> {
         let mut items = Vec::with_capacity(left.len().max(right.len()));
         for (at, item) in right.iter().enumerate() {
             items.extend(self.item(below, at, left.get(at).copied(), *item)?);
@@ -251,20 +197,11 @@ impl<'a> Reduction<'a, '_> {
     }
 
     /// Joins two arrays that are both sorted by the key.
-    fn merge_sorted(
-        &self,
-        below: &Active,
-        key: &[Pointer],
-        left: &'a [Node<'a>],
-        right: &'a [Node<'a>],
-    ) -> Result<'a> {
+    fn merge_sorted(&self, below: &Active, key: &[Pointer], left: &'a [Node<'a>], right: &'a [Node<'a>]) -> Result<'a> {
         let mut items = Vec::with_capacity(left.len() + right.len());
         let mut rest = left;
         for (at, item) in right.iter().enumerate() {
-            let ahead = rest
-                .iter()
-                .take_while(|left| compare_at(key, **left, *item).is_lt())
-                .count();
+            let ahead = rest.iter().take_while(|left| compare_at(key, **left, *item).is_lt()).count();
             items.extend_from_slice(&rest[..ahead]);
             rest = &rest[ahead..];
             let mut same = None;
@@ -279,15 +216,8 @@ impl<'a> Reduction<'a, '_> {
         Ok(Some(Node::array(self.arena, &items)))
     }
 
-    fn item(
-        &self,
-        below: &Active,
-        at: usize,
-        left: Option<Node<'a>>,
-        right: Node<'a>,
-    ) -> Result<'a> {
+    fn item(&self, below: &Active, at: usize, left: Option<Node<'a>>, right: Node<'a>) -> Result<'a> {
         let active = self.plan.item(below, at);
-        self.value(&active, left, right)
-            .map_err(|error| error.within(at.to_string()))
+        self.value(&active, left, right).map_err(|error| error.within(at.to_string()))
     }
 }

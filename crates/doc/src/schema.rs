@@ -57,10 +57,7 @@ pub struct Schema {
 impl Schema {
     /// Compiles the schema at `root`, whose fragment may be a JSON pointer or an anchor. `documents` gives the schema document
     /// of a URL without fragment. All mistakes that can be found at once are.
-    pub fn compile(
-        root: &Url,
-        documents: &dyn Fn(&Url) -> Option<Arc<Value>>,
-    ) -> Result<Schema, Vec<SchemaError>> {
+    pub fn compile(root: &Url, documents: &dyn Fn(&Url) -> Option<Arc<Value>>) -> Result<Schema, Vec<SchemaError>> {
         let (documents, place) = Documents::load(root, documents)?;
         let mut errors = check_keywords(&documents);
         let ours = errors.len();
@@ -70,9 +67,7 @@ impl Schema {
             Err(more) => {
                 // What we said already, we said better.
                 let said = |error: &SchemaError| {
-                    let same = |own: &SchemaError| {
-                        own.url == error.url && own.pointer.starts_with(&error.pointer)
-                    };
+                    let same = |own: &SchemaError| own.url == error.url && own.pointer.starts_with(&error.pointer);
                     errors[..ours].iter().any(same)
                 };
                 let more: Vec<_> = more.into_iter().filter(|error| !said(error)).collect();
@@ -83,12 +78,7 @@ impl Schema {
         let validator = bundle.validator(&documents, &place)?;
         let shape = Shape::infer(&documents, &place);
         let plan = Plan::compile(&documents, &bundle, &place)?;
-        Ok(Schema {
-            documents,
-            validator,
-            shape,
-            plan,
-        })
+        Ok(Schema { documents, validator, shape, plan })
     }
 
     /// Checks a document.
@@ -130,9 +120,7 @@ impl Schema {
 
 impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schema")
-            .field("shape", &self.shape)
-            .finish_non_exhaustive()
+        f.debug_struct("Schema").field("shape", &self.shape).finish_non_exhaustive()
     }
 }
 
@@ -142,13 +130,7 @@ fn check_keywords(documents: &Documents) -> Vec<SchemaError> {
     for place in documents.places() {
         let schema = documents.schema(place);
         let mut mistake = |slug, pointer, message, hint| {
-            errors.push(SchemaError {
-                slug,
-                url: documents.url(place),
-                pointer,
-                message,
-                hint,
-            });
+            errors.push(SchemaError { slug, url: documents.url(place), pointer, message, hint });
         };
         if let Some(Err(wrong)) = schema.get("reduce").map(Strategy::read) {
             let pointer = place.child(&["reduce"]).pointer + &wrong.pointer;
@@ -156,17 +138,10 @@ fn check_keywords(documents: &Documents) -> Vec<SchemaError> {
         }
         let mut check_type = |names: &[&str], value: &Value| {
             if let Some(name) = value.as_str().filter(|name| Types::named(name).is_none()) {
-                let known = [
-                    "array", "boolean", "integer", "null", "number", "object", "string",
-                ];
+                let known = ["array", "boolean", "integer", "null", "number", "object", "string"];
                 let hint = nearest(name, known.into_iter());
                 let message = format!("{name} is not a type");
-                mistake(
-                    "schema-type-unknown",
-                    place.child(names).pointer,
-                    message,
-                    Some(hint),
-                );
+                mistake("schema-type-unknown", place.child(names).pointer, message, Some(hint));
             }
         };
         match schema.get("type") {
@@ -183,12 +158,8 @@ fn check_keywords(documents: &Documents) -> Vec<SchemaError> {
             if let Err(error) = regex::Regex::new(pattern) {
                 let text = error.to_string();
                 let last = text.lines().last().unwrap_or_default();
-                let message = format!(
-                    "{pattern:?} is no pattern: {}",
-                    last.trim_start_matches("error: ")
-                );
-                let hint =
-                    "patterns run in linear time: no look-around, no back-references".to_owned();
+                let message = format!("{pattern:?} is no pattern: {}", last.trim_start_matches("error: "));
+                let hint = "patterns run in linear time: no look-around, no back-references".to_owned();
                 let pointer = place.child(&["patternProperties", pattern]).pointer;
                 mistake("schema-pattern-invalid", pointer, message, Some(hint));
             }

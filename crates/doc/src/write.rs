@@ -125,14 +125,8 @@ mod tests {
         for (document, expect) in [
             ("{}", r#"{"_meta":{"uuid":"U"}}"#),
             (r#"{"event":1}"#, r#"{"_meta":{"uuid":"U"},"event":1}"#),
-            (
-                r#"{"A":1,"event":2}"#,
-                r#"{"A":1,"_meta":{"uuid":"U"},"event":2}"#,
-            ),
-            (
-                r#"{"_meta":{"op":"d","uuid":"old"},"a":1}"#,
-                r#"{"_meta":{"op":"d","uuid":"U"},"a":1}"#,
-            ),
+            (r#"{"A":1,"event":2}"#, r#"{"A":1,"_meta":{"uuid":"U"},"event":2}"#),
+            (r#"{"_meta":{"op":"d","uuid":"old"},"a":1}"#, r#"{"_meta":{"op":"d","uuid":"U"},"a":1}"#),
             (r#"{"_meta":7,"a":1}"#, r#"{"_meta":{"uuid":"U"},"a":1}"#),
             (r#"{"_meta2":1}"#, r#"{"_meta":{"uuid":"U"},"_meta2":1}"#),
             (r#"{"_m\"":1}"#, r#"{"_m\"":1,"_meta":{"uuid":"U"}}"#),

@@ -14,11 +14,7 @@ pub(crate) fn add(left: Node<'_>, right: Node<'_>) -> Result<Node<'static>, Reas
         };
     }
     let sum = left.as_f64().ok_or(Reason::Sum)? + right.as_f64().ok_or(Reason::Sum)?;
-    if sum.is_finite() {
-        Ok(Node::F64(sum))
-    } else {
-        Err(Reason::Overflow)
-    }
+    if sum.is_finite() { Ok(Node::F64(sum)) } else { Err(Reason::Overflow) }
 }
 
 fn integer(node: Node<'_>) -> Option<i128> {
@@ -36,26 +32,14 @@ mod tests {
     #[test]
     fn sums() {
         let sum = |a, b| add(a, b).map(Node::to_json);
-        assert_eq!(
-            sum(Node::U64(u64::MAX), Node::I64(-1)).unwrap(),
-            (u64::MAX - 1).to_string()
-        );
+        assert_eq!(sum(Node::U64(u64::MAX), Node::I64(-1)).unwrap(), (u64::MAX - 1).to_string());
         assert_eq!(sum(Node::I64(-5), Node::U64(5)).unwrap(), "0");
-        assert_eq!(
-            sum(Node::I64(i64::MIN), Node::I64(-1)),
-            Err(Reason::Overflow)
-        );
-        assert_eq!(
-            sum(Node::U64(u64::MAX), Node::U64(1)),
-            Err(Reason::Overflow)
-        );
+        assert_eq!(sum(Node::I64(i64::MIN), Node::I64(-1)), Err(Reason::Overflow));
+        assert_eq!(sum(Node::U64(u64::MAX), Node::U64(1)), Err(Reason::Overflow));
         assert_eq!(sum(Node::U64(5), Node::F64(-1.2)).unwrap(), "3.8");
         assert_eq!(sum(Node::U64(98), Node::F64(0.1)).unwrap(), "98.1");
         assert_eq!(sum(Node::F64(1.5), Node::F64(-1.5)).unwrap(), "0.0");
-        assert_eq!(
-            sum(Node::F64(f64::MAX), Node::F64(f64::MAX)),
-            Err(Reason::Overflow)
-        );
+        assert_eq!(sum(Node::F64(f64::MAX), Node::F64(f64::MAX)), Err(Reason::Overflow));
         assert_eq!(sum(Node::Str("1"), Node::U64(1)), Err(Reason::Sum));
     }
 }

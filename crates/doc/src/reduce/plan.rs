@@ -105,13 +105,7 @@ impl Plan {
         match &self.root {
             Active::Blank => true,
             Active::One(step) => {
-                matches!(
-                    self.steps[*step].rules[..],
-                    [
-                        Rule::Strategy(Strategy::LastWriteWins { delete: false }),
-                        ..
-                    ]
-                )
+                matches!(self.steps[*step].rules[..], [Rule::Strategy(Strategy::LastWriteWins { delete: false }), ..])
             }
             Active::Many(_) => false,
         }
@@ -135,13 +129,7 @@ impl Plan {
         (strategy, below)
     }
 
-    fn expand<'p>(
-        &'p self,
-        step: usize,
-        right: Node<'_>,
-        strategy: &mut Option<&'p Strategy>,
-        below: &mut Active,
-    ) {
+    fn expand<'p>(&'p self, step: usize, right: Node<'_>, strategy: &mut Option<&'p Strategy>, below: &mut Active) {
         // A schema that applies itself to the same value would never end.
         if below.steps().contains(&step) {
             return;
@@ -151,21 +139,13 @@ impl Plan {
             match rule {
                 Rule::Strategy(found) => *strategy = strategy.or(Some(found)),
                 Rule::Any(alternatives) => {
-                    for (_, step) in alternatives
-                        .iter()
-                        .filter(|(validator, _)| validator.is_valid(&right))
-                    {
+                    for (_, step) in alternatives.iter().filter(|(validator, _)| validator.is_valid(&right)) {
                         self.expand(*step, right, strategy, below);
                     }
                 }
-                Rule::If {
-                    condition,
-                    then,
-                    otherwise,
-                } => {
+                Rule::If { condition, then, otherwise } => {
                     if condition.is_valid(&right) {
-                        then.iter()
-                            .for_each(|step| self.expand(*step, right, strategy, below));
+                        then.iter().for_each(|step| self.expand(*step, right, strategy, below));
                     } else if let Some(step) = otherwise {
                         self.expand(*step, right, strategy, below);
                     }
@@ -190,19 +170,12 @@ impl Plan {
             }
             for unnamed in &step.unnamed {
                 let mut matched = false;
-                for (_, step) in unnamed
-                    .patterns
-                    .iter()
-                    .filter(|(pattern, _)| pattern.is_match(name))
-                {
+                for (_, step) in unnamed.patterns.iter().filter(|(pattern, _)| pattern.is_match(name)) {
                     matched = true;
                     step.iter().for_each(|step| active.push(*step));
                 }
                 if !matched {
-                    unnamed
-                        .additional
-                        .iter()
-                        .for_each(|step| active.push(*step));
+                    unnamed.additional.iter().for_each(|step| active.push(*step));
                 }
             }
         }

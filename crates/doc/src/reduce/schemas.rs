@@ -18,8 +18,7 @@ fn shape(node: Node<'_>) -> Option<Shape> {
     node.as_object()?;
     let url = Url::parse("schema:/value").expect("a constant URL is valid");
     let value = Arc::new(to_value(node));
-    let (documents, place) =
-        Documents::load(&url, &|asked| (*asked == url).then(|| value.clone())).ok()?;
+    let (documents, place) = Documents::load(&url, &|asked| (*asked == url).then(|| value.clone())).ok()?;
     Some(Shape::infer(&documents, &place))
 }
 
@@ -34,11 +33,7 @@ fn schema(shape: &Shape) -> Value {
         return Value::Bool(false);
     }
     let mut names: Vec<_> = shape.types.names().map(Value::from).collect();
-    let types = if names.len() == 1 {
-        names.pop()
-    } else {
-        Some(Value::Array(names))
-    };
+    let types = if names.len() == 1 { names.pop() } else { Some(Value::Array(names)) };
     set("type", types.filter(|_| shape.types != Types::ANY));
     set("enum", shape.values.clone().map(Value::Array));
     set("title", shape.title.clone().map(Value::from));
@@ -46,66 +41,28 @@ fn schema(shape: &Shape) -> Value {
     set("default", shape.default.clone());
     set(
         "reduce",
-        shape
-            .reduce
-            .filter(|strategy| *strategy != "multiple")
-            .map(|strategy| json!({ "strategy": strategy })),
+        shape.reduce.filter(|strategy| *strategy != "multiple").map(|strategy| json!({ "strategy": strategy })),
     );
     set("format", shape.format.clone().map(Value::from));
-    set(
-        "contentEncoding",
-        shape.content_encoding.clone().map(Value::from),
-    );
-    set(
-        "contentMediaType",
-        shape.content_type.clone().map(Value::from),
-    );
-    set(
-        "minLength",
-        (shape.length_min > 0).then(|| shape.length_min.into()),
-    );
+    set("contentEncoding", shape.content_encoding.clone().map(Value::from));
+    set("contentMediaType", shape.content_type.clone().map(Value::from));
+    set("minLength", (shape.length_min > 0).then(|| shape.length_min.into()));
     set("maxLength", shape.length_max.map(Value::from));
-    let properties = shape
-        .properties
-        .iter()
-        .map(|(name, property)| (name.clone(), self::schema(&property.shape)));
-    set(
-        "properties",
-        (!shape.properties.is_empty()).then(|| Value::Object(properties.collect())),
-    );
-    let required = shape
-        .properties
-        .iter()
-        .filter(|(_, property)| property.required);
-    let required: Vec<_> = required
-        .map(|(name, _)| Value::from(name.as_str()))
-        .collect();
-    set(
-        "required",
-        (!required.is_empty()).then_some(Value::Array(required)),
-    );
-    let patterns = shape
-        .patterns
-        .iter()
-        .map(|(pattern, shape)| (pattern.clone(), self::schema(shape)));
-    set(
-        "patternProperties",
-        (!shape.patterns.is_empty()).then(|| Value::Object(patterns.collect())),
-    );
+    let properties = shape.properties.iter().map(|(name, property)| (name.clone(), self::schema(&property.shape)));
+    set("properties", (!shape.properties.is_empty()).then(|| Value::Object(properties.collect())));
+    let required = shape.properties.iter().filter(|(_, property)| property.required);
+    let required: Vec<_> = required.map(|(name, _)| Value::from(name.as_str())).collect();
+    set("required", (!required.is_empty()).then_some(Value::Array(required)));
+    let patterns = shape.patterns.iter().map(|(pattern, shape)| (pattern.clone(), self::schema(shape)));
+    set("patternProperties", (!shape.patterns.is_empty()).then(|| Value::Object(patterns.collect())));
     set("additionalProperties", boxed(&shape.additional_properties));
     if shape.tuple.is_empty() {
         set("items", boxed(&shape.items));
     } else {
-        set(
-            "items",
-            Some(shape.tuple.iter().map(self::schema).collect()),
-        );
+        set("items", Some(shape.tuple.iter().map(self::schema).collect()));
         set("additionalItems", boxed(&shape.items));
     }
-    set(
-        "minItems",
-        (shape.items_min > 0).then(|| shape.items_min.into()),
-    );
+    set("minItems", (shape.items_min > 0).then(|| shape.items_min.into()));
     set("maxItems", shape.items_max.map(Value::from));
     Value::Object(schema)
 }

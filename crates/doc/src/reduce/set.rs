@@ -43,22 +43,11 @@ impl<'a> Terms<'a> {
         for field in value.as_object()? {
             let (elements, array) = match field.value {
                 Node::Object(fields) => (
-                    fields
-                        .iter()
-                        .map(|field| Element {
-                            name: field.name,
-                            value: field.value,
-                            at: 0,
-                        })
-                        .collect(),
+                    fields.iter().map(|field| Element { name: field.name, value: field.value, at: 0 }).collect(),
                     false,
                 ),
                 Node::Array(items) => {
-                    let each = items.iter().enumerate().map(|(at, value)| Element {
-                        name: "",
-                        value: *value,
-                        at,
-                    });
+                    let each = items.iter().enumerate().map(|(at, value)| Element { name: "", value: *value, at });
                     (each.collect(), true)
                 }
                 _ => return None,
@@ -86,9 +75,7 @@ impl<'a> Reduction<'a, '_> {
         right: Node<'a>,
     ) -> super::Result<'a> {
         let wrong = || ReduceError::new(Reason::Set, left.unwrap_or_default(), right);
-        let l = left
-            .map_or_else(|| Some(Terms::default()), Terms::read)
-            .ok_or_else(wrong)?;
+        let l = left.map_or_else(|| Some(Terms::default()), Terms::read).ok_or_else(wrong)?;
         let r = Terms::read(right).ok_or_else(wrong)?;
         if l.arrays.zip(r.arrays).is_some_and(|(l, r)| l != r) {
             return Err(wrong());
@@ -104,10 +91,7 @@ impl<'a> Reduction<'a, '_> {
         };
         let mut fields = Vec::with_capacity(2);
         let mut emit = |name: &'static str, elements: Vec<Element<'a>>| {
-            fields.push(Field {
-                name,
-                value: self.term(elements, arrays),
-            });
+            fields.push(Field { name, value: self.term(elements, arrays) });
         };
         if adds {
             emit("add", self.union(below, "add", order, right, kept, r_add)?);
@@ -116,19 +100,10 @@ impl<'a> Reduction<'a, '_> {
             match (l.intersect, r.intersect) {
                 (Some(l), Some(r)) => {
                     let (l, r) = (order.common(&l, &r), order.common(&r, &l));
-                    emit(
-                        "intersect",
-                        self.union(below, "intersect", order, right, l, r)?,
-                    );
+                    emit("intersect", self.union(below, "intersect", order, right, l, r)?);
                 }
-                (Some(l), None) => emit(
-                    "intersect",
-                    order.without(&l, &r.remove.unwrap_or_default()),
-                ),
-                (None, Some(r)) => emit(
-                    "intersect",
-                    order.without(&r, &l.remove.unwrap_or_default()),
-                ),
+                (Some(l), None) => emit("intersect", order.without(&l, &r.remove.unwrap_or_default())),
+                (None, Some(r)) => emit("intersect", order.without(&r, &l.remove.unwrap_or_default())),
                 (None, None) if l.remove.is_some() || r.remove.is_some() => {
                     let (l, r) = (l.remove.unwrap_or_default(), r.remove.unwrap_or_default());
                     emit("remove", self.union(below, "remove", order, right, l, r)?);
@@ -150,16 +125,11 @@ impl<'a> Reduction<'a, '_> {
         r: Vec<Element<'a>>,
     ) -> Result<Vec<Element<'a>>, ReduceError> {
         let active = self.plan.property(below, name);
-        let (_, below) = self
-            .plan
-            .decide(&active, right.get(name).unwrap_or_default());
+        let (_, below) = self.plan.decide(&active, right.get(name).unwrap_or_default());
         let mut all = Vec::with_capacity(l.len() + r.len());
         let mut rest = l.as_slice();
         for element in r {
-            let ahead = rest
-                .iter()
-                .take_while(|left| order.compare(left, &element).is_lt())
-                .count();
+            let ahead = rest.iter().take_while(|left| order.compare(left, &element).is_lt()).count();
             all.extend_from_slice(&rest[..ahead]);
             rest = &rest[ahead..];
             let mut same = None;
@@ -174,9 +144,7 @@ impl<'a> Reduction<'a, '_> {
             };
             let reduced = self.value(&active, same, element.value).map_err(|error| {
                 let at = element.at.to_string();
-                error
-                    .within(if order.arrays { &at } else { element.name })
-                    .within(name)
+                error.within(if order.arrays { &at } else { element.name }).within(name)
             })?;
             all.extend(reduced.map(|value| Element { value, ..element }));
         }
@@ -187,17 +155,9 @@ impl<'a> Reduction<'a, '_> {
     fn term(&self, elements: Vec<Element<'a>>, arrays: bool) -> Node<'a> {
         let elements = elements.into_iter();
         if arrays {
-            Node::array(
-                self.arena,
-                &elements.map(|element| element.value).collect::<Vec<_>>(),
-            )
+            Node::array(self.arena, &elements.map(|element| element.value).collect::<Vec<_>>())
         } else {
-            let fields: Vec<_> = elements
-                .map(|element| Field {
-                    name: element.name,
-                    value: element.value,
-                })
-                .collect();
+            let fields: Vec<_> = elements.map(|element| Field { name: element.name, value: element.value }).collect();
             Node::Object(self.arena.alloc_slice_copy(&fields))
         }
     }
@@ -238,9 +198,7 @@ impl Order<'_> {
             {
                 rest = others;
             }
-            let found = rest
-                .first()
-                .is_some_and(|first| self.compare(first, element).is_eq());
+            let found = rest.first().is_some_and(|first| self.compare(first, element).is_eq());
             if found == common {
                 selected.push(*element);
             }

@@ -58,50 +58,25 @@ impl Strategy {
 
     /// Reads the value of a `reduce` keyword.
     pub(crate) fn read(value: &Value) -> Result<Strategy, Mistake> {
-        let mistake = |slug, pointer: &str, message, hint| Mistake {
-            slug,
-            pointer: pointer.into(),
-            message,
-            hint,
-        };
+        let mistake = |slug, pointer: &str, message, hint| Mistake { slug, pointer: pointer.into(), message, hint };
         let Some(name) = value.get("strategy").and_then(Value::as_str) else {
             let message = "a reduce annotation names its strategy".to_owned();
-            return Err(mistake(
-                "reduce-invalid",
-                "",
-                message,
-                Some("write {strategy: merge}".to_owned()),
-            ));
+            return Err(mistake("reduce-invalid", "", message, Some("write {strategy: merge}".to_owned())));
         };
         let Some((name, options)) = STRATEGIES.iter().find(|(known, _)| *known == name) else {
             let message = format!("{name} is not a reduction strategy");
             let hint = nearest(name, STRATEGIES.iter().map(|(known, _)| *known));
-            return Err(mistake(
-                "reduce-strategy-unknown",
-                "/strategy",
-                message,
-                Some(hint),
-            ));
+            return Err(mistake("reduce-strategy-unknown", "/strategy", message, Some(hint)));
         };
         for (option, value) in value.as_object().into_iter().flatten() {
             if option != "strategy" && !options.contains(&option.as_str()) {
                 let message = format!("{option} is not an option of the {name} strategy");
                 let hint = nearest(option, options.iter().copied());
-                return Err(mistake(
-                    "reduce-option-unknown",
-                    &format!("/{option}"),
-                    message,
-                    Some(hint),
-                ));
+                return Err(mistake("reduce-option-unknown", &format!("/{option}"), message, Some(hint)));
             }
             if option == "associative" && *value != Value::Bool(true) {
                 let message = "only associative reductions are supported".to_owned();
-                return Err(mistake(
-                    "reduce-option-unsupported",
-                    "/associative",
-                    message,
-                    None,
-                ));
+                return Err(mistake("reduce-option-unsupported", "/associative", message, None));
             }
         }
         let key = || match value.get("key") {
@@ -110,12 +85,7 @@ impl Strategy {
                 let pointers = key.iter().enumerate().map(|(at, pointer)| {
                     let text = pointer.as_str().unwrap_or("not a string");
                     text.parse().map_err(|error: crate::PointerError| {
-                        mistake(
-                            "reduce-key-invalid",
-                            &format!("/key/{at}"),
-                            error.to_string(),
-                            None,
-                        )
+                        mistake("reduce-key-invalid", &format!("/key/{at}"), error.to_string(), None)
                     })
                 });
                 pointers.collect()
@@ -128,12 +98,7 @@ impl Strategy {
         let delete = || match value.get("delete") {
             None => Ok(false),
             Some(Value::Bool(delete)) => Ok(*delete),
-            Some(_) => Err(mistake(
-                "reduce-option-invalid",
-                "/delete",
-                "delete is true or false".to_owned(),
-                None,
-            )),
+            Some(_) => Err(mistake("reduce-option-invalid", "/delete", "delete is true or false".to_owned(), None)),
         };
         Ok(match *name {
             "append" => Strategy::Append,
@@ -142,10 +107,7 @@ impl Strategy {
             "lastWriteWins" => Strategy::LastWriteWins { delete: delete()? },
             "maximize" => Strategy::Maximize { key: key()? },
             "minimize" => Strategy::Minimize { key: key()? },
-            "merge" => Strategy::Merge {
-                key: key()?,
-                delete: delete()?,
-            },
+            "merge" => Strategy::Merge { key: key()?, delete: delete()? },
             "set" => Strategy::Set { key: key()? },
             _ => Strategy::Sum,
         })
@@ -156,10 +118,7 @@ impl Strategy {
 pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
     /// More edits than this are another word.
     const EDITS_MAX: usize = 4;
-    let closest = known
-        .clone()
-        .map(|known| (strsim::osa_distance(word, known), known))
-        .min();
+    let closest = known.clone().map(|known| (strsim::osa_distance(word, known), known)).min();
     match closest {
         Some((edits, known)) if edits <= EDITS_MAX.min(word.len()) => {
             format!("did you mean {known}?")
@@ -177,10 +136,7 @@ mod tests {
     #[test]
     fn every_strategy_reads_back_its_name() {
         for (name, _) in STRATEGIES {
-            assert_eq!(
-                Strategy::read(&json!({ "strategy": name })).unwrap().name(),
-                *name
-            );
+            assert_eq!(Strategy::read(&json!({ "strategy": name })).unwrap().name(), *name);
         }
     }
 
@@ -203,21 +159,10 @@ mod tests {
                 json!({"strategy": "merge", "key": ["a"]}),
                 "/key/0: \"a\" is not a valid JSON pointer (missing leading '/' slash); ",
             ),
-            (
-                json!("merge"),
-                ": a reduce annotation names its strategy; write {strategy: merge}",
-            ),
+            (json!("merge"), ": a reduce annotation names its strategy; write {strategy: merge}"),
         ] {
-            let Mistake {
-                pointer,
-                message,
-                hint,
-                ..
-            } = Strategy::read(&annotation).unwrap_err();
-            assert_eq!(
-                format!("{pointer}: {message}; {}", hint.unwrap_or_default()),
-                expect
-            );
+            let Mistake { pointer, message, hint, .. } = Strategy::read(&annotation).unwrap_err();
+            assert_eq!(format!("{pointer}: {message}; {}", hint.unwrap_or_default()), expect);
         }
     }
 }

@@ -16,12 +16,7 @@ use super::SchemaError;
 use crate::pointer::push_escaped;
 
 /// What of a JSON pointer may stand in the fragment of a URL as it is.
-const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'/')
-    .remove(b'~')
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_');
+const FRAGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'~').remove(b'-').remove(b'.').remove(b'_');
 
 /// A schema: a document and where in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,10 +34,7 @@ impl Place {
         for name in names {
             push_escaped(name.as_ref(), &mut pointer);
         }
-        Place {
-            document: self.document,
-            pointer,
-        }
+        Place { document: self.document, pointer }
     }
 }
 
@@ -70,10 +62,7 @@ type Fetch<'f> = &'f dyn Fn(&Url) -> Option<Arc<Value>>;
 
 impl Documents {
     /// Loads the document of `root` and all that it reaches; returns the place of `root` itself.
-    pub(crate) fn load(
-        root: &Url,
-        fetch: Fetch<'_>,
-    ) -> Result<(Documents, Place), Vec<SchemaError>> {
+    pub(crate) fn load(root: &Url, fetch: Fetch<'_>) -> Result<(Documents, Place), Vec<SchemaError>> {
         let mut documents = Documents::default();
         let mut errors = Vec::new();
         let mut waiting = Vec::new();
@@ -81,19 +70,13 @@ impl Documents {
             return Err(vec![not_found(root, root, String::new())]);
         };
         let Some(place) = documents.resolve(root, &mut waiting) else {
-            return Err(vec![no_such_fragment(
-                root,
-                &documents.documents[document].0,
-                String::new(),
-            )]);
+            return Err(vec![no_such_fragment(root, &documents.documents[document].0, String::new())]);
         };
         let mut missing = HashSet::new();
         while let Some(Reference { from, keyword, to }) = waiting.pop() {
             let (url, at) = (documents.url(&from), from.child(&[keyword]).pointer);
             let resource = without_fragment(&to);
-            if documents.fetch(&to, fetch, &mut waiting).is_none()
-                && !documents.resources.contains_key(&resource)
-            {
+            if documents.fetch(&to, fetch, &mut waiting).is_none() && !documents.resources.contains_key(&resource) {
                 if missing.insert(resource) {
                     errors.push(not_found(&to, &url, at));
                 }
@@ -104,19 +87,13 @@ impl Documents {
             }
         }
         errors.sort_by(|a, b| (&a.url, &a.pointer).cmp(&(&b.url, &b.pointer)));
-        if errors.is_empty() {
-            Ok((documents, place))
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok((documents, place)) } else { Err(errors) }
     }
 
     /// The schema at a place.
     pub(crate) fn schema(&self, place: &Place) -> &Value {
         let (_, document) = &self.documents[place.document];
-        document
-            .pointer(&place.pointer)
-            .expect("a place is made from the document it is in")
+        document.pointer(&place.pointer).expect("a place is made from the document it is in")
     }
 
     /// Where the `$ref` of the schema at a place leads.
@@ -143,33 +120,19 @@ impl Documents {
 
     /// One schema that holds all documents as its definitions.
     pub(crate) fn bundle(&self) -> Value {
-        let mut documents: Vec<Value> = self
-            .documents
-            .iter()
-            .map(|(_, value)| (**value).clone())
-            .collect();
+        let mut documents: Vec<Value> = self.documents.iter().map(|(_, value)| (**value).clone()).collect();
         for place in self.bases.keys() {
-            let Some(Value::Object(schema)) = documents[place.document].pointer_mut(&place.pointer)
-            else {
+            let Some(Value::Object(schema)) = documents[place.document].pointer_mut(&place.pointer) else {
                 continue;
             };
-            for keyword in [
-                "$id",
-                "$anchor",
-                "$schema",
-                "$recursiveAnchor",
-                "$recursiveRef",
-            ] {
+            for keyword in ["$id", "$anchor", "$schema", "$recursiveAnchor", "$recursiveRef"] {
                 schema.remove(keyword);
             }
             if let Some(target) = self.targets.get(place) {
                 schema.insert("$ref".to_owned(), Value::String(bundled(target)));
             }
         }
-        let named = documents
-            .into_iter()
-            .enumerate()
-            .map(|(at, value)| (at.to_string(), value));
+        let named = documents.into_iter().enumerate().map(|(at, value)| (at.to_string(), value));
         json!({ "$defs": Value::Object(named.collect()) })
     }
 
@@ -182,12 +145,7 @@ impl Documents {
     }
 
     /// Makes sure that the document of a URL is there; `None` where nobody has it.
-    fn fetch(
-        &mut self,
-        url: &Url,
-        fetch: Fetch<'_>,
-        waiting: &mut Vec<Reference>,
-    ) -> Option<usize> {
+    fn fetch(&mut self, url: &Url, fetch: Fetch<'_>, waiting: &mut Vec<Reference>) -> Option<usize> {
         let url = without_fragment(url);
         if let Some(place) = self.resources.get(&url) {
             return Some(place.document);
@@ -195,10 +153,7 @@ impl Documents {
         let value = fetch(&url)?;
         let document = self.documents.len();
         self.documents.push((url.clone(), value));
-        let place = Place {
-            document,
-            pointer: String::new(),
-        };
+        let place = Place { document, pointer: String::new() };
         self.resources.insert(url.clone(), place.clone());
         self.look_at(place, url, waiting);
         Some(document)
@@ -207,17 +162,11 @@ impl Documents {
     /// The place a URL means; looks at it, where no keyword led there before.
     fn resolve(&mut self, url: &Url, waiting: &mut Vec<Reference>) -> Option<Place> {
         let resource = self.resources.get(&without_fragment(url))?.clone();
-        let fragment = percent_decode_str(url.fragment().unwrap_or(""))
-            .decode_utf8()
-            .ok()?
-            .into_owned();
+        let fragment = percent_decode_str(url.fragment().unwrap_or("")).decode_utf8().ok()?.into_owned();
         if !fragment.is_empty() && !fragment.starts_with('/') {
             return self.anchors.get(url).cloned();
         }
-        let place = Place {
-            document: resource.document,
-            pointer: resource.pointer.clone() + &fragment,
-        };
+        let place = Place { document: resource.document, pointer: resource.pointer.clone() + &fragment };
         let (_, document) = &self.documents[place.document];
         document.pointer(&place.pointer)?;
         if !self.bases.contains_key(&place) {
@@ -238,9 +187,7 @@ impl Documents {
         let text = |keyword: &str| schema.get(keyword).and_then(Value::as_str);
         if let Some(id) = text("$id").and_then(|id| base.join(id).ok()) {
             base = without_fragment(&id);
-            self.resources
-                .entry(base.clone())
-                .or_insert_with(|| place.clone());
+            self.resources.entry(base.clone()).or_insert_with(|| place.clone());
         }
         if let Some(anchor) = text("$anchor") {
             let mut url = base.clone();
@@ -249,11 +196,7 @@ impl Documents {
         }
         for keyword in ["$ref", "$recursiveRef"] {
             if let Some(to) = text(keyword).and_then(|reference| base.join(reference).ok()) {
-                waiting.push(Reference {
-                    from: place.clone(),
-                    keyword,
-                    to,
-                });
+                waiting.push(Reference { from: place.clone(), keyword, to });
             }
         }
         self.bases.insert(place.clone(), base.clone());

@@ -34,44 +34,21 @@ pub(crate) struct Bundle {
 impl Bundle {
     /// Bundles documents, and checks each against the meta-schema.
     pub(crate) fn new(documents: &Documents) -> Result<Bundle, Vec<SchemaError>> {
-        let modern = documents
-            .places()
-            .iter()
-            .any(|place| documents.schema(place).get("prefixItems").is_some());
+        let modern = documents.places().iter().any(|place| documents.schema(place).get("prefixItems").is_some());
         let (draft, meta) = if modern {
-            (
-                Draft::Draft202012,
-                jsonschema::draft202012::meta::validator(),
-            )
+            (Draft::Draft202012, jsonschema::draft202012::meta::validator())
         } else {
-            (
-                Draft::Draft201909,
-                jsonschema::draft201909::meta::validator(),
-            )
+            (Draft::Draft201909, jsonschema::draft201909::meta::validator())
         };
         let errors: Vec<_> = documents
             .iter()
-            .flat_map(|(url, value)| {
-                meta.iter_errors(value)
-                    .map(|error| invalid_schema(url, &error))
-            })
+            .flat_map(|(url, value)| meta.iter_errors(value).map(|error| invalid_schema(url, &error)))
             .collect();
-        if errors.is_empty() {
-            Ok(Bundle {
-                value: documents.bundle(),
-                draft,
-            })
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(Bundle { value: documents.bundle(), draft }) } else { Err(errors) }
     }
 
     /// Builds the validator of one place.
-    pub(crate) fn validator(
-        &self,
-        documents: &Documents,
-        place: &Place,
-    ) -> Result<Validator, Vec<SchemaError>> {
+    pub(crate) fn validator(&self, documents: &Documents, place: &Place) -> Result<Validator, Vec<SchemaError>> {
         let mut schema = self.value.clone();
         schema["$ref"] = Value::String(super::documents::bundled(place));
         jsonschema::options_for::<Nodes>()
@@ -83,17 +60,9 @@ impl Bundle {
             .map_err(|error| {
                 let at = documents.unbundled(error.schema_path().as_str());
                 let at = at.or_else(|| documents.unbundled(error.instance_path().as_str()));
-                let (url, pointer) = at.map_or_else(
-                    || (documents.url(place), place.pointer.clone()),
-                    |(url, at)| (url.clone(), at),
-                );
-                vec![SchemaError {
-                    slug: "schema-invalid",
-                    url,
-                    pointer,
-                    message: message(&error),
-                    hint: None,
-                }]
+                let (url, pointer) =
+                    at.map_or_else(|| (documents.url(place), place.pointer.clone()), |(url, at)| (url.clone(), at));
+                vec![SchemaError { slug: "schema-invalid", url, pointer, message: message(&error), hint: None }]
             })
     }
 }
@@ -109,22 +78,14 @@ fn invalid_schema(url: &url::Url, error: &ValidationError<'_>) -> SchemaError {
 }
 
 /// Checks a document, and says what is wrong in our words.
-pub(crate) fn validate(
-    validator: &Validator,
-    documents: &Documents,
-    document: Node<'_>,
-) -> Result<(), Invalid> {
+pub(crate) fn validate(validator: &Validator, documents: &Documents, document: Node<'_>) -> Result<(), Invalid> {
     validator.validate(&document).map_err(|error| {
         let path = error.schema_path().as_str();
         let schema_location = match documents.unbundled(path) {
             Some((url, pointer)) => format!("{url}#{pointer}"),
             None => path.to_owned(),
         };
-        Invalid {
-            location: error.instance_path().to_string(),
-            schema_location,
-            message: message(&error),
-        }
+        Invalid { location: error.instance_path().to_string(), schema_location, message: message(&error) }
     })
 }
 
@@ -151,12 +112,8 @@ fn message(error: &ValidationError<'_>) -> String {
             format!("{} is not {}", value(), quote(expected_value))
         }
         Kind::Enum { options } => format!("{} is not one of {}", value(), quote(options)),
-        Kind::Type {
-            kind: TypeKind::Single(kind),
-        } => format!("{} is not of type {kind}", value()),
-        Kind::Type {
-            kind: TypeKind::Multiple(kinds),
-        } => {
+        Kind::Type { kind: TypeKind::Single(kind) } => format!("{} is not of type {kind}", value()),
+        Kind::Type { kind: TypeKind::Multiple(kinds) } => {
             let names: Vec<_> = kinds.iter().map(|kind| kind.to_string()).collect();
             format!("{} is not of type {}", value(), names.join(" or "))
         }
@@ -164,19 +121,11 @@ fn message(error: &ValidationError<'_>) -> String {
             format!("unexpected {}", named(unexpected))
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-            format!(
-                "{} matches none of {}{}",
-                value(),
-                count(context.len() as u64, "alternative"),
-                closest(context)
-            )
+            format!("{} matches none of {}{}", value(), count(context.len() as u64, "alternative"), closest(context))
         }
         Kind::OneOfMultipleValid { .. } => format!("{} matches more than one alternative", value()),
         Kind::Format { format } if format == "regex" => {
-            format!(
-                "{} is no pattern that runs in linear time: no look-around, no back-references",
-                value()
-            )
+            format!("{} is no pattern that runs in linear time: no look-around, no back-references", value())
         }
         _ => error.to_string(),
     }
@@ -187,11 +136,7 @@ fn closest(context: &[Vec<ValidationError<'static>>]) -> String {
     let first = context.iter().filter_map(|errors| errors.first());
     let best = first.max_by_key(|error| error.instance_path().as_str().matches('/').count());
     best.map_or_else(String::new, |error| {
-        format!(
-            " (the closest says {:?}: {})",
-            error.instance_path().as_str(),
-            message(error)
-        )
+        format!(" (the closest says {:?}: {})", error.instance_path().as_str(), message(error))
     })
 }
 
@@ -200,20 +145,8 @@ fn count(limit: u64, noun: &str) -> String {
 }
 
 fn named(names: &[String]) -> String {
-    let quoted: Vec<_> = names
-        .iter()
-        .take(5)
-        .map(|name| format!("{name:?}"))
-        .collect();
-    format!(
-        "{} {}",
-        if names.len() == 1 {
-            "property"
-        } else {
-            "properties"
-        },
-        quoted.join(", ")
-    )
+    let quoted: Vec<_> = names.iter().take(5).map(|name| format!("{name:?}")).collect();
+    format!("{} {}", if names.len() == 1 { "property" } else { "properties" }, quoted.join(", "))
 }
 
 /// A value as JSON, cut where it is long.
@@ -315,9 +248,7 @@ impl<'a> JsonNode<'a, Nodes> for &'a Node<'a> {
     }
 
     fn identity(&self) -> Option<NodeIdentity> {
-        Some(NodeIdentity::new(
-            std::ptr::from_ref::<Node<'_>>(self) as usize
-        ))
+        Some(NodeIdentity::new(std::ptr::from_ref::<Node<'_>>(self) as usize))
     }
 }
 
@@ -340,10 +271,7 @@ fn equals(node: Node<'_>, value: &Value) -> bool {
 impl<'a> Object<'a, Nodes> for &'a [Field<'a>] {
     type Node = &'a Node<'a>;
     type MemberName = &'a str;
-    type MembersIter = std::iter::Map<
-        std::slice::Iter<'a, Field<'a>>,
-        fn(&'a Field<'a>) -> (&'a str, &'a Node<'a>),
-    >;
+    type MembersIter = std::iter::Map<std::slice::Iter<'a, Field<'a>>, fn(&'a Field<'a>) -> (&'a str, &'a Node<'a>)>;
 
     fn len(&self) -> usize {
         <[Field<'a>]>::len(self)
@@ -374,9 +302,7 @@ impl<'a> Array<'a, Nodes> for &'a [Node<'a>] {
     fn is_unique(&self) -> bool {
         let mut sorted = self.to_vec();
         sorted.sort_unstable_by(|a, b| crate::compare(*a, *b));
-        sorted
-            .windows(2)
-            .all(|pair| crate::compare(pair[0], pair[1]).is_ne())
+        sorted.windows(2).all(|pair| crate::compare(pair[0], pair[1]).is_ne())
     }
 }
 
@@ -420,9 +346,7 @@ impl JsonNumber for Numeral {
         Cow::Owned(match *self {
             Numeral::U64(value) => value.into(),
             Numeral::I64(value) => value.into(),
-            Numeral::F64(value) => {
-                Number::from_f64(value).expect("numbers of documents are finite")
-            }
+            Numeral::F64(value) => Number::from_f64(value).expect("numbers of documents are finite"),
         })
     }
 

@@ -11,11 +11,7 @@ impl Shape {
     /// What values look like that have both shapes. Of annotations, those of `self` hold.
     pub(crate) fn intersect(self, other: Shape) -> Shape {
         let values = match (self.values.clone(), other.values.clone()) {
-            (Some(a), Some(b)) => Some(
-                a.into_iter()
-                    .filter(|a| b.iter().any(|b| same(a, b)))
-                    .collect(),
-            ),
+            (Some(a), Some(b)) => Some(a.into_iter().filter(|a| b.iter().any(|b| same(a, b))).collect()),
             (a, b) => a.or(b),
         };
         let mut patterns = self.patterns.clone();
@@ -37,18 +33,10 @@ impl Shape {
             };
             let ((a, a_required), (b, b_required)) = (side(&self), side(&other));
             let shape = both(a, b).unwrap_or_else(|| ANY.clone());
-            properties.insert(
-                name.clone(),
-                Property {
-                    shape,
-                    required: a_required || b_required,
-                },
-            );
+            properties.insert(name.clone(), Property { shape, required: a_required || b_required });
         }
         let tuple = (0..self.tuple.len().max(other.tuple.len()))
-            .map(|at| {
-                both(self.item(at).cloned(), other.item(at).cloned()).unwrap_or_else(|| ANY.clone())
-            })
+            .map(|at| both(self.item(at).cloned(), other.item(at).cloned()).unwrap_or_else(|| ANY.clone()))
             .collect();
         let unboxed = |shape: Option<Box<Shape>>| shape.map(|shape| *shape);
         Shape {
@@ -65,11 +53,8 @@ impl Shape {
             length_max: least(self.length_max, other.length_max),
             properties,
             patterns,
-            additional_properties: both(
-                unboxed(self.additional_properties),
-                unboxed(other.additional_properties),
-            )
-            .map(Box::new),
+            additional_properties: both(unboxed(self.additional_properties), unboxed(other.additional_properties))
+                .map(Box::new),
             tuple,
             items: both(unboxed(self.items), unboxed(other.items)).map(Box::new),
             items_min: self.items_min.max(other.items_min),
@@ -101,11 +86,7 @@ impl Shape {
         union.title = agreed(self.title, other.title);
         union.description = agreed(self.description, other.description);
         union.default = agreed(self.default, other.default);
-        union.reduce = if self.reduce == other.reduce {
-            self.reduce
-        } else {
-            Some(MULTIPLE)
-        };
+        union.reduce = if self.reduce == other.reduce { self.reduce } else { Some(MULTIPLE) };
         union
     }
 
@@ -129,8 +110,7 @@ impl Shape {
         if let Some(side) = sole(a, b, Types::OBJECT) {
             self.properties.clone_from(&side.properties);
             self.patterns.clone_from(&side.patterns);
-            self.additional_properties
-                .clone_from(&side.additional_properties);
+            self.additional_properties.clone_from(&side.additional_properties);
             return;
         }
         for name in a.properties.keys().chain(b.properties.keys()) {
@@ -139,17 +119,13 @@ impl Shape {
                 None => Some((shape.unnamed(name)?.clone(), false)),
             };
             if let (Some((a, a_required)), Some((b, b_required))) = (side(a), side(b)) {
-                let property = Property {
-                    shape: a.union(b),
-                    required: a_required && b_required,
-                };
+                let property = Property { shape: a.union(b), required: a_required && b_required };
                 self.properties.insert(name.clone(), property);
             }
         }
         for (pattern, shape) in &a.patterns {
             if let Some(other) = b.patterns.get(pattern) {
-                self.patterns
-                    .insert(pattern.clone(), shape.clone().union(other.clone()));
+                self.patterns.insert(pattern.clone(), shape.clone().union(other.clone()));
             }
         }
         if let (Some(a), Some(b)) = (&a.additional_properties, &b.additional_properties) {
@@ -165,9 +141,7 @@ impl Shape {
             return;
         }
         let united = |at: usize| Some(a.item(at)?.clone().union(b.item(at)?.clone()));
-        self.tuple = (0..a.tuple.len().max(b.tuple.len()))
-            .map_while(united)
-            .collect();
+        self.tuple = (0..a.tuple.len().max(b.tuple.len())).map_while(united).collect();
         if let (Some(a), Some(b)) = (&a.items, &b.items) {
             self.items = Some(Box::new((**a).clone().union((**b).clone())));
         }
@@ -187,13 +161,8 @@ impl Shape {
 
     /// What is known of a property that is not named.
     pub(crate) fn unnamed(&self, name: &str) -> Option<&Shape> {
-        let pattern = self
-            .patterns
-            .iter()
-            .find(|(pattern, _)| super::matches(pattern, name));
-        pattern
-            .map(|(_, shape)| shape)
-            .or(self.additional_properties.as_deref())
+        let pattern = self.patterns.iter().find(|(pattern, _)| super::matches(pattern, name));
+        pattern.map(|(_, shape)| shape).or(self.additional_properties.as_deref())
     }
 
     /// What is known of an item.

@@ -20,12 +20,7 @@ const WITHIN_MAX: usize = 64;
 impl Shape {
     /// What a schema proves of its documents. A schema within itself is any value the second time.
     pub(crate) fn infer(documents: &Documents, place: &Place) -> Shape {
-        Inference {
-            documents,
-            within: Vec::new(),
-            left: SHAPES_MAX,
-        }
-        .shape(place)
+        Inference { documents, within: Vec::new(), left: SHAPES_MAX }.shape(place)
     }
 
     /// Nothing but types is known.
@@ -90,10 +85,7 @@ impl Inference<'_> {
                 shape = shape.intersect(union);
             }
         }
-        let all = schema
-            .get("allOf")
-            .and_then(Value::as_array)
-            .map_or(0, Vec::len);
+        let all = schema.get("allOf").and_then(Value::as_array).map_or(0, Vec::len);
         for at in (0..all).rev() {
             let part = self.shape(&place.child(&["allOf", &at.to_string()]));
             shape = shape.intersect(part);
@@ -126,17 +118,10 @@ impl Inference<'_> {
     /// The keywords of the schema itself, without those that apply other schemas to the same value.
     fn own(&mut self, place: &Place) -> Shape {
         let schema = self.documents.schema(place);
-        let text = |keyword: &str| {
-            schema
-                .get(keyword)
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-        };
+        let text = |keyword: &str| schema.get(keyword).and_then(Value::as_str).map(str::to_owned);
         let limit = |keyword: &str| {
             let value = schema.get(keyword)?;
-            value
-                .as_u64()
-                .or_else(|| value.as_f64().map(|value| value as u64))
+            value.as_u64().or_else(|| value.as_f64().map(|value| value as u64))
         };
         let mut shape = ANY.clone();
         shape.types = match schema.get("type") {
@@ -147,10 +132,7 @@ impl Inference<'_> {
             }
             _ => Types::ANY,
         };
-        shape.values = match (
-            schema.get("const"),
-            schema.get("enum").and_then(Value::as_array),
-        ) {
+        shape.values = match (schema.get("const"), schema.get("enum").and_then(Value::as_array)) {
             (Some(value), _) => Some(vec![value.clone()]),
             (None, Some(values)) => Some(values.clone()),
             (None, None) => None,
@@ -161,9 +143,7 @@ impl Inference<'_> {
         shape.title = text("title");
         shape.description = text("description");
         shape.default = schema.get("default").cloned();
-        shape.reduce = schema
-            .get("reduce")
-            .and_then(|reduce| Some(Strategy::read(reduce).ok()?.name()));
+        shape.reduce = schema.get("reduce").and_then(|reduce| Some(Strategy::read(reduce).ok()?.name()));
         shape.length_min = limit("minLength").unwrap_or(0);
         shape.length_max = limit("maxLength");
         shape.items_min = limit("minItems").unwrap_or(0);
@@ -177,9 +157,7 @@ impl Inference<'_> {
         let schema = self.documents.schema(place);
         let names = |keyword: &str| {
             let map = schema.get(keyword).and_then(Value::as_object);
-            map.into_iter()
-                .flat_map(|map| map.keys())
-                .collect::<Vec<_>>()
+            map.into_iter().flat_map(|map| map.keys()).collect::<Vec<_>>()
         };
         for pattern in names("patternProperties") {
             let part = self.shape(&place.child(&["patternProperties", pattern]));
@@ -191,32 +169,16 @@ impl Inference<'_> {
         }
         for name in names("properties") {
             let mut part = self.shape(&place.child(&["properties", name]));
-            for (_, pattern) in shape
-                .patterns
-                .iter()
-                .filter(|(pattern, _)| super::matches(pattern, name))
-            {
+            for (_, pattern) in shape.patterns.iter().filter(|(pattern, _)| super::matches(pattern, name)) {
                 part = part.intersect(pattern.clone());
             }
-            shape.properties.insert(
-                name.clone(),
-                Property {
-                    shape: part,
-                    required: false,
-                },
-            );
+            shape.properties.insert(name.clone(), Property { shape: part, required: false });
         }
         let required = schema.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if !shape.properties.contains_key(name) {
                 let part = shape.unnamed(name).cloned().unwrap_or_else(|| ANY.clone());
-                shape.properties.insert(
-                    name.to_owned(),
-                    Property {
-                        shape: part,
-                        required: true,
-                    },
-                );
+                shape.properties.insert(name.to_owned(), Property { shape: part, required: true });
             } else if let Some(property) = shape.properties.get_mut(name) {
                 property.required = true;
             }
@@ -230,13 +192,8 @@ impl Inference<'_> {
             (None, Some(Value::Array(_))) => ("items", "additionalItems"),
             (None, _) => ("", "items"),
         };
-        let count = schema
-            .get(tuple)
-            .and_then(Value::as_array)
-            .map_or(0, Vec::len);
-        shape.tuple = (0..count)
-            .map(|at| self.shape(&place.child(&[tuple, &at.to_string()])))
-            .collect();
+        let count = schema.get(tuple).and_then(Value::as_array).map_or(0, Vec::len);
+        shape.tuple = (0..count).map(|at| self.shape(&place.child(&[tuple, &at.to_string()]))).collect();
         if schema.get(rest).is_some() {
             shape.items = Some(Box::new(self.shape(&place.child(&[rest]))));
         }

@@ -23,24 +23,11 @@ impl Shape {
         found
     }
 
-    fn inspect_at(
-        &self,
-        pointer: &Pointer,
-        must: bool,
-        parent_reduces: bool,
-        found: &mut Vec<Inspection>,
-    ) {
-        let mut mistake = |slug, message| {
-            found.push(Inspection {
-                pointer: pointer.clone(),
-                slug,
-                message,
-            })
-        };
+    fn inspect_at(&self, pointer: &Pointer, must: bool, parent_reduces: bool, found: &mut Vec<Inspection>) {
+        let mut mistake = |slug, message| found.push(Inspection { pointer: pointer.clone(), slug, message });
         if self.types.is_empty() {
             if must {
-                let message =
-                    format!("'{pointer}' must exist, but is constrained to always be invalid");
+                let message = format!("'{pointer}' must exist, but is constrained to always be invalid");
                 mistake("schema-impossible", message);
             }
             return;
@@ -63,10 +50,8 @@ impl Shape {
             Some("merge") => restricted(Types::OBJECT.union(Types::ARRAY), "objects & arrays"),
             Some("set") => {
                 restricted(Types::OBJECT, "objects");
-                for name in self
-                    .properties
-                    .keys()
-                    .filter(|name| !["add", "intersect", "remove"].contains(&name.as_str()))
+                for name in
+                    self.properties.keys().filter(|name| !["add", "intersect", "remove"].contains(&name.as_str()))
                 {
                     let message = format!(
                         "'{pointer}' has 'set' reduction strategy, whose properties are add, intersect, remove; not {name}"
@@ -80,15 +65,9 @@ impl Shape {
         if self.types.contains(Types::OBJECT) {
             for (name, property) in &self.properties {
                 let must = must && property.required && self.types == Types::OBJECT;
-                property
-                    .shape
-                    .inspect_at(&pointer.child(name), must, reduces, found);
+                property.shape.inspect_at(&pointer.child(name), must, reduces, found);
             }
-            for shape in self
-                .patterns
-                .values()
-                .chain(self.additional_properties.as_deref())
-            {
+            for shape in self.patterns.values().chain(self.additional_properties.as_deref()) {
                 shape.inspect_at(&pointer.child("*"), false, reduces, found);
             }
         }

@@ -6,16 +6,10 @@ use crate::Pointer;
 impl Shape {
     /// What is proven about one location.
     pub fn locate(&self, pointer: &Pointer) -> Located<'_> {
-        let mut located = Located {
-            shape: self,
-            exists: Exists::Must,
-        };
+        let mut located = Located { shape: self, exists: Exists::Must };
         for token in pointer.tokens() {
             let step = located.shape.step(token);
-            located = Located {
-                shape: step.shape,
-                exists: located.exists.min(step.exists),
-            };
+            located = Located { shape: step.shape, exists: located.exists.min(step.exists) };
         }
         if located.shape.types.is_empty() {
             located.exists = Exists::Cannot;
@@ -25,28 +19,15 @@ impl Shape {
 
     /// One step down: a property, or an index.
     fn step(&self, token: &str) -> Located<'_> {
-        let index = self
-            .types
-            .contains(Types::ARRAY)
-            .then(|| index(token))
-            .flatten();
-        let property = self
-            .types
-            .contains(Types::OBJECT)
-            .then(|| self.property(token));
+        let index = self.types.contains(Types::ARRAY).then(|| index(token)).flatten();
+        let property = self.types.contains(Types::OBJECT).then(|| self.property(token));
         let item = index.map(|at| self.indexed(at));
-        let never = Located {
-            shape: &NEVER,
-            exists: Exists::Cannot,
-        };
+        let never = Located { shape: &NEVER, exists: Exists::Cannot };
         match (property.unwrap_or(never), item.unwrap_or(never)) {
             (property, item) if item.exists == Exists::Cannot => property,
             (property, item) if property.exists == Exists::Cannot => item,
             // It may be a name or an index, and nothing is known of both.
-            (property, item) => Located {
-                shape: &ANY,
-                exists: property.exists.max(item.exists),
-            },
+            (property, item) => Located { shape: &ANY, exists: property.exists.max(item.exists) },
         }
     }
 
@@ -58,10 +39,7 @@ impl Shape {
                 false if must => Exists::Must,
                 false => Exists::May,
             };
-            return Located {
-                shape: &property.shape,
-                exists,
-            };
+            return Located { shape: &property.shape, exists };
         }
         unnamed(self.unnamed(name))
     }
@@ -69,10 +47,7 @@ impl Shape {
     fn indexed(&self, at: usize) -> Located<'_> {
         let at_u64 = at as u64;
         if self.items_max.is_some_and(|max| at_u64 >= max) {
-            return Located {
-                shape: &NEVER,
-                exists: Exists::Cannot,
-            };
+            return Located { shape: &NEVER, exists: Exists::Cannot };
         }
         let mut located = unnamed(self.item(at));
         if located.exists != Exists::Cannot {
@@ -88,37 +63,18 @@ impl Shape {
     /// Every location the schema names without a pattern, the root first, in the order of pointers.
     pub fn locations(&self) -> Vec<(Pointer, Located<'_>)> {
         let mut found = Vec::new();
-        let root = Located {
-            shape: self,
-            exists: Exists::Must,
-        };
+        let root = Located { shape: self, exists: Exists::Must };
         self.collect(&Pointer::root(), root.exists, &mut found);
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         found
     }
 
-    fn collect<'s>(
-        &'s self,
-        pointer: &Pointer,
-        exists: Exists,
-        found: &mut Vec<(Pointer, Located<'s>)>,
-    ) {
-        let exists = if self.types.is_empty() {
-            Exists::Cannot
-        } else {
-            exists
-        };
-        found.push((
-            pointer.clone(),
-            Located {
-                shape: self,
-                exists,
-            },
-        ));
+    fn collect<'s>(&'s self, pointer: &Pointer, exists: Exists, found: &mut Vec<(Pointer, Located<'s>)>) {
+        let exists = if self.types.is_empty() { Exists::Cannot } else { exists };
+        found.push((pointer.clone(), Located { shape: self, exists }));
         let mut below = |token: &str| {
             let step = self.step(token);
-            step.shape
-                .collect(&pointer.child(token), exists.min(step.exists), found);
+            step.shape.collect(&pointer.child(token), exists.min(step.exists), found);
         };
         if self.types.contains(Types::OBJECT) {
             self.properties.keys().for_each(|name| below(name));
@@ -131,23 +87,13 @@ impl Shape {
 
 fn unnamed(shape: Option<&Shape>) -> Located<'_> {
     match shape {
-        Some(shape) if shape.types.is_empty() => Located {
-            shape,
-            exists: Exists::Cannot,
-        },
-        Some(shape) => Located {
-            shape,
-            exists: Exists::May,
-        },
-        None => Located {
-            shape: &ANY,
-            exists: Exists::Implicit,
-        },
+        Some(shape) if shape.types.is_empty() => Located { shape, exists: Exists::Cannot },
+        Some(shape) => Located { shape, exists: Exists::May },
+        None => Located { shape: &ANY, exists: Exists::Implicit },
     }
 }
 
 fn index(token: &str) -> Option<usize> {
-    let plain = token == "0"
-        || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
+    let plain = token == "0" || (!token.starts_with('0') && token.bytes().all(|byte| byte.is_ascii_digit()));
     if plain { token.parse().ok() } else { None }
 }

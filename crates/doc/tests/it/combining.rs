@@ -26,10 +26,7 @@ fn drained<'c>(drain: impl Iterator<Item = doc::Drained<'c>>) -> Vec<String> {
     drain
         .map(|drained| {
             let flags = [(drained.full, " full"), (drained.deleted, " deleted")];
-            let flags: String = flags
-                .iter()
-                .filter_map(|(is, name)| is.then_some(*name))
-                .collect();
+            let flags: String = flags.iter().filter_map(|(is, name)| is.then_some(*name)).collect();
             format!("{}{flags}", std::str::from_utf8(drained.document).unwrap())
         })
         .collect()
@@ -51,17 +48,9 @@ fn drains_in_both_orders_and_again() {
         assert!(combiner.bytes() > 0);
         let mut key = Vec::new();
         let arena = Arena::new();
-        pack(
-            node(&arena, &json!({"k": "a"})),
-            &pointers(["/k"]),
-            &mut key,
-        );
+        pack(node(&arena, &json!({"k": "a"})), &pointers(["/k"]), &mut key);
         assert!(combiner.contains(&key));
-        let (a, b, c) = (
-            r#"{"k":"a","n":2}"#,
-            r#"{"k":"b","n":4}"#,
-            r#"{"k":"c","n":4}"#,
-        );
+        let (a, b, c) = (r#"{"k":"a","n":2}"#, r#"{"k":"b","n":4}"#, r#"{"k":"c","n":4}"#);
         if round == 0 {
             assert_eq!(drained(combiner.drain_by_arrival()), [b, a, c]);
         } else {
@@ -78,19 +67,11 @@ fn stored_documents_go_before() {
     let arena = Arena::new();
     combine(&mut combiner, json!({"k": 1, "n": 1})).unwrap();
     combine(&mut combiner, json!({"k": 2, "n": 1})).unwrap();
-    combiner
-        .reduce_left(
-            &arena,
-            node(&arena, &json!({"k": 1.0, "n": 10, "old": true})),
-        )
-        .unwrap();
+    combiner.reduce_left(&arena, node(&arena, &json!({"k": 1.0, "n": 10, "old": true}))).unwrap();
     combine(&mut combiner, json!({"k": 1, "n": 5})).unwrap();
     let again = combiner.reduce_left(&arena, node(&arena, &json!({"k": 1})));
     assert_eq!(again, Err(CombineError::LeftTwice));
-    assert_eq!(
-        drained(combiner.drain_by_key()),
-        [r#"{"k":1,"n":16,"old":true} full"#, r#"{"k":2,"n":1}"#]
-    );
+    assert_eq!(drained(combiner.drain_by_key()), [r#"{"k":1,"n":16,"old":true} full"#, r#"{"k":2,"n":1}"#]);
 }
 
 #[test]
@@ -98,20 +79,11 @@ fn a_refused_document_changes_nothing() {
     let mut combiner = counts();
     combine(&mut combiner, json!({"k": 1, "n": 60})).unwrap();
     let error = combine(&mut combiner, json!({"n": 1})).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "document is invalid: \"\": the property \"k\" is missing"
-    );
+    assert_eq!(error.to_string(), "document is invalid: \"\": the property \"k\" is missing");
     let error = combine(&mut combiner, json!({"k": 1, "n": 60})).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "combined document is invalid: \"/n\": 120 is more than the maximum of 100"
-    );
+    assert_eq!(error.to_string(), "combined document is invalid: \"/n\": 120 is more than the maximum of 100");
     let deep = (0..200).fold(json!(1), |deep, _| json!([deep]));
-    assert_eq!(
-        combine(&mut combiner, json!({"k": 1, "deep": deep})),
-        Err(CombineError::Depth)
-    );
+    assert_eq!(combine(&mut combiner, json!({"k": 1, "deep": deep})), Err(CombineError::Depth));
     assert_eq!(drained(combiner.drain_by_key()), [r#"{"k":1,"n":60}"#]);
 }
 
@@ -125,34 +97,22 @@ fn deleted_documents_can_come_back() {
     let mut combiner = Combiner::new(Arc::new(schema), pointers(["/k"]));
     let arena = Arena::new();
     for k in [1, 2] {
-        combiner
-            .reduce_left(&arena, node(&arena, &json!({"k": k, "old": true})))
-            .unwrap();
+        combiner.reduce_left(&arena, node(&arena, &json!({"k": k, "old": true}))).unwrap();
         combine(&mut combiner, json!({"k": k, "gone": true})).unwrap();
     }
     combine(&mut combiner, json!({"k": 2, "new": true})).unwrap();
-    assert_eq!(
-        drained(combiner.drain_by_key()),
-        [
-            r#"{"gone":true,"k":1} full deleted"#,
-            r#"{"k":2,"new":true} full"#
-        ]
-    );
+    assert_eq!(drained(combiner.drain_by_key()), [r#"{"gone":true,"k":1} full deleted"#, r#"{"k":2,"new":true} full"#]);
 }
 
 #[test]
 fn garbage_is_compacted() {
-    let schema = schema(
-        json!({"reduce": {"strategy": "merge"}, "properties": {"log": {"reduce": {"strategy": "append"}}}}),
-    );
+    let schema =
+        schema(json!({"reduce": {"strategy": "merge"}, "properties": {"log": {"reduce": {"strategy": "append"}}}}));
     let mut combiner = Combiner::new(Arc::new(schema), pointers(["/k"]));
     for n in 0..2000 {
         combine(&mut combiner, json!({"k": n % 2, "log": [n]})).unwrap();
     }
     assert!(combiner.bytes() < 200 << 10, "{}", combiner.bytes());
     let documents = drained(combiner.drain_by_key());
-    assert!(
-        documents[0].starts_with(r#"{"k":0,"log":[0,2,4,"#)
-            && documents[1].ends_with("1997,1999]}")
-    );
+    assert!(documents[0].starts_with(r#"{"k":0,"log":[0,2,4,"#) && documents[1].ends_with("1997,1999]}"));
 }

@@ -21,14 +21,9 @@ fn schema(value: Value) -> Schema {
 }
 
 /// Compiles the schema at a URL among documents.
-fn schemas_of<const N: usize>(
-    root: &str,
-    documents: [(&str, Value); N],
-) -> Result<Schema, Vec<SchemaError>> {
-    let documents: HashMap<Url, Arc<Value>> = documents
-        .into_iter()
-        .map(|(url, value)| (url.parse().unwrap(), Arc::new(value)))
-        .collect();
+fn schemas_of<const N: usize>(root: &str, documents: [(&str, Value); N]) -> Result<Schema, Vec<SchemaError>> {
+    let documents: HashMap<Url, Arc<Value>> =
+        documents.into_iter().map(|(url, value)| (url.parse().unwrap(), Arc::new(value))).collect();
     Schema::compile(&root.parse().unwrap(), &|url| documents.get(url).cloned())
 }
 
@@ -37,8 +32,5 @@ fn node<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
 }
 
 fn pointers<const N: usize>(pointers: [&str; N]) -> Arc<[Pointer]> {
-    pointers
-        .iter()
-        .map(|pointer| pointer.parse().unwrap())
-        .collect()
+    pointers.iter().map(|pointer| pointer.parse().unwrap()).collect()
 }

@@ -29,17 +29,12 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        number(),
-        text().prop_map(Value::from),
-    ];
+    let leaf =
+        prop_oneof![Just(Value::Null), any::<bool>().prop_map(Value::from), number(), text().prop_map(Value::from),];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(text(), inner, 0..4)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map(text(), inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }
@@ -61,9 +56,7 @@ fn packed(node: Node<'_>) -> Vec<u8> {
 
 /// Schemas of documents with the properties `a` and `b`, from most keywords.
 fn random_schema() -> impl Strategy<Value = Value> {
-    let kind = prop::sample::select(vec![
-        "null", "boolean", "integer", "number", "string", "array", "object",
-    ]);
+    let kind = prop::sample::select(vec!["null", "boolean", "integer", "number", "string", "array", "object"]);
     let types = prop::collection::btree_set(kind, 1..4).prop_map(|types| json!({ "type": types }));
     let leaf = prop_oneof![
         any::<bool>().prop_map(Value::from),
@@ -79,9 +72,12 @@ fn random_schema() -> impl Strategy<Value = Value> {
         let several = prop::collection::vec(inner.clone(), 1..3);
         let keyword = prop_oneof![
             inner.clone().prop_map(|s| json!({"properties": {"a": s}})),
-            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"type": "object", "properties": {"a": s, "b": t}, "required": ["b"]})),
-            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"properties": {"b": s}, "additionalProperties": t})),
-            (inner.clone(), inner.clone()).prop_map(|(s, t)| json!({"patternProperties": {"^a": s}, "additionalProperties": t})),
+            (inner.clone(), inner.clone())
+                .prop_map(|(s, t)| json!({"type": "object", "properties": {"a": s, "b": t}, "required": ["b"]})),
+            (inner.clone(), inner.clone())
+                .prop_map(|(s, t)| json!({"properties": {"b": s}, "additionalProperties": t})),
+            (inner.clone(), inner.clone())
+                .prop_map(|(s, t)| json!({"patternProperties": {"^a": s}, "additionalProperties": t})),
             (several.clone(), inner.clone()).prop_map(|(s, t)| json!({"items": s, "additionalItems": t})),
             inner.clone().prop_map(|s| json!({"type": "array", "items": s, "minItems": 1})),
             inner.clone().prop_map(|s| json!({ "not": s })),
@@ -126,10 +122,7 @@ fn without_references(schema: &Value) -> Value {
         }
     }
     let mut stripped = strip(schema);
-    if let (Some(root), Some(target)) = (
-        stripped.as_object_mut(),
-        schema.get("$defs").and_then(|defs| defs.get("x")),
-    ) {
+    if let (Some(root), Some(target)) = (stripped.as_object_mut(), schema.get("$defs").and_then(|defs| defs.get("x"))) {
         root.insert("$defs".to_owned(), json!({ "x": strip(target) }));
         root.insert("$ref".to_owned(), json!("#/$defs/x"));
     }
@@ -147,8 +140,7 @@ fn small() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("a|b|c", inner, 0..4)
-                .prop_map(|map| Value::Object(map.into_iter().collect())),
+            prop::collection::btree_map("a|b|c", inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
         ]
     })
 }

@@ -16,9 +16,7 @@ fn cases() {
         let mut left = None;
         for (at, step) in case["steps"].as_array().unwrap().iter().enumerate() {
             let right = node(&arena, &step["doc"]);
-            schema
-                .validate(right)
-                .unwrap_or_else(|error| panic!("{name}, step {at}: {error}"));
+            schema.validate(right).unwrap_or_else(|error| panic!("{name}, step {at}: {error}"));
             match schema.reduce(&arena, left, right, full) {
                 Ok(Some(reduced)) => {
                     let expect = node(&arena, step.get("to").unwrap_or(&step["doc"]));
@@ -29,11 +27,7 @@ fn cases() {
                     assert_eq!(step["deleted"], true, "{name}, step {at}");
                     left = None;
                 }
-                Err(error) => assert_eq!(
-                    error.to_string(),
-                    step["error"].as_str().unwrap_or(""),
-                    "{name}, step {at}"
-                ),
+                Err(error) => assert_eq!(error.to_string(), step["error"].as_str().unwrap_or(""), "{name}, step {at}"),
             }
         }
     }

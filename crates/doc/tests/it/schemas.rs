@@ -35,8 +35,7 @@ fn invalid_documents_are_told_why() {
     let schema = schemas_of("file:///w/event.json", [("file:///w/event.json", event())]).unwrap();
     let arena = Arena::new();
     let check = |patch: Value, expect: Expect| {
-        let mut document =
-            json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
+        let mut document = json!({"event": "no uuid", "user": "u", "segment": {"vendor": 1, "name": "s"}});
         for (name, value) in patch.as_object().unwrap() {
             document[name] = value.clone();
         }
@@ -53,10 +52,7 @@ fn invalid_documents_are_told_why() {
             r#""/segment/vendor": 0 is less than the minimum of 1 [file:///w/event.json#/$defs/Segment/properties/vendor/minimum]"#
         ]],
     );
-    check(
-        json!({"segment": {"vendor": 1.0, "name": "s"}}),
-        expect!["valid"],
-    );
+    check(json!({"segment": {"vendor": 1.0, "name": "s"}}), expect!["valid"]);
     check(
         json!({"segment": {"vendor": 1.5, "name": "s"}}),
         expect![[
@@ -71,15 +67,11 @@ fn invalid_documents_are_told_why() {
     );
     check(
         json!({"segment": {"vendor": 1}}),
-        expect![[
-            r#""/segment": the property "name" is missing [file:///w/event.json#/$defs/Segment/required]"#
-        ]],
+        expect![[r#""/segment": the property "name" is missing [file:///w/event.json#/$defs/Segment/required]"#]],
     );
     check(
         json!({"remove": false}),
-        expect![[
-            r#""/remove": false is not true [file:///w/event.json#/properties/remove/const]"#
-        ]],
+        expect![[r#""/remove": false is not true [file:///w/event.json#/properties/remove/const]"#]],
     );
     check(json!({"remove": true}), expect!["valid"]);
     check(
@@ -90,9 +82,7 @@ fn invalid_documents_are_told_why() {
     );
     check(
         json!({"user": [1, {"a": "b"}]}),
-        expect![[
-            r#""/user": [1,{"a":"b"}] is not of type string [file:///w/event.json#/properties/user/type]"#
-        ]],
+        expect![[r#""/user": [1,{"a":"b"}] is not of type string [file:///w/event.json#/properties/user/type]"#]],
     );
 }
 
@@ -107,21 +97,12 @@ fn references_lead_to_other_documents() {
         "properties": {"segment": {"$ref": "#/$defs/Segment"}, "user": {"$ref": "#/$defs/User"}},
         "required": ["segment"],
     });
-    let documents = [
-        ("file:///w/derived.json", derived),
-        ("file:///w/sub/event.json", event()),
-    ];
+    let documents = [("file:///w/derived.json", derived), ("file:///w/sub/event.json", event())];
     let arena = Arena::new();
     let whole = schemas_of("file:///w/derived.json", documents.clone()).unwrap();
-    assert!(whole.is_valid(node(
-        &arena,
-        &json!({"segment": {"vendor": 1, "name": "s"}})
-    )));
+    assert!(whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1, "name": "s"}}))));
     assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1}}))));
-    assert!(!whole.is_valid(node(
-        &arena,
-        &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1})
-    )));
+    assert!(!whole.is_valid(node(&arena, &json!({"segment": {"vendor": 1, "name": "s"}, "user": 1}))));
     let part = schemas_of("file:///w/derived.json#/$defs/User", documents.clone()).unwrap();
     assert!(part.is_valid(node(&arena, &json!("u"))));
     assert!(!part.is_valid(node(&arena, &json!(1))));
@@ -154,29 +135,17 @@ fn identifiers_change_the_base() {
     let arena = Arena::new();
     for name in ["a", "b", "c"] {
         assert!(schema.is_valid(node(&arena, &json!({ name: 1 }))), "{name}");
-        assert!(
-            !schema.is_valid(node(&arena, &json!({ name: "x" }))),
-            "{name}"
-        );
+        assert!(!schema.is_valid(node(&arena, &json!({ name: "x" }))), "{name}");
     }
 }
 
 #[test]
 fn mistakes_are_found_with_their_place() {
     let check = |document: Value, expect: Expect| {
-        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)])
-            .map(|_| ())
-            .unwrap_err();
+        let errors = schemas_of("file:///w/a.json", [("file:///w/a.json", document)]).map(|_| ()).unwrap_err();
         let lines = errors.iter().map(|error| {
-            let hint = error
-                .hint
-                .as_deref()
-                .map(|hint| format!(" ({hint})"))
-                .unwrap_or_default();
-            format!(
-                "{} {}#{}: {}{hint}\n",
-                error.slug, error.url, error.pointer, error.message
-            )
+            let hint = error.hint.as_deref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("{} {}#{}: {}{hint}\n", error.slug, error.url, error.pointer, error.message)
         });
         expect.assert_eq(&lines.collect::<String>());
     };
@@ -242,12 +211,7 @@ fn schemas_within_themselves_end() {
 #[test]
 fn long_chains_of_references_end() {
     let definitions: serde_json::Map<_, _> = (0..500)
-        .map(|at| {
-            (
-                at.to_string(),
-                json!({"properties": {"a": {"$ref": format!("#/$defs/{}", at + 1)}}}),
-            )
-        })
+        .map(|at| (at.to_string(), json!({"properties": {"a": {"$ref": format!("#/$defs/{}", at + 1)}}})))
         .chain([("500".to_owned(), json!({"type": "object"}))])
         .collect();
     let schema = schema(json!({"$defs": definitions, "$ref": "#/$defs/0"}));

@@ -16,12 +16,7 @@ fn cases() {
         for (pointer, expect) in case["at"].as_object().unwrap() {
             let located = schema.shape().locate(&pointer.parse().unwrap());
             let found = format!("{:?} {}", located.exists, located.shape.types);
-            assert_eq!(
-                found,
-                expect.as_str().unwrap(),
-                "{}: {pointer:?}",
-                case["name"]
-            );
+            assert_eq!(found, expect.as_str().unwrap(), "{}: {pointer:?}", case["name"]);
         }
     }
 }
@@ -40,12 +35,7 @@ fn locations_are_named_without_patterns() {
     }));
     let mut text = String::new();
     for (pointer, located) in schema.shape().locations() {
-        writeln!(
-            text,
-            "{pointer:?} {:?} {}",
-            located.exists, located.shape.types
-        )
-        .unwrap();
+        writeln!(text, "{pointer:?} {:?} {}", located.exists, located.shape.types).unwrap();
     }
     expect![[r#"
         "" Must [object]
@@ -66,23 +56,15 @@ fn annotations_come_from_the_outer_schema() {
         "maxLength": 36,
     }));
     let shape = schema.shape();
-    assert_eq!(
-        (shape.title.as_deref(), shape.format.as_deref()),
-        (Some("outer"), Some("uuid"))
-    );
-    assert_eq!(
-        (shape.length_max, shape.reduce),
-        (Some(36), Some("maximize"))
-    );
+    assert_eq!((shape.title.as_deref(), shape.format.as_deref()), (Some("outer"), Some("uuid")));
+    assert_eq!((shape.length_max, shape.reduce), (Some(36), Some("maximize")));
 }
 
 #[test]
 fn inspections() {
     let check = |document: Value, expect: Expect| {
         let found = schema(document).shape().inspect();
-        let lines = found
-            .iter()
-            .map(|found| format!("{} {:?}: {}\n", found.slug, found.pointer, found.message));
+        let lines = found.iter().map(|found| format!("{} {:?}: {}\n", found.slug, found.pointer, found.message));
         expect.assert_eq(&lines.collect::<String>());
     };
     let sum = json!({"strategy": "sum"});
@@ -133,9 +115,7 @@ fn types_are_sets() {
     assert_eq!(integer_or_string.to_string(), "[integer, string]");
     assert_eq!(Types::NUMBER.to_string(), "[number]");
     assert_eq!(Types::NONE.to_string(), "[]");
-    assert!(
-        integer_or_string.contains(Types::INTEGER) && !integer_or_string.contains(Types::NUMBER)
-    );
+    assert!(integer_or_string.contains(Types::INTEGER) && !integer_or_string.contains(Types::NUMBER));
     assert!(Types::INTEGER.subset(Types::NUMBER) && Types::NONE.is_empty());
     assert_eq!(Types::NUMBER.intersect(integer_or_string), Types::INTEGER);
 }

@@ -16,16 +16,8 @@ const STEPS_MAX: usize = 10_000;
 
 impl Plan {
     /// Compiles the reductions of the schema at a place.
-    pub(crate) fn compile(
-        documents: &Documents,
-        bundle: &Bundle,
-        place: &Place,
-    ) -> Result<Plan, Vec<SchemaError>> {
-        let mut drafts = Drafts {
-            documents,
-            known: HashMap::new(),
-            drafts: Vec::new(),
-        };
+    pub(crate) fn compile(documents: &Documents, bundle: &Bundle, place: &Place) -> Result<Plan, Vec<SchemaError>> {
+        let mut drafts = Drafts { documents, known: HashMap::new(), drafts: Vec::new() };
         let root = drafts.id(vec![place.clone()]);
         // Drafts that are asked for are drafted after, so that schemas within themselves end.
         let mut at = 0;
@@ -47,10 +39,7 @@ impl Plan {
         let prunes = spread(&drafts, |rule| {
             use Strategy::{LastWriteWins, Merge, Set};
             let prunes = |strategy: &Strategy| {
-                matches!(
-                    strategy,
-                    Set { .. } | LastWriteWins { delete: true } | Merge { delete: true, .. }
-                )
+                matches!(strategy, Set { .. } | LastWriteWins { delete: true } | Merge { delete: true, .. })
             };
             matches!(rule, DraftRule::Strategy(strategy) if prunes(strategy))
         });
@@ -70,26 +59,15 @@ impl Plan {
             }
             Ok(Step {
                 rules,
-                named: draft
-                    .named
-                    .iter()
-                    .map(|(name, step)| (name.as_str().into(), kept(step)))
-                    .collect(),
-                unnamed: draft
-                    .unnamed
-                    .iter()
-                    .map(|unnamed| unnamed.build(&kept))
-                    .collect(),
+                named: draft.named.iter().map(|(name, step)| (name.as_str().into(), kept(step))).collect(),
+                unnamed: draft.unnamed.iter().map(|unnamed| unnamed.build(&kept)).collect(),
                 tuple: draft.tuple.iter().map(kept).collect(),
                 items: draft.items.as_ref().and_then(kept),
                 prunes: prunes[at],
             })
         });
         let steps = steps.collect::<Result<Vec<_>, Vec<SchemaError>>>()?;
-        Ok(Plan {
-            steps,
-            root: kept(&root).map_or(Active::Blank, Active::One),
-        })
+        Ok(Plan { steps, root: kept(&root).map_or(Active::Blank, Active::One) })
     }
 }
 
@@ -112,11 +90,7 @@ struct Draft {
 enum DraftRule {
     Strategy(Strategy),
     Any(Vec<(Place, usize)>),
-    If {
-        condition: Place,
-        then: Vec<usize>,
-        otherwise: Option<usize>,
-    },
+    If { condition: Place, then: Vec<usize>, otherwise: Option<usize> },
     Dependent(String, usize),
 }
 
@@ -133,10 +107,7 @@ impl Drafts<'_> {
         }
         let id = self.drafts.len();
         self.known.insert(places.clone(), id);
-        self.drafts.push(Draft {
-            places,
-            ..Draft::default()
-        });
+        self.drafts.push(Draft { places, ..Draft::default() });
         id
     }
 
@@ -149,13 +120,7 @@ impl Drafts<'_> {
         let (named, unnamed) = self.properties(&schemas);
         let (tuple, items) = self.items(&schemas);
         let draft = &mut self.drafts[id];
-        (
-            draft.rules,
-            draft.named,
-            draft.unnamed,
-            draft.tuple,
-            draft.items,
-        ) = (rules, named, unnamed, tuple, items);
+        (draft.rules, draft.named, draft.unnamed, draft.tuple, draft.items) = (rules, named, unnamed, tuple, items);
     }
 
     /// Lists the schemas that apply to the same value without a condition, and the rules of each, outermost first.
@@ -166,44 +131,22 @@ impl Drafts<'_> {
         schemas.push(place.clone());
         let documents = self.documents;
         let schema = documents.schema(place);
-        let count = |keyword: &str| {
-            schema
-                .get(keyword)
-                .and_then(Value::as_array)
-                .map_or(0, Vec::len)
-        };
+        let count = |keyword: &str| schema.get(keyword).and_then(Value::as_array).map_or(0, Vec::len);
         let at = |keyword: &str, at: usize| place.child(&[keyword, &at.to_string()]);
-        rules.extend(
-            schema
-                .get("reduce")
-                .and_then(|reduce| Strategy::read(reduce).ok())
-                .map(DraftRule::Strategy),
-        );
+        rules.extend(schema.get("reduce").and_then(|reduce| Strategy::read(reduce).ok()).map(DraftRule::Strategy));
         let mut alternatives = |keyword: &str| {
             let each = (0..count(keyword)).map(|index| at(keyword, index));
-            DraftRule::Any(
-                each.map(|place| (place.clone(), self.id(vec![place])))
-                    .collect(),
-            )
+            DraftRule::Any(each.map(|place| (place.clone(), self.id(vec![place]))).collect())
         };
         let (one_of, any_of) = (alternatives("oneOf"), alternatives("anyOf"));
         rules.push(one_of);
         if schema.get("if").is_some() {
             let condition = place.child(&["if"]);
-            let has = |keyword: &str| {
-                schema
-                    .get(keyword)
-                    .is_some()
-                    .then(|| vec![place.child(&[keyword])])
-            };
+            let has = |keyword: &str| schema.get(keyword).is_some().then(|| vec![place.child(&[keyword])]);
             let then = has("then").into_iter().chain([vec![condition.clone()]]);
             let then = then.map(|places| self.id(places)).collect();
             let otherwise = has("else").map(|places| self.id(places));
-            rules.push(DraftRule::If {
-                condition,
-                then,
-                otherwise,
-            });
+            rules.push(DraftRule::If { condition, then, otherwise });
         }
         let dependents = schema.get("dependentSchemas").and_then(Value::as_object);
         for name in dependents.into_iter().flat_map(|map| map.keys()) {
@@ -222,29 +165,16 @@ impl Drafts<'_> {
     fn properties(&mut self, schemas: &[Place]) -> (BTreeMap<String, usize>, Vec<DraftUnnamed>) {
         let documents = self.documents;
         let keys = |place: &Place, keyword: &str| {
-            let map = documents
-                .schema(place)
-                .get(keyword)
-                .and_then(Value::as_object);
-            map.into_iter()
-                .flat_map(|map| map.keys().cloned())
-                .collect::<Vec<_>>()
+            let map = documents.schema(place).get(keyword).and_then(Value::as_object);
+            map.into_iter().flat_map(|map| map.keys().cloned()).collect::<Vec<_>>()
         };
-        let names: BTreeSet<String> = schemas
-            .iter()
-            .flat_map(|place| keys(place, "properties"))
-            .collect();
+        let names: BTreeSet<String> = schemas.iter().flat_map(|place| keys(place, "properties")).collect();
         let mut named = BTreeMap::new();
         for name in names {
             let mut places = Vec::new();
             for place in schemas {
                 let before = places.len();
-                if documents
-                    .schema(place)
-                    .get("properties")
-                    .and_then(|map| map.get(&name))
-                    .is_some()
-                {
+                if documents.schema(place).get("properties").and_then(|map| map.get(&name)).is_some() {
                     places.push(place.child(&["properties", &name]));
                 }
                 for pattern in keys(place, "patternProperties") {
@@ -252,12 +182,7 @@ impl Drafts<'_> {
                         places.push(place.child(&["patternProperties", &pattern]));
                     }
                 }
-                if places.len() == before
-                    && documents
-                        .schema(place)
-                        .get("additionalProperties")
-                        .is_some()
-                {
+                if places.len() == before && documents.schema(place).get("additionalProperties").is_some() {
                     places.push(place.child(&["additionalProperties"]));
                 }
             }
@@ -271,13 +196,9 @@ impl Drafts<'_> {
             });
             let patterns: Vec<_> = patterns.collect();
             let additional = documents.schema(place).get("additionalProperties");
-            let additional =
-                additional.map(|_| self.id(vec![place.child(&["additionalProperties"])]));
+            let additional = additional.map(|_| self.id(vec![place.child(&["additionalProperties"])]));
             if !patterns.is_empty() || additional.is_some() {
-                unnamed.push(DraftUnnamed {
-                    patterns,
-                    additional,
-                });
+                unnamed.push(DraftUnnamed { patterns, additional });
             }
         }
         (named, unnamed)
@@ -293,24 +214,13 @@ impl Drafts<'_> {
                 (None, Some(Value::Array(_))) => ("items", "additionalItems"),
                 (None, _) => ("", "items"),
             };
-            let count = schema
-                .get(tuple)
-                .and_then(Value::as_array)
-                .map_or(0, Vec::len);
-            let tuple: Vec<_> = (0..count)
-                .map(|at| place.child(&[tuple, &at.to_string()]))
-                .collect();
+            let count = schema.get(tuple).and_then(Value::as_array).map_or(0, Vec::len);
+            let tuple: Vec<_> = (0..count).map(|at| place.child(&[tuple, &at.to_string()])).collect();
             sides.push((tuple, schema.get(rest).map(|_| place.child(&[rest]))));
         }
-        let longest = sides
-            .iter()
-            .map(|(tuple, _)| tuple.len())
-            .max()
-            .unwrap_or(0);
+        let longest = sides.iter().map(|(tuple, _)| tuple.len()).max().unwrap_or(0);
         let tuple = (0..longest).map(|at| {
-            let places = sides
-                .iter()
-                .filter_map(|(tuple, rest)| tuple.get(at).or(rest.as_ref()).cloned());
+            let places = sides.iter().filter_map(|(tuple, rest)| tuple.get(at).or(rest.as_ref()).cloned());
             self.id(places.collect())
         });
         let tuple = tuple.collect();
@@ -326,23 +236,14 @@ impl Draft {
         let rules = self.rules.iter().flat_map(|rule| match rule {
             DraftRule::Strategy(_) => Vec::new(),
             DraftRule::Any(alternatives) => alternatives.iter().map(|(_, step)| *step).collect(),
-            DraftRule::If {
-                then, otherwise, ..
-            } => then.iter().chain(otherwise).copied().collect(),
+            DraftRule::If { then, otherwise, .. } => then.iter().chain(otherwise).copied().collect(),
             DraftRule::Dependent(_, step) => vec![*step],
         });
-        let unnamed = self.unnamed.iter().flat_map(|unnamed| {
-            unnamed
-                .patterns
-                .iter()
-                .map(|(_, step)| *step)
-                .chain(unnamed.additional)
-        });
-        rules
-            .chain(self.named.values().copied())
-            .chain(unnamed)
-            .chain(self.tuple.iter().copied())
-            .chain(self.items)
+        let unnamed = self
+            .unnamed
+            .iter()
+            .flat_map(|unnamed| unnamed.patterns.iter().map(|(_, step)| *step).chain(unnamed.additional));
+        rules.chain(self.named.values().copied()).chain(unnamed).chain(self.tuple.iter().copied()).chain(self.items)
     }
 }
 
@@ -352,10 +253,7 @@ fn spread(drafts: &[Draft], has: impl Fn(&DraftRule) -> bool) -> Vec<bool> {
     for (at, draft) in drafts.iter().enumerate() {
         draft.next().for_each(|next| leading[next].push(at));
     }
-    let mut marked: Vec<bool> = drafts
-        .iter()
-        .map(|draft| draft.rules.iter().any(&has))
-        .collect();
+    let mut marked: Vec<bool> = drafts.iter().map(|draft| draft.rules.iter().any(&has)).collect();
     let mut waiting: Vec<usize> = (0..drafts.len()).filter(|at| marked[*at]).collect();
     while let Some(at) = waiting.pop() {
         for before in &leading[at] {
@@ -385,25 +283,15 @@ impl DraftRule {
                 }
                 (!built.is_empty()).then_some(Rule::Any(built))
             }
-            DraftRule::If {
-                condition,
-                then,
-                otherwise,
-            } => {
+            DraftRule::If { condition, then, otherwise } => {
                 let then: Vec<_> = then.iter().filter_map(kept).collect();
                 let otherwise = otherwise.as_ref().and_then(kept);
                 if then.is_empty() && otherwise.is_none() {
                     return Ok(None);
                 }
-                Some(Rule::If {
-                    condition: bundle.validator(documents, condition)?,
-                    then,
-                    otherwise,
-                })
+                Some(Rule::If { condition: bundle.validator(documents, condition)?, then, otherwise })
             }
-            DraftRule::Dependent(name, step) => {
-                kept(step).map(|step| Rule::Dependent(name.as_str().into(), step))
-            }
+            DraftRule::Dependent(name, step) => kept(step).map(|step| Rule::Dependent(name.as_str().into(), step)),
         })
     }
 }
@@ -414,9 +302,6 @@ impl DraftUnnamed {
             let regex = Regex::new(pattern).expect("patterns are checked before a plan is made");
             (regex, kept(step))
         });
-        Unnamed {
-            patterns: patterns.collect(),
-            additional: self.additional.as_ref().and_then(kept),
-        }
+        Unnamed { patterns: patterns.collect(), additional: self.additional.as_ref().and_then(kept) }
     }
 }

@@ -159,7 +159,7 @@ impl Embedded {
             ),
             live: Mutex::new(Cache::new(options.live_cache_bytes)),
             read: Mutex::new(Cache::new(options.read_cache_bytes.max(
-                usize::try_from(2 * options.fragment_bytes_max).unwrap_or(usize::MAX),
+                usize::try_from(options.fragment_bytes_max.saturating_mul(2)).unwrap_or(usize::MAX),
             ))),
             unpacking: Mutex::new(()),
             queue: Queue::new(options.commit_queue_bytes),

@@ -204,7 +204,7 @@ impl Embedded {
         let mut embedded = Embedded {
             shared: shared.clone(),
             threads: Vec::new(),
-            directory: directory,
+            directory,
         };
         embedded.spawn("commit", move || committer.run())?;
         embedded.spawn("fragments", move || writer::run(&shared, policy, &told))?;

@@ -150,7 +150,9 @@ impl Embedded {
             shard_ids: RwLock::new(shards.iter().map(|(name, record)| (name.clone(), record.id)).collect()),
             live: Mutex::new(Cache::new(options.live_cache_bytes)),
             read: Mutex::new(Cache::new(
-                options.read_cache_bytes.max(usize::try_from(2 * options.fragment_bytes_max).unwrap_or(usize::MAX)),
+                options
+                    .read_cache_bytes
+                    .max(usize::try_from(options.fragment_bytes_max.saturating_mul(2)).unwrap_or(usize::MAX)),
             )),
             unpacking: Mutex::new(()),
             queue: Queue::new(options.commit_queue_bytes),
@@ -173,7 +175,7 @@ impl Embedded {
             age_max_us: options.fragment_age_max_ms.saturating_mul(1000),
         };
         // Built step by step, so that a thread that does not start leaves the other one joined.
-        let mut embedded = Embedded { shared: shared.clone(), threads: Vec::new(), directory: directory };
+        let mut embedded = Embedded { shared: shared.clone(), threads: Vec::new(), directory };
         embedded.spawn("commit", move || committer.run())?;
         embedded.spawn("fragments", move || writer::run(&shared, policy, &told))?;
         Ok(embedded)

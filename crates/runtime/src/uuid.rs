@@ -131,7 +131,7 @@ mod tests {
                 last = read;
             }
         }
-        assert_eq!(last.us(), 1_700_000_000_000_000 + 39 / 160);
+        assert_eq!(last.us(), 1_700_000_000_000_000);
     }
 
     #[test]

@@ -60,11 +60,13 @@ impl Store {
     fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
         let new = directory.join("store.new");
         let unusable = |error: std::io::Error| OpenError::unusable(&new, error);
-        for unfinished in [&new, path] {
-            if unfinished.try_exists().map_err(unusable)? {
-                // There is no format file yet, so nothing was ever committed to it.
-                fs::remove_dir_all(unfinished).map_err(unusable)?;
-            }
+        if path.try_exists().map_err(unusable)? {
+            // Only the format file is missing; the store was whole before it got its name.
+            return Ok(());
+        }
+        if new.try_exists().map_err(unusable)? {
+            // Half-built, and nothing was ever committed to it.
+            fs::remove_dir_all(&new).map_err(unusable)?;
         }
         drop(Store::at(&new).map_err(|error| OpenError::unusable(&new, error))?);
         sync_directory(&new).map_err(unusable)?;

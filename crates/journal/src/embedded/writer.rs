@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_tail_is_closed_by_bytes_age_hour_or_flush() {
-        let cases: &[(&str, &[(u32, u64)], u64, bool, usize)] = &[
+        type Case = (&'static str, &'static [(u32, u64)], u64, bool, usize);
+        let cases: &[Case] = &[
             ("nothing is never due", &[], 9999, true, 0),
             ("small and young may grow", &[(10, 0), (20, 0)], 1049, false, 0),
             ("old goes whole", &[(10, 0), (20, 0)], 1050, false, 2),

@@ -1,5 +1,7 @@
 //! The runtime over a real log, with connectors that fail on script.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod catalogs;
 mod exactly_once;
 mod fakes;

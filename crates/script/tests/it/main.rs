@@ -1,5 +1,7 @@
 //! Lambdas from the outside: what they return, what is refused when a catalog is built, and what cannot get out.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod check;
 mod identity;
 mod lambdas;

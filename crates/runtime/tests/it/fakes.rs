@@ -64,7 +64,7 @@ impl World {
         self.calls += 1;
         // Scattered, not periodic: a period can fall in step with the retries it causes.
         let mixed = (self.calls ^ self.calls << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let fails = self.faults.0 > 0 && (mixed ^ mixed >> 29) % self.faults.0 == 0;
+        let fails = self.faults.0 > 0 && (mixed ^ mixed >> 29).is_multiple_of(self.faults.0);
         self.failed += u64::from(fails);
         fails
     }

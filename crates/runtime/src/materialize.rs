@@ -109,7 +109,6 @@ impl MaterializeTask {
                 }
                 let finisher = HookFinisher {
                     context: context.clone(),
-                    task: materialization.name.clone(),
                     shard,
                     epoch: opened.epoch,
                     hook,
@@ -351,7 +350,6 @@ fn fields<'a>(arena: &'a Arena, document: Node<'a>, pointers: &[Pointer]) -> &'a
 
 struct HookFinisher {
     context: Context,
-    task: String,
     shard: String,
     epoch: u64,
     hook: Box<dyn Hook>,
@@ -410,7 +408,7 @@ impl HookFinisher {
             let id = format!("{}-{sequence}", self.instance);
             let mut attempts = 0;
             while let Err(error) = self.hook.send(&id, request) {
-                let why = format!("{}: {error}", self.task);
+                let why = error.to_string();
                 if error.retry == Retry::Never || self.context.is_stopping() {
                     return Err(Failure { why, retry: error.retry });
                 }

@@ -1,6 +1,6 @@
 //! Reads the documents of several collections as one stream: higher priorities first, then by clock.
 //!
-//! Each [`Read`] follows the journals of one collection. What is ready is merged by (priority, clock + delay, journal, read),
+//! Each [`Read`] follows the journals of one collection. What is ready is merged by (priority, clock + delay, read),
 //! so that documents published at different places are processed in the order they were published in, and a long backlog of
 //! one journal interleaves with another's as it would have live. Within a journal order is always kept. Source: reference 4.3.
 
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::Selector;
+use foldhash::{HashMap, HashMapExt};
 use journal::{Log, LogError};
 use serde::{Deserialize, Serialize};
 
@@ -74,11 +75,13 @@ struct State {
     read: Read,
     prefix: String,
     filter: JournalFilter,
-    cursors: BTreeMap<Arc<str>, Cursor>,
+    cursors: Vec<Cursor>,
+    /// The cursor of each journal.
+    places: HashMap<Arc<str>, usize>,
 }
 
-#[derive(Default)]
 struct Cursor {
+    journal: Arc<str>,
     /// Offset of the next document.
     next: u64,
     /// The journal's end when it was last looked at.
@@ -90,30 +93,28 @@ struct Cursor {
 impl Reader {
     /// A reader that goes on from `offsets`; what they do not mention is read from its begin.
     pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, offsets: &Offsets) -> Self {
-        let reads = reads.into_iter().map(|read| {
-            let known = offsets.0.get(&read.name).into_iter().flatten();
-            let cursors =
-                known.map(|(journal, next)| (Arc::clone(journal), Cursor { next: *next, ..Cursor::default() }));
-            State {
+        let state = |read: Read| {
+            let mut state = State {
                 prefix: prefix(&read.collection),
                 filter: JournalFilter::of(&read.selector),
-                cursors: cursors.collect(),
+                cursors: Vec::new(),
+                places: HashMap::new(),
                 read,
+            };
+            for (journal, next) in offsets.0.get(&state.read.name).into_iter().flatten() {
+                state.cursor(journal, *next);
             }
-        });
-        Self { log, reads: reads.collect() }
+            state
+        };
+        Self { log, reads: reads.into_iter().map(state).collect() }
     }
 
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
     pub(crate) fn next(&mut self, now_us: u64, bytes_max: usize) -> Result<Block, LogError> {
         let share = self.look()?;
         let mut heap = BinaryHeap::new();
-        for (index, state) in self.reads.iter().enumerate() {
-            for (journal, cursor) in &state.cursors {
-                if !cursor.loaded.is_empty() {
-                    heap.push(Reverse(state.turn(index, journal, cursor)));
-                }
-            }
+        for (read, state) in self.reads.iter().enumerate() {
+            heap.extend((0..state.cursors.len()).filter_map(|cursor| state.turn(read, cursor)).map(Reverse));
         }
         let mut block = Block::default();
         while let Some(Reverse(turn)) = heap.pop() {
@@ -126,26 +127,14 @@ impl Reader {
                 break;
             }
             let state = &mut self.reads[turn.read];
-            let cursor = state.cursors.get_mut(&turn.journal).expect("turns are made of cursors");
-            // While this journal is first it needs no comparing: runs of one journal are the common case.
-            loop {
-                let text = cursor.take();
-                block.bytes += text.len();
-                block.documents.push(Sourced { read: turn.read, text });
-                if cursor.loaded.is_empty() && cursor.next < cursor.end {
-                    cursor.load(&*self.log, &turn.journal, share)?;
-                }
-                if cursor.loaded.is_empty() || heap.peek().is_some() || block.bytes >= bytes_max {
-                    break;
-                }
-                if state.read.delay_seconds > 0 {
-                    break;
-                }
+            let cursor = &mut state.cursors[turn.cursor];
+            let text = cursor.take();
+            block.bytes += text.len();
+            block.documents.push(Sourced { read: turn.read, text });
+            if cursor.loaded.is_empty() && cursor.next < cursor.end {
+                cursor.load(&*self.log, share)?;
             }
-            if !cursor.loaded.is_empty() {
-                let cursor = &self.reads[turn.read].cursors[&turn.journal];
-                heap.push(Reverse(self.reads[turn.read].turn(turn.read, &turn.journal, cursor)));
-            }
+            heap.extend(state.turn(turn.read, turn.cursor).map(Reverse));
         }
         Ok(block)
     }
@@ -161,13 +150,10 @@ impl Reader {
                 if !state.filter.matches(&head.journal) {
                     continue;
                 }
-                let cursor = state
-                    .cursors
-                    .entry(Arc::clone(&head.journal))
-                    .or_insert_with(|| Cursor { next: head.begin, ..Cursor::default() });
+                let cursor = state.cursor(&head.journal, head.begin);
                 cursor.end = head.end;
                 if cursor.loaded.is_empty() && cursor.next < cursor.end {
-                    cursor.load(&*self.log, &head.journal, share)?;
+                    cursor.load(&*self.log, share)?;
                 }
             }
         }
@@ -177,7 +163,7 @@ impl Reader {
     /// How far the documents handed out so far reach.
     pub(crate) fn offsets(&self) -> Offsets {
         let read = |state: &State| {
-            let journals = state.cursors.iter().map(|(journal, cursor)| (Arc::clone(journal), cursor.next));
+            let journals = state.cursors.iter().map(|cursor| (Arc::clone(&cursor.journal), cursor.next));
             (state.read.name.clone(), journals.collect())
         };
         Offsets(self.reads.iter().map(read).collect())
@@ -185,35 +171,53 @@ impl Reader {
 
     /// Bytes that are committed and not handed out, as far as the reader has looked.
     pub(crate) fn lag_bytes(&self) -> u64 {
-        self.reads.iter().flat_map(|s| s.cursors.values()).map(|c| c.end.saturating_sub(c.next)).sum()
+        self.reads.iter().flat_map(|s| &s.cursors).map(|c| c.end.saturating_sub(c.next)).sum()
     }
 }
 
 impl State {
-    fn turn(&self, index: usize, journal: &Arc<str>, cursor: &Cursor) -> Turn {
-        let clock = clock_of_line(cursor.line()).unwrap_or_default();
+    /// The cursor of a journal; a new one starts at `begin`.
+    fn cursor(&mut self, journal: &Arc<str>, begin: u64) -> &mut Cursor {
+        let at = match self.places.get(journal) {
+            Some(at) => *at,
+            None => {
+                self.places.insert(Arc::clone(journal), self.cursors.len());
+                self.cursors.push(Cursor {
+                    journal: Arc::clone(journal),
+                    next: begin,
+                    end: begin,
+                    loaded: Bytes::new(),
+                });
+                self.cursors.len() - 1
+            }
+        };
+        &mut self.cursors[at]
+    }
+
+    /// When the next document of a cursor is to be read; `None` where there is none.
+    fn turn(&self, read: usize, cursor: usize) -> Option<Turn> {
+        let loaded = &self.cursors[cursor].loaded;
+        if loaded.is_empty() {
+            return None;
+        }
+        let clock = clock_of_line(&loaded[..line_len(loaded)]).unwrap_or_default();
         let delay_us = self.read.delay_seconds.saturating_mul(1_000_000);
-        Turn {
+        Some(Turn {
             priority: Reverse(self.read.priority),
             adjusted: DocClock(clock.0.saturating_add(delay_us.saturating_mul(160))),
-            journal: Arc::clone(journal),
-            read: index,
+            read,
+            cursor,
             ready_us: if delay_us == 0 { 0 } else { clock.us().saturating_add(delay_us) },
-        }
+        })
     }
 }
 
 impl Cursor {
-    fn load(&mut self, log: &dyn Log, journal: &str, bytes_max: usize) -> Result<(), LogError> {
-        if let Some(block) = log.read(journal, self.next, bytes_max)? {
+    fn load(&mut self, log: &dyn Log, bytes_max: usize) -> Result<(), LogError> {
+        if let Some(block) = log.read(&self.journal, self.next, bytes_max)? {
             self.loaded = block.documents;
         }
         Ok(())
-    }
-
-    /// The next document's text, its newline included.
-    fn line(&self) -> &[u8] {
-        &self.loaded[..line_len(&self.loaded)]
     }
 
     fn take(&mut self) -> Bytes {
@@ -223,17 +227,19 @@ impl Cursor {
     }
 }
 
+/// Length of the first document, its newline included.
 fn line_len(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
 }
 
-/// Orders what is to be read next; the least goes first.
+/// Orders what is to be read next; the least goes first. Where clocks are equal, as when two reads share a journal, the
+/// earlier read goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     priority: Reverse<u32>,
     adjusted: DocClock,
-    journal: Arc<str>,
     read: usize,
+    cursor: usize,
     ready_us: u64,
 }
 

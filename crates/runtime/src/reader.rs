@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::partition::{JournalFilter, prefix};
 use crate::uuid::{DocClock, clock_of_line};
 
-/// How much of a journal is held in memory while it waits to be merged.
+/// How much of all journals is held in memory while it waits to be merged; shared among the journals …
+const READ_BYTES_TOTAL: usize = 32 << 20;
+/// … down to this much of each …
+const READ_BYTES_MIN: usize = 4 << 10;
+/// … and up to this much.
 const READ_BYTES_MAX: usize = 256 << 10;
 
 /// One collection to read.
@@ -102,7 +106,7 @@ impl Reader {
 
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
     pub(crate) fn next(&mut self, now_us: u64, bytes_max: usize) -> Result<Block, LogError> {
-        self.look()?;
+        let share = self.look()?;
         let mut heap = BinaryHeap::new();
         for (index, state) in self.reads.iter().enumerate() {
             for (journal, cursor) in &state.cursors {
@@ -129,7 +133,7 @@ impl Reader {
                 block.bytes += text.len();
                 block.documents.push(Sourced { read: turn.read, text });
                 if cursor.loaded.is_empty() && cursor.next < cursor.end {
-                    cursor.load(&*self.log, &turn.journal)?;
+                    cursor.load(&*self.log, &turn.journal, share)?;
                 }
                 if cursor.loaded.is_empty() || heap.peek().is_some() || block.bytes >= bytes_max {
                     break;
@@ -147,8 +151,11 @@ impl Reader {
     }
 
     /// Looks for new journals and new ends, and loads every cursor that has something and holds nothing, so that what is
-    /// merged next can be compared with everything that was committed before this moment.
-    fn look(&mut self) -> Result<(), LogError> {
+    /// merged next can be compared with everything that was committed before this moment. Returns how much may be loaded of
+    /// each journal.
+    fn look(&mut self) -> Result<usize, LogError> {
+        let journals: usize = self.reads.iter().map(|state| state.cursors.len()).sum();
+        let share = (READ_BYTES_TOTAL / journals.max(1)).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         for state in &mut self.reads {
             for head in self.log.heads(&state.prefix) {
                 if !state.filter.matches(&head.journal) {
@@ -160,11 +167,11 @@ impl Reader {
                     .or_insert_with(|| Cursor { next: head.begin, ..Cursor::default() });
                 cursor.end = head.end;
                 if cursor.loaded.is_empty() && cursor.next < cursor.end {
-                    cursor.load(&*self.log, &head.journal)?;
+                    cursor.load(&*self.log, &head.journal, share)?;
                 }
             }
         }
-        Ok(())
+        Ok(share)
     }
 
     /// How far the documents handed out so far reach.
@@ -197,8 +204,8 @@ impl State {
 }
 
 impl Cursor {
-    fn load(&mut self, log: &dyn Log, journal: &str) -> Result<(), LogError> {
-        if let Some(block) = log.read(journal, self.next, READ_BYTES_MAX)? {
+    fn load(&mut self, log: &dyn Log, journal: &str, bytes_max: usize) -> Result<(), LogError> {
+        if let Some(block) = log.read(journal, self.next, bytes_max)? {
             self.loaded = block.documents;
         }
         Ok(())
@@ -228,4 +235,126 @@ struct Turn {
     journal: Arc<str>,
     read: usize,
     ready_us: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uuid::Stamper;
+    use journal::{Append, Delta, Embedded, Options};
+
+    struct Still;
+
+    impl journal::Clock for Still {
+        fn now_us(&self) -> u64 {
+            0
+        }
+    }
+
+    /// A log that holds documents `n`, published at second `n`, in the journal given.
+    fn log(documents: &[(&str, u64)]) -> (tempfile::TempDir, Arc<dyn Log>) {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Embedded::open(Options::new(directory.path(), Arc::new(Still))).unwrap();
+        let epoch = log.open("test").unwrap().epoch;
+        for (journal, second) in documents {
+            let uuid = Stamper::new(7).next(second * 1_000_000);
+            let uuid = std::str::from_utf8(&uuid).unwrap();
+            let text = format!("{{\"_meta\":{{\"uuid\":\"{uuid}\"}},\"n\":{second}}}\n");
+            let append = Append { journal: (*journal).to_owned(), documents: text.into_bytes() };
+            let delta = Delta { shard: "test".into(), epoch, appends: vec![append], ..Delta::default() };
+            log.commit(delta).wait().unwrap();
+        }
+        (directory, Arc::new(log))
+    }
+
+    fn read(name: &str, collection: &str) -> Read {
+        Read {
+            name: name.into(),
+            collection: collection.into(),
+            selector: Selector::default(),
+            priority: 0,
+            delay_seconds: 0,
+        }
+    }
+
+    /// What is read, as `read:n`, in blocks of about so many bytes.
+    fn drain(reader: &mut Reader, now_us: u64, bytes_max: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        loop {
+            let block = reader.next(now_us, bytes_max).unwrap();
+            for document in &block.documents {
+                let value: serde_json::Value = serde_json::from_slice(&document.text).unwrap();
+                found.push(format!("{}:{}", document.read, value["n"]));
+            }
+            if !block.more {
+                return found;
+            }
+        }
+    }
+
+    const SCATTERED: &[(&str, u64)] = &[
+        ("a/p=1/pivot=00", 1),
+        ("a/p=2/pivot=00", 2),
+        ("b/pivot=00", 3),
+        ("a/p=1/pivot=00", 4),
+        ("b/pivot=00", 5),
+        ("a/p=2/pivot=00", 6),
+    ];
+
+    #[test]
+    fn journals_and_reads_merge_by_clock_in_blocks_of_any_size() {
+        let (_directory, log) = log(SCATTERED);
+        for bytes_max in [1, 100, 250, 1 << 20] {
+            let reads = vec![read("x", "a"), read("y", "b"), read("z", "b")];
+            let mut reader = Reader::new(Arc::clone(&log), reads, &Offsets::default());
+            let found = drain(&mut reader, 0, bytes_max);
+            assert_eq!(found, ["0:1", "0:2", "1:3", "2:3", "0:4", "1:5", "2:5", "0:6"], "{bytes_max}");
+        }
+    }
+
+    #[test]
+    fn a_higher_priority_goes_first() {
+        let (_directory, log) = log(SCATTERED);
+        let reads = vec![read("x", "a"), Read { priority: 1, ..read("y", "b") }];
+        let mut reader = Reader::new(log, reads, &Offsets::default());
+        assert_eq!(drain(&mut reader, 0, 1), ["1:3", "1:5", "0:1", "0:2", "0:4", "0:6"]);
+    }
+
+    #[test]
+    fn delayed_documents_wait_and_then_go_by_their_adjusted_clock() {
+        let (_directory, log) = log(SCATTERED);
+        let reads = vec![read("x", "a"), Read { delay_seconds: 10, ..read("y", "b") }];
+        let mut reader = Reader::new(log, reads, &Offsets::default());
+        assert_eq!(drain(&mut reader, 6_000_000, 1 << 20), ["0:1", "0:2", "0:4", "0:6"]);
+        let block = reader.next(12_999_999, 1 << 20).unwrap();
+        assert!(block.documents.is_empty() && !block.more);
+        assert_eq!(block.ready_at_us, Some(13_000_000));
+        assert_eq!(drain(&mut reader, 14_000_000, 1 << 20), ["1:3"]);
+        assert_eq!(drain(&mut reader, 15_000_000, 1 << 20), ["1:5"]);
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_offsets_say() {
+        let (_directory, log) = log(SCATTERED);
+        let reads = || vec![read("x", "a"), read("y", "b")];
+        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), &Offsets::default()), 0, 1 << 20);
+        for taken in 0..=whole.len() {
+            let mut reader = Reader::new(Arc::clone(&log), reads(), &Offsets::default());
+            let mut found = Vec::new();
+            while found.len() < taken {
+                let block = reader.next(0, 1).unwrap();
+                found.extend(block.documents.iter().map(|d| d.read));
+            }
+            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), &reader.offsets()), 0, 1 << 20);
+            assert_eq!(rest, whole[taken..]);
+        }
+    }
+
+    #[test]
+    fn selectors_leave_partitions_out() {
+        let (_directory, log) = log(SCATTERED);
+        let selector = Selector { include: vec![("p".into(), vec![2.into()])], exclude: Vec::new() };
+        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], &Offsets::default());
+        assert_eq!(drain(&mut reader, 0, 1 << 20), ["0:2", "0:6"]);
+    }
 }

@@ -42,6 +42,8 @@ impl Default for Options {
 /// A running catalog.
 pub struct Runtime {
     log: Arc<dyn Log>,
+    /// Asks captures and ingestion to stop, and so everything that brings documents in.
+    stop_sources: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     tasks: Vec<Running>,
     follower: Option<JoinHandle<()>>,
@@ -64,28 +66,34 @@ impl Runtime {
         clock: Arc<dyn Clock>,
         options: Options,
     ) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let context = || Context {
+        let (stop, stop_sources) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let context = |stop: &Arc<AtomicBool>| Context {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
             signal: Arc::new(Signal::default()),
             counters: Arc::new(Counters::default()),
-            stop: Arc::clone(&stop),
+            stop: Arc::clone(stop),
             limits: Limits {
                 bytes_max: options.transaction_bytes_max,
                 age_us_max: options.transaction_age_ms_max * 1_000,
             },
         };
-        let ingestion = context();
+        let ingestion = context(&stop_sources);
         let (ingest, requests) = ingest::queue(Arc::clone(&ingestion.signal));
-        let mut runtime =
-            Self { log: Arc::clone(&log), stop: Arc::clone(&stop), tasks: Vec::new(), follower: None, ingest };
+        let mut runtime = Self {
+            log: Arc::clone(&log),
+            stop_sources: Arc::clone(&stop_sources),
+            stop: Arc::clone(&stop),
+            tasks: Vec::new(),
+            follower: None,
+            ingest,
+        };
 
         // Every shard draws its own random bits from the run's.
         let random = |n: usize| xxhash_rust::xxh3::xxh3_64_with_seed(&(n as u64).to_le_bytes(), options.random);
         // Destinations are opened before anything flows, so that tables exist when the first document arrives.
         for n in 0..catalog.materializations.len() {
-            let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));
+            let (context, catalog, connectors) = (context(&stop), Arc::clone(catalog), Arc::clone(connectors));
             let (name, random) = (catalog.materializations[n].name.clone(), random(runtime.tasks.len()));
             runtime.spawn("materialization", name, context, move |context| {
                 let spec = &catalog.materializations[n];
@@ -96,7 +104,7 @@ impl Runtime {
             if catalog.collections[n].derivation.is_none() {
                 continue;
             }
-            let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));
+            let (context, catalog, connectors) = (context(&stop), Arc::clone(catalog), Arc::clone(connectors));
             let (name, random) = (catalog.collections[n].name.clone(), random(runtime.tasks.len()));
             runtime.spawn("derivation", name, context, move |context| {
                 let spec = &catalog.collections[n];
@@ -109,7 +117,7 @@ impl Runtime {
             shard::run(context, || IngestTask::recover(context, &shared, requests.clone(), random_bits));
         })?;
         for n in 0..catalog.captures.len() {
-            let (context, catalog, connectors) = (context(), Arc::clone(catalog), Arc::clone(connectors));
+            let (context, catalog, connectors) = (context(&stop_sources), Arc::clone(catalog), Arc::clone(connectors));
             let (name, random) = (catalog.captures[n].name.clone(), random(runtime.tasks.len()));
             runtime.spawn("capture", name, context, move |context| {
                 let spec = &catalog.captures[n];
@@ -186,8 +194,17 @@ impl Runtime {
         }) && self.log.follow(0, Duration::ZERO) == commits
     }
 
+    /// Asks captures and ingestion to commit what they have open and end; the other tasks go on with what was captured.
+    pub fn stop_sources(&self) {
+        self.stop_sources.store(true, Ordering::Release);
+        for task in &self.tasks {
+            task.context.signal.notify();
+        }
+    }
+
     /// Asks every task to commit what it has open and end.
     pub fn stop(&self) {
+        self.stop_sources.store(true, Ordering::Release);
         self.stop.store(true, Ordering::Release);
         for task in &self.tasks {
             task.context.signal.notify();

@@ -137,18 +137,8 @@ impl Context {
 /// Runs a task to its end: it was asked to stop, its source ended, or it failed for good.
 pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Result<T, Failure>) {
     let mut attempts = 0;
-    loop {
-        let failure = match recover().and_then(|task| turn(context, task, &mut attempts)) {
-            Ok(()) => {
-                context.counters.idle_at.store(u64::MAX, Ordering::Release);
-                return context.counters.set_state(State::Stopped);
-            }
-            Err(failure) => failure,
-        };
+    while let Err(failure) = recover().and_then(|task| turn(context, task, &mut attempts)) {
         context.counters.idle_at.store(0, Ordering::Release);
-        if context.is_stopping() {
-            return context.counters.set_state(State::Stopped);
-        }
         if failure.retry == Retry::Never {
             return context.counters.set_state(State::Halted { why: failure.why });
         }
@@ -156,9 +146,11 @@ pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Resul
         context.counters.set_state(State::Retrying { why: failure.why, attempts });
         context.back_off(attempts, failure.retry);
         if context.is_stopping() {
-            return context.counters.set_state(State::Stopped);
+            break;
         }
     }
+    context.counters.idle_at.store(u64::MAX, Ordering::Release);
+    context.counters.set_state(State::Stopped);
 }
 
 fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(), Failure> {

@@ -79,7 +79,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
         line.update(&running, &inbox);
     }
     line.end();
-    tell("stopping: what is under way is finished");
+    tell("stopping, once what was captured is seen through");
     let halted = running.finish()?;
     let (calls, toggles) = inbox.received();
     say(&format!("{} came in {}. Look around:", plural(toggles, "toggle"), plural(calls, "call")));

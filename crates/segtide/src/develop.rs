@@ -19,6 +19,8 @@ use crate::{data, output};
 
 /// How often it looks at its tasks, and whether to end.
 const TICK: Duration = Duration::from_millis(50);
+/// How long it sees through what was captured before it stops.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     let Some(catalog) = build(&args.source.source)? else { return Ok(Exit::Invalid) };
@@ -41,7 +43,7 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
         settled = args.poll && (running.runtime.is_settled() || running.has_halted());
     }
     if asked.is_set() {
-        tell("stopping: what is under way is finished, the rest waits for the next run");
+        tell("stopping, once what was captured is seen through; Ctrl-C again stops at once");
     }
     let halted = running.finish()?;
     if settled && halted == 0 {
@@ -87,13 +89,26 @@ impl Running {
         }
     }
 
+    /// Whether a task fails, or has.
+    fn is_stuck(&self) -> bool {
+        let stuck = |state: &State| matches!(state, State::Retrying { .. } | State::Halted { .. });
+        self.runtime.status().iter().any(|task| stuck(&task.state))
+    }
+
     /// Whether a task needs somebody.
     pub fn has_halted(&self) -> bool {
         self.runtime.status().iter().any(|task| matches!(task.state, State::Halted { .. }))
     }
 
-    /// Stops every task, writes what is left to files, and closes the data directory; how many tasks had halted.
+    /// Stops what brings documents in, sees through what was brought, stops the rest, writes it all to files, and closes the
+    /// data directory; how many tasks had halted.
     pub fn finish(mut self) -> anyhow::Result<usize> {
+        self.runtime.stop_sources();
+        let begun = Instant::now();
+        // What cannot be seen through now is safe where it is, and waits for the next run.
+        while begun.elapsed() < DRAIN_MAX && !self.runtime.is_settled() && !self.is_stuck() {
+            std::thread::sleep(TICK);
+        }
         self.runtime.stop();
         self.tell_changes();
         let status = self.runtime.join();

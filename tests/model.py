@@ -310,7 +310,7 @@ def compare_toggles(expected, actual, findings):
 def read_webhook(file, findings):
     """Bodies of the requests of a webhook log, in order: [(id, documents)], each id once; and how many requests."""
     bodies, requests = {}, 0
-    for number, line in enumerate(Path(file).read_bytes().rstrip(b"\n").split(b"\n"), 1):
+    for number, line in enumerate(Path(file).read_bytes().splitlines(), 1):
         where = f"{file}, line {number}"
         try:
             request = json.loads(line)

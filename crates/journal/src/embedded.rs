@@ -380,6 +380,14 @@ fn recover(store: &Store, now_us: u64) -> Result<BTreeMap<Arc<str>, Journal>, Op
         }
         journal.push(TailBlock { key, arrived_us: now_us });
     }
+    for (name, journal) in &mut journals {
+        journal.next_end = store.next_end(journal.id)?;
+        let last = journal.planned().last().map(|block| block.key.end());
+        if journal.next_end != last {
+            let end = journal.next_end.unwrap_or_default();
+            return Err(damaged(name, format!("its next fragment ends at {end}, where no block of its tail does")));
+        }
+    }
     for (name, journal) in &journals {
         let head = heads[&journal.id];
         if journal.end != head {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::Catalog;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use doc::{Arena, Node};
+use doc::{Arena, CombineError, Node};
 use journal::{Append, Commit, Delta};
 
 use crate::capture::Target;
@@ -108,6 +108,7 @@ pub(crate) struct IngestTask {
     epoch: u64,
     requests: Receiver<Request>,
     targets: Vec<Target>,
+    derived: Vec<String>,
     stamper: Stamper,
     arena: Arena,
     open: Open,
@@ -144,13 +145,14 @@ impl IngestTask {
         random: u64,
     ) -> Result<Self, Failure> {
         let opened = context.log.open(SHARD)?;
-        let captured = catalog.collections.iter().filter(|c| c.derivation.is_none());
-        let targets = captured.map(|c| Target::new(context, catalog, &c.name)).collect::<Result<_, _>>()?;
+        let (derived, captured): (Vec<_>, Vec<_>) = catalog.collections.iter().partition(|c| c.derivation.is_some());
+        let targets = captured.into_iter().map(|c| Target::new(context, catalog, &c.name)).collect::<Result<_, _>>()?;
         Ok(Self {
             context: context.clone(),
             epoch: opened.epoch,
             requests,
             targets,
+            derived: derived.into_iter().map(|c| c.name.clone()).collect(),
             stamper: Stamper::new(random ^ opened.epoch),
             arena: Arena::new(),
             open: Open::default(),
@@ -165,11 +167,11 @@ impl IngestTask {
         let parsed = doc::parse(&self.arena, body).map_err(|e| refused(format!("the body is not valid JSON: {e}")))?;
         let Node::Object(collections) = parsed else {
             return Err(refused(format!(
-                "the body must be an object of collection names, each with an array of documents; it is {}",
+                "the body must be an object of collection names, each with an array of documents, not of type {}",
                 parsed.type_name()
             )));
         };
-        let combined = combine(&self.arena, &mut self.targets, collections);
+        let combined = combine(&self.arena, &mut self.targets, &self.derived, collections);
         if let Err(why) = combined {
             for target in &mut self.targets {
                 target.combiner.clear();
@@ -206,27 +208,51 @@ impl IngestTask {
 }
 
 /// Combines each collection's documents; an error names the collection and what is wrong.
-fn combine(arena: &Arena, targets: &mut [Target], collections: &[doc::Field<'_>]) -> Result<(), String> {
+fn combine(
+    arena: &Arena,
+    targets: &mut [Target],
+    derived: &[String],
+    collections: &[doc::Field<'_>],
+) -> Result<(), String> {
     for field in collections {
-        let target = targets
-            .iter_mut()
-            .find(|t| t.collection == field.name)
-            .ok_or_else(|| format!("\"{}\" is not an ingestable collection", field.name))?;
+        let target = targets.iter_mut().find(|t| t.collection == field.name).ok_or_else(|| {
+            let why = match derived.iter().any(|name| name == field.name) {
+                true => "it is derived from others",
+                false => "the catalog has no collection of this name",
+            };
+            format!("\"{}\" is not an ingestable collection: {why}", field.name)
+        })?;
         let Node::Array(documents) = field.value else {
             return Err(format!(
-                "ingestion of collection \"{}\": expected an array of documents, not {}",
+                "ingestion of collection \"{}\": expected an array of documents, not a value of type {}",
                 field.name,
                 field.value.type_name()
             ));
         };
         for (n, document) in documents.iter().enumerate() {
-            target
-                .combiner
-                .combine_right(arena, *document)
-                .map_err(|e| format!("ingestion of collection \"{}\": document {n}: {e}", field.name))?;
+            target.combiner.combine_right(arena, *document).map_err(|e| {
+                format!(
+                    "ingestion of collection \"{}\": document {} of {}{}",
+                    field.name,
+                    n + 1,
+                    documents.len(),
+                    explain(&e)
+                )
+            })?;
         }
     }
     Ok(())
+}
+
+/// What is wrong with a document, and which keyword of which schema says so; follows the document's number.
+fn explain(error: &CombineError) -> String {
+    let (what, invalid) = match error {
+        CombineError::Invalid(invalid) => ("", invalid),
+        CombineError::CombinedInvalid(invalid) => (", combined with those of the same key,", invalid),
+        _ => return format!(": {error}"),
+    };
+    let at = if invalid.location.is_empty() { String::new() } else { format!(" at {:?}", invalid.location) };
+    format!("{what} is invalid{at}: {} ({})", invalid.message, invalid.schema_location)
 }
 
 impl Task for IngestTask {

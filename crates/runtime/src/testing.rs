@@ -180,7 +180,7 @@ impl<'c> Tests<'c> {
         for (n, document) in step.documents.iter().enumerate() {
             let value = document.to_value();
             let node = doc::from_value(&arena, &value);
-            combiner.combine_right(&arena, node).map_err(|e| format!("document {n}: {e}"))?;
+            combiner.combine_right(&arena, node).map_err(|e| format!("document {}: {e}", n + 1))?;
         }
         self.append(&collection.name, &mut combiner)
     }

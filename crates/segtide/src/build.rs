@@ -14,6 +14,9 @@ use crate::output::{is_coloured, plural, tell};
 pub fn build(source: &str) -> anyhow::Result<Option<Arc<Catalog>>> {
     let cwd = std::env::current_dir().context("the current directory cannot be found")?;
     let root = catalog::root_url(source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
+    if root.to_file_path().is_ok_and(|path| !path.is_file()) {
+        anyhow::bail!("there is no file {source}; --source names the file that a catalog begins with");
+    }
     let mut built = catalog::build(&root, &catalog::Files, &Program::new());
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);

@@ -21,7 +21,14 @@ Examples:
   segtide demo                                             see it work in a minute
   segtide check --source flow.yaml                         find mistakes
   segtide test --source tests.flow.yaml                    run the catalog's tests
-  segtide develop --source flow.yaml --port 8080           run it; Ctrl-C stops it, running it again resumes";
+  segtide develop --source flow.yaml --port 8080           run it; Ctrl-C stops it, running it again resumes
+
+Exit status:
+  0  all is well
+  1  a mistake was found, a test failed, a task halted
+  2  the arguments are wrong
+  3  the catalog has mistakes and was not run
+  4  a file, directory or port cannot be used";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -52,7 +59,7 @@ Examples:
 pub struct Develop {
     #[command(flatten)]
     pub source: Source,
-    /// The port for HTTP ingestion, on loopback
+    /// The port for HTTP ingestion, on loopback; 0 takes any that is free
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
     /// Where the data directory is made, or found again
@@ -68,7 +75,7 @@ pub struct Demo {
     /// The folder of the demo: its catalog, its files, its tables
     #[arg(long, value_name = "DIR", default_value = "segtide-demo", env = "SEGTIDE_DIRECTORY")]
     pub directory: PathBuf,
-    /// The port for HTTP ingestion, on loopback
+    /// The port for HTTP ingestion, on loopback; 0 takes any that is free
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
     /// Events the generator makes in a second
@@ -88,7 +95,7 @@ Examples:
   segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
   segtide webhook --log calls.ndjson                       keep every call as a line of JSON")]
 pub struct Webhook {
-    /// The port to listen on, on loopback
+    /// The port to listen on, on loopback; 0 takes any that is free
     #[arg(long, default_value_t = 9000)]
     pub port: u16,
     /// How long to wait before answering

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use journal::{Embedded, Options};
+use journal::{Embedded, OpenError, Options};
 
 use crate::clock::SystemClock;
 
@@ -12,11 +12,16 @@ use crate::clock::SystemClock;
 pub fn path(directory: &Path) -> PathBuf {
     let program = std::env::args_os().next().map(PathBuf::from);
     let stem = program.as_deref().and_then(Path::file_stem);
-    directory.join(if stem.is_some_and(|s| s == "flowctl") { "flowctl_develop" } else { "segtide_develop" })
+    let name = if stem.is_some_and(|s| s == "flowctl") { "flowctl_develop" } else { "segtide_develop" };
+    // Messages are read more easily without a leading `./`.
+    if directory == Path::new(".") { name.into() } else { directory.join(name) }
 }
 
 /// Opens the log of a data directory, which is made where there is none.
 pub fn open(path: &Path) -> anyhow::Result<Embedded> {
     std::fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
-    Ok(Embedded::open(Options::new(path, Arc::new(SystemClock)))?)
+    Embedded::open(Options::new(path, Arc::new(SystemClock))).map_err(|error| match error {
+        OpenError::InUse { .. } => anyhow::anyhow!("{error}; end that one, or name another place with --directory"),
+        _ => error.into(),
+    })
 }

@@ -2,7 +2,6 @@
 //! that says what goes on.
 
 use std::io::{IsTerminal, Write as _};
-use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +13,8 @@ use crate::build::build;
 use crate::cli::Demo;
 use crate::data;
 use crate::develop::Running;
-use crate::http::{self, Server};
-use crate::output::{Exit, Paint, paint, say, tell};
+use crate::http::{self, Port};
+use crate::output::{Exit, Paint, paint, plural, say, tell};
 use crate::signals::Asked;
 use crate::webhook::{Inbox, Print};
 
@@ -23,7 +22,7 @@ use crate::webhook::{Inbox, Print};
 const TICK: Duration = Duration::from_millis(50);
 /// How often the live line changes on a terminal, and elsewhere.
 const LINE_EVERY: Duration = Duration::from_millis(500);
-const PLAIN_LINE_EVERY: Duration = Duration::from_secs(5);
+const PLAIN_LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// The catalog's files, as they are in the repository.
 const FILES: &[(&str, &str)] = &[
@@ -36,23 +35,29 @@ const FILES: &[(&str, &str)] = &[
     ("schemas/event.schema.yaml", include_str!("../../../examples/segmentation/schemas/event.schema.yaml")),
     ("schemas/derived.schema.yaml", include_str!("../../../examples/segmentation/schemas/derived.schema.yaml")),
 ];
+/// Where the receiver listens if nobody else does.
+const RECEIVER_PORT: u16 = 9000;
 /// What the catalog says of the receiver and the generator's rate.
 const RECEIVER: &str = "http://localhost:9000/";
 const RATE: &str = "maxEventsPerSecond: 1000";
 
 pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
-    let port = free_port(9000).context("no port of loopback is free for the webhook receiver")?;
     let directory = args.directory.as_path();
-    write_catalog(directory, port, args.rate)?;
+    let data = data::path(directory);
+    let log = data::open(&data)?;
+    let port = Port::take(args.port)?;
+    let number = port.number();
+    let receiver = Port::take(RECEIVER_PORT).or_else(|_| Port::take(0))?;
+    let received_at = format!("http://localhost:{}/", receiver.number());
+    write_catalog(directory, &received_at, args.rate)?;
     let source = directory.join("materialize.flow.yaml");
     let Some(catalog) = build(&source.to_string_lossy())? else { return Ok(Exit::Invalid) };
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
-    let _receiver = Server::start(port, inbox.routes())?;
-    let data = data::path(directory);
-    let mut running = Running::start(&catalog, &data, true)?;
-    let _server = Server::start(args.port, http::ingestion(running.ingest()))?;
+    let _receiver = receiver.serve(inbox.routes());
+    let mut running = Running::start(&catalog, log, true)?;
+    let _server = port.serve(http::ingestion(running.ingest()));
 
     let here = |path: &Path| path.display().to_string();
     let check = paint(Paint::Good, "✓");
@@ -62,8 +67,8 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
         here(&directory.join("segmentation.db"))
     ));
     say(&format!("{check} files     {}", here(&data.join("fragments"))));
-    say(&format!("{check} webhook   toggles are posted to http://localhost:{port}/toggles, received here"));
-    say(&format!("{check} ingestion http://localhost:{}/ingest", args.port));
+    say(&format!("{check} webhook   toggles are posted to {received_at}toggles, received here"));
+    say(&format!("{check} ingestion http://localhost:{number}/ingest"));
     say("Ctrl-C ends it; running it again resumes.\n");
 
     let mut line = Line::new(&running, &inbox);
@@ -77,7 +82,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     tell("stopping, once what was captured is seen through");
     let halted = running.finish()?;
     let (calls, toggles) = inbox.received();
-    say(&format!("{toggles} toggles came in {calls} calls. Look around:"));
+    say(&format!("{} came in {}. Look around:", plural(toggles, "toggle"), plural(calls, "call")));
     let fragments = data.join("fragments/examples/segment/events");
     say(&format!("  find {} -type f", here(&fragments)));
     say(&format!("  sqlite3 {} 'SELECT * FROM segment_memberships LIMIT 5'", here(&directory.join("segmentation.db"))));
@@ -86,7 +91,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
 }
 
 /// Writes the catalog's files. Those that are there stay as they are, except the two that the command line decides about.
-fn write_catalog(directory: &Path, port: u16, rate: u32) -> anyhow::Result<()> {
+fn write_catalog(directory: &Path, receiver: &str, rate: u32) -> anyhow::Result<()> {
     for (name, text) in FILES {
         let path = directory.join(name);
         let parent = path.parent().unwrap_or(directory);
@@ -95,18 +100,10 @@ fn write_catalog(directory: &Path, port: u16, rate: u32) -> anyhow::Result<()> {
         if path.exists() && !decided {
             continue;
         }
-        let text = text
-            .replace(RECEIVER, &format!("http://localhost:{port}/"))
-            .replace(RATE, &format!("maxEventsPerSecond: {rate}"));
+        let text = text.replace(RECEIVER, receiver).replace(RATE, &format!("maxEventsPerSecond: {rate}"));
         std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
-}
-
-/// The preferred port, or any that is free.
-fn free_port(preferred: u16) -> std::io::Result<u16> {
-    let bound = TcpListener::bind(("127.0.0.1", preferred)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))?;
-    Ok(bound.local_addr()?.port())
 }
 
 /// The live line.

@@ -1,6 +1,5 @@
 //! `segtide develop`: runs a catalog on this machine until it is asked to stop.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::build::build;
 use crate::cli::Develop;
 use crate::clock::SystemClock;
 use crate::host::Program;
-use crate::http::{self, Server};
+use crate::http::{self, Port};
 use crate::output::{Exit, Paint, fail, paint, say, tell};
 use crate::signals::Asked;
 use crate::{data, output};
@@ -30,9 +29,12 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
         return Ok(Exit::Invalid);
     }
     let asked = Asked::listen().context("signals cannot be listened to")?;
-    let mut running = Running::start(&catalog, &data::path(&args.directory), !args.poll)?;
-    let _server = Server::start(args.port, http::ingestion(running.ingest()))?;
-    say(&format!("Listening at:  http://localhost:{}", args.port));
+    let log = data::open(&data::path(&args.directory))?;
+    let port = Port::take(args.port)?;
+    let number = port.number();
+    let mut running = Running::start(&catalog, log, !args.poll)?;
+    let _server = port.serve(http::ingestion(running.ingest()));
+    say(&format!("Listening at:  http://localhost:{number}"));
     let started = Instant::now();
     let mut settled = false;
     while !asked.is_set() && !settled {
@@ -59,9 +61,9 @@ pub struct Running {
 }
 
 impl Running {
-    /// Opens the data directory and starts every task. Unless `tail`, sources end with what is there.
-    pub fn start(catalog: &Arc<Catalog>, data: &Path, tail: bool) -> anyhow::Result<Self> {
-        let log = Arc::new(data::open(data)?);
+    /// Starts every task. Unless `tail`, sources end with what is there.
+    pub fn start(catalog: &Arc<Catalog>, log: Embedded, tail: bool) -> anyhow::Result<Self> {
+        let log = Arc::new(log);
         let connectors: Arc<dyn Connectors> = Arc::new(Program::new());
         let options = Options { tail, random: rand::random(), ..Options::default() };
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);

@@ -3,11 +3,12 @@
 //! It listens on loopback only, and only to requests that name a loopback host, so that no web page can talk to it through a
 //! name of its own.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context as _;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -21,31 +22,55 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 /// What a client is told to wait where too much is waiting, in seconds.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// A port of loopback that is taken and not yet served: connections wait.
+///
+/// It is taken before anything is started, so that a port that cannot be had stops a run before it has done something.
+pub struct Port {
+    runtime: tokio::runtime::Runtime,
+    listeners: Vec<TcpListener>,
+    number: u16,
+}
+
 /// A server that serves until it is dropped.
 pub struct Server {
     runtime: Option<tokio::runtime::Runtime>,
 }
 
-impl Server {
-    /// Serves routes on a port of loopback.
-    pub fn start(port: u16, routes: Router) -> anyhow::Result<Self> {
+impl Port {
+    /// Takes a port; zero stands for any that is free.
+    pub fn take(number: u16) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("http")
             .enable_all()
             .build()
             .context("threads for the HTTP server cannot be started")?;
-        let routes = routes.layer(middleware::from_fn(only_loopback));
-        let v4 = runtime
-            .block_on(TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
-            .with_context(|| format!("port {port} cannot be used; choose another one with --port"))?;
+        let bind = |address: IpAddr, number| runtime.block_on(TcpListener::bind(SocketAddr::from((address, number))));
+        let v4 = bind(Ipv4Addr::LOCALHOST.into(), number).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
+                anyhow::anyhow!("port {number} is in use by another program; choose another one with --port")
+            }
+            _ => anyhow::anyhow!("port {number} cannot be used: {error}; choose another one with --port"),
+        })?;
+        let number = v4.local_addr().context("the port cannot be used")?.port();
         // Some clients try this one first for `localhost`; a machine without it does without.
-        let v6 = runtime.block_on(TcpListener::bind(SocketAddr::from((Ipv6Addr::LOCALHOST, port)))).ok();
-        for listener in std::iter::once(v4).chain(v6) {
+        let v6 = bind(Ipv6Addr::LOCALHOST.into(), number).ok();
+        Ok(Self { listeners: std::iter::once(v4).chain(v6).collect(), runtime, number })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// Serves routes on it.
+    pub fn serve(self, routes: Router) -> Server {
+        let routes = routes.layer(middleware::from_fn(only_loopback));
+        for listener in self.listeners {
             let routes = routes.clone();
-            runtime.spawn(async move { axum::serve(listener, routes).await });
+            self.runtime.spawn(async move { axum::serve(listener, routes).await });
         }
-        Ok(Self { runtime: Some(runtime) })
+        Server { runtime: Some(self.runtime) }
     }
 }
 
@@ -59,7 +84,12 @@ impl Drop for Server {
 
 /// The routes of ingestion.
 pub fn ingestion(ingest: Ingest) -> Router {
-    Router::new().route("/ingest", post(receive).put(receive)).with_state(ingest)
+    let elsewhere = |status| async move { refuse(status, "documents are taken by POST at /ingest") };
+    Router::new()
+        .route("/ingest", post(receive).put(receive))
+        .fallback(move || elsewhere(StatusCode::NOT_FOUND))
+        .method_not_allowed_fallback(move || elsewhere(StatusCode::METHOD_NOT_ALLOWED))
+        .with_state(ingest)
 }
 
 async fn only_loopback(request: Request, next: Next) -> Response {
@@ -80,13 +110,17 @@ async fn receive(State(ingest): State<Ingest>, headers: HeaderMap, body: Body) -
     if !media_type.eq_ignore_ascii_case("application/json") {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send documents as Content-Type: application/json");
     }
-    let body = match to_bytes(body, BODY_BYTES_MAX).await {
-        Ok(body) => body,
-        Err(_) => {
-            let message = format!("the body is cut short, or larger than {} MiB", BODY_BYTES_MAX >> 20);
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &message);
-        }
+    let too_large = || {
+        let message =
+            format!("the body is larger than {} MiB; send the documents in several requests", BODY_BYTES_MAX >> 20);
+        refuse(StatusCode::PAYLOAD_TOO_LARGE, &message)
     };
+    // A body that says its length is refused before it is sent.
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return too_large();
+    }
+    // A body that was cut short has nobody left to read the answer.
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return too_large() };
     let (reply, outcome) = tokio::sync::oneshot::channel();
     ingest.submit(body.into(), Box::new(move |result| drop(reply.send(result))));
     match outcome.await {

@@ -74,9 +74,10 @@ pub fn paint(role: Paint, text: &str) -> String {
 }
 
 /// `1 event`, `2 events`.
-pub fn plural(count: usize, noun: &str) -> String {
-    match count {
+pub fn plural(count: impl TryInto<u64>, noun: &str) -> String {
+    // What does not fit is many.
+    match count.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {noun}"),
-        _ => format!("{count} {noun}s"),
+        count => format!("{count} {noun}s"),
     }
 }

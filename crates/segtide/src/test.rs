@@ -8,11 +8,11 @@ use runtime::testing::{Difference, Failed, Tests, Why};
 use crate::build::build;
 use crate::cli::Source;
 use crate::host::Program;
-use crate::output::{Exit, Paint, fail, paint, say};
+use crate::output::{Exit, Paint, fail, paint, plural, say};
 
 pub fn run(args: &Source) -> anyhow::Result<Exit> {
     let Some(catalog) = build(&args.source)? else { return Ok(Exit::Invalid) };
-    say(&format!("Running {} tests...", catalog.tests.len()));
+    say(&format!("Running {}...", plural(catalog.tests.len(), "test")));
     let mut tests = match Tests::open(&catalog, &Program::new()) {
         Ok(tests) => tests,
         Err(why) => {
@@ -38,8 +38,8 @@ pub fn run(args: &Source) -> anyhow::Result<Exit> {
         }
     }
     say(&format!(
-        "\nRan {} tests, {} passed, {failures} failed in {:.0} ms",
-        catalog.tests.len(),
+        "\nRan {}, {} passed, {failures} failed in {:.0} ms",
+        plural(catalog.tests.len(), "test"),
         catalog.tests.len() - failures,
         started.elapsed().as_secs_f64() * 1e3
     ));
@@ -64,6 +64,7 @@ fn describe(catalog: &Catalog, test: &Test, failed: &Failed) -> String {
         Why::Broken(why) => out += &format!("    {why}\n"),
         Why::Different(differences) => differences.iter().for_each(|d| out += &difference(catalog, d)),
     }
+    out.truncate(out.trim_end().len());
     out
 }
 

@@ -16,8 +16,8 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::any;
 
 use crate::cli::Webhook;
-use crate::http::Server;
-use crate::output::{Exit, say, tell};
+use crate::http::Port;
+use crate::output::{Exit, plural, say, tell};
 use crate::signals::Asked;
 
 /// Largest body that is received.
@@ -78,7 +78,7 @@ impl Inbox {
         self.documents.fetch_add(documents, Ordering::Relaxed);
         match self.print {
             Print::Nothing => {}
-            Print::Line => say(&format!("call {call} to {path}: {documents} documents")),
+            Print::Line => say(&format!("call {call} to {path}: {}", plural(documents, "document"))),
             Print::Body => say(body),
         }
         Ok(())
@@ -106,14 +106,17 @@ pub fn run(args: &Webhook) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let print = if args.quiet { Print::Line } else { Print::Body };
     let inbox = Inbox::new(args.delay, args.log.as_deref(), print)?;
-    let _server = Server::start(args.port, inbox.routes())?;
+    let port = Port::take(args.port)?;
+    let number = port.number();
+    let _server = port.serve(inbox.routes());
     let delay = humantime::format_duration(args.delay);
-    tell(&format!("Receiving webhooks at http://localhost:{} and answering after {delay}; Ctrl-C ends", args.port));
+    tell(&format!("Receiving webhooks at http://localhost:{number} and answering after {delay}; Ctrl-C ends"));
     while !asked.is_set() {
         std::thread::sleep(TICK);
     }
     let (calls, documents) = inbox.received();
     let each = documents as f64 / calls.max(1) as f64;
-    tell(&format!("{calls} calls, {documents} documents, {each:.1} documents a call"));
+    let (calls, documents) = (plural(calls, "call"), plural(documents, "document"));
+    tell(&format!("{calls}, {documents}, {each:.1} documents a call"));
     Ok(Exit::Ok)
 }

@@ -49,6 +49,13 @@ pub(crate) enum Request {
     Barrier {
         done: Sender<()>,
     },
+    /// A journal's next fragment ends here.
+    Plan {
+        journal: Arc<str>,
+        id: u64,
+        end: u64,
+        done: Sender<Result<(), LogError>>,
+    },
     /// A durable fragment takes the place of the first blocks of a journal's tail.
     Move {
         fragment: FragmentInfo,
@@ -190,7 +197,8 @@ struct Group<'a> {
     changes: Changes,
     live: Vec<(u64, u64, Bytes)>,
     tickets: Vec<(Sender<Committed>, Vec<u64>)>,
-    moves: Vec<Sender<Result<(), LogError>>>,
+    /// Plans and moves of fragments.
+    fragments: Vec<Sender<Result<(), LogError>>>,
     bytes: u64,
 }
 
@@ -205,6 +213,7 @@ impl Committer {
                 match request {
                     Request::Commit { delta, done } => self.add(&mut group, delta, done),
                     Request::Move { fragment, blocks, done } => self.add_move(&mut group, fragment, &blocks, done),
+                    Request::Plan { journal, id, end, done } => self.add_plan(&mut group, journal, id, end, done),
                     Request::Barrier { done } => {
                         self.finish(std::mem::replace(&mut group, Group::new(&shared, 0)));
                         let _ = done.send(());
@@ -269,6 +278,23 @@ impl Committer {
         shard.refusal.clone().map_or(Ok(shard.id), Err)
     }
 
+    fn add_plan(
+        &mut self,
+        group: &mut Group<'_>,
+        journal: Arc<str>,
+        id: u64,
+        end: u64,
+        done: Sender<Result<(), LogError>>,
+    ) {
+        if let Err(error) = self.check_poison() {
+            let _ = done.send(Err(error));
+            return;
+        }
+        group.batch.plan_fragment(id, end);
+        group.changes.planned.push((journal, end));
+        group.fragments.push(done);
+    }
+
     fn add_move(
         &mut self,
         group: &mut Group<'_>,
@@ -282,12 +308,12 @@ impl Committer {
         }
         group.batch.move_to_fragment(blocks[0].journal, &fragment, blocks);
         group.changes.moved.push((fragment.journal.into(), blocks.len()));
-        group.moves.push(done);
+        group.fragments.push(done);
     }
 
     /// Makes the group durable, then visible, then answers for it.
     fn finish(&mut self, mut group: Group<'_>) {
-        if group.tickets.is_empty() && group.moves.is_empty() {
+        if group.tickets.is_empty() && group.fragments.is_empty() {
             return;
         }
         for (name, record) in &group.heads {
@@ -310,7 +336,7 @@ impl Committer {
         for (done, ends) in group.tickets {
             let _ = done.send(result.clone().map(|()| ends));
         }
-        for done in group.moves {
+        for done in group.fragments {
             let _ = done.send(result.clone());
         }
     }
@@ -340,7 +366,7 @@ impl<'a> Group<'a> {
             changes: Changes::default(),
             live: Vec::new(),
             tickets: Vec::new(),
-            moves: Vec::new(),
+            fragments: Vec::new(),
             bytes: 0,
         }
     }

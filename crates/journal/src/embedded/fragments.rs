@@ -59,11 +59,12 @@ impl Files {
         let path = self.path(info)?;
         if let Some(local) = &self.local {
             local.sync_directories(&path).map_err(|error| error.to_string())?;
+            local.remove_unfinished(&path).map_err(|error| error.to_string())?;
         }
         let file = object_store::PutPayload::from(file);
         let created = pollster::block_on(self.store.put_opts(&path, file.clone(), PutMode::Create.into()));
         match created {
-            // What a crash left behind has the same documents, but may be cut short or not yet durable.
+            // What a crash left behind has the same documents, but may not be durable yet.
             Err(Error::AlreadyExists { .. }) => {
                 pollster::block_on(self.store.put_opts(&path, file, PutMode::Overwrite.into()))
             }
@@ -99,6 +100,18 @@ impl Files {
 }
 
 impl Local {
+    /// Removes what a process left that was killed while it wrote this file: the store first writes beside its name, at
+    /// `#` and the first number that is free.
+    fn remove_unfinished(&self, file: &Path) -> std::io::Result<()> {
+        for number in 1.. {
+            match std::fs::remove_file(self.root.join(format!("{file}#{number}"))) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => break,
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the directories above a file and makes their names durable, also those that a process made which was killed
     /// before it could sync them.
     fn sync_directories(&self, file: &Path) -> std::io::Result<()> {

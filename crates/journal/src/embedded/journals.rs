@@ -23,6 +23,8 @@ pub(crate) struct Journal {
     pub(crate) end: u64,
     pub(crate) tail: VecDeque<TailBlock>,
     pub(crate) tail_bytes: u64,
+    /// Where the next fragment ends, once that is planned.
+    pub(crate) next_end: Option<u64>,
 }
 
 /// A block of a tail, without its documents.
@@ -48,7 +50,9 @@ pub(crate) enum Place {
 pub(crate) struct Changes {
     /// Blocks behind the ends of journals, in order.
     pub(crate) appended: Vec<(Arc<str>, TailBlock)>,
-    /// The number of first blocks of a tail that are in a fragment now.
+    /// Where next fragments end.
+    pub(crate) planned: Vec<(Arc<str>, u64)>,
+    /// The number of first blocks of a tail that are in a fragment now, which was the planned one.
     pub(crate) moved: Vec<(Arc<str>, usize)>,
     /// The number of deltas.
     pub(crate) deltas: u64,
@@ -57,7 +61,7 @@ pub(crate) struct Changes {
 impl Journal {
     pub(crate) fn new(record: JournalRecord) -> Journal {
         let JournalRecord { id, begin, end } = record;
-        Journal { id, begin, end, tail: VecDeque::new(), tail_bytes: 0 }
+        Journal { id, begin, end, tail: VecDeque::new(), tail_bytes: 0, next_end: None }
     }
 
     /// Adds a block behind the end.
@@ -65,6 +69,11 @@ impl Journal {
         self.end = block.key.end();
         self.tail_bytes += u64::from(block.key.len);
         self.tail.push_back(block);
+    }
+
+    /// The first blocks of the tail that are the planned fragment.
+    pub(crate) fn planned(&self) -> impl Iterator<Item = &TailBlock> {
+        self.tail.iter().take_while(|block| self.next_end.is_some_and(|end| block.key.end() <= end))
     }
 
     /// Where the tail begins, which is where the fragments end.
@@ -102,10 +111,14 @@ impl Journals {
             journal.push(block);
             longest = longest.max(journal.tail_bytes);
         }
+        for (name, end) in changes.planned {
+            journals.get_mut(&name).expect("only committed blocks are planned for").next_end = Some(end);
+        }
         for (name, count) in changes.moved {
             let journal = journals.get_mut(&name).expect("only committed blocks move");
             let moved: u64 = journal.tail.drain(..count).map(|block| u64::from(block.key.len)).sum();
             journal.tail_bytes -= moved;
+            journal.next_end = None;
         }
         drop(journals);
         if changes.deltas > 0 {

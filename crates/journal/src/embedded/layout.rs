@@ -6,6 +6,8 @@
 //!            'p' id                       the position, as the shard wrote it
 //!            'o' id │ sequence u64        an outbox entry, as the shard wrote it
 //!            'f' id │ begin u64           1 │ end u64 │ time u64 │ file bytes u64 │ sha1[20]  a fragment of the index
+//!            'n' id                       1 │ end u64                                          where the fragment ends that
+//!                                                                                              is next, once it is planned
 //! registers  id │ key                     the register, as the shard wrote it
 //! blocks     id │ begin u64 │ 1 │ length u32 │ time u64 │ crc32 u32                           documents, nothing else
 //! ```
@@ -23,6 +25,7 @@ pub(crate) const SHARD: u8 = b's';
 const POSITION: u8 = b'p';
 const OUTBOX: u8 = b'o';
 const FRAGMENT: u8 = b'f';
+const NEXT: u8 = b'n';
 
 /// The length of a block's key.
 const BLOCK_KEY_BYTES: usize = 33;
@@ -163,6 +166,20 @@ pub(crate) fn outbox_sequence(key: &[u8]) -> Result<u64, Malformed> {
 
 pub(crate) fn fragment_key(journal: u64, begin: u64) -> [u8; 17] {
     pair_key(FRAGMENT, journal, begin)
+}
+
+/// The key of where a journal's next fragment ends.
+pub(crate) fn next_key(journal: u64) -> [u8; 9] {
+    id_key(NEXT, journal)
+}
+
+pub(crate) fn encode_next(end: u64) -> Vec<u8> {
+    record(&[end])
+}
+
+pub(crate) fn decode_next(value: &[u8]) -> Result<u64, Malformed> {
+    let [end] = fields(value)?;
+    Ok(end)
 }
 
 /// The value of a fragment in the index.

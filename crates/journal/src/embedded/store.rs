@@ -156,6 +156,12 @@ impl Store {
         self.state.range(range).map(|entry| self.decode_fragment(journal, entry)).collect()
     }
 
+    /// Where the next fragment of a journal ends, if it is planned.
+    pub(crate) fn next_end(&self, journal: u64) -> Result<Option<u64>, OpenError> {
+        let value = self.state.get(layout::next_key(journal)).map_err(|error| self.unopenable(error))?;
+        value.map(|value| layout::decode_next(&value).map_err(|reason| self.damaged_state(reason))).transpose()
+    }
+
     fn decode_fragment(&self, journal: &str, entry: fjall::Guard) -> Result<FragmentInfo, LogError> {
         let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
         layout::decode_fragment(journal, &key, &value)
@@ -244,9 +250,15 @@ impl Batch<'_> {
         self.batch.insert(&self.store.blocks, key.encode(), documents);
     }
 
-    /// Adds a fragment to the index and removes the blocks it holds.
+    /// Plans where the next fragment of a journal ends.
+    pub(crate) fn plan_fragment(&mut self, journal: u64, end: u64) {
+        self.batch.insert(&self.store.state, layout::next_key(journal), layout::encode_next(end));
+    }
+
+    /// Adds the planned fragment to the index and removes the blocks it holds.
     pub(crate) fn move_to_fragment(&mut self, journal: u64, info: &FragmentInfo, blocks: &[BlockKey]) {
         self.batch.insert(&self.store.state, layout::fragment_key(journal, info.begin), layout::encode_fragment(info));
+        self.batch.remove(&self.store.state, layout::next_key(journal));
         for key in blocks {
             self.batch.remove(&self.store.blocks, key.encode());
         }

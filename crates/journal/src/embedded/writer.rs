@@ -1,12 +1,13 @@
 //! Behind the commit: one thread turns closed tails into fragments, one at a time.
 //!
 //! ```text
-//! 1  blocks of a tail ─▶ gzip ─▶ file, synced, then its name, synced
-//! 2  one batch: fragment into the index, blocks out of the tail
+//! 1  one batch: where the next fragment ends
+//! 2  blocks of the tail up to there ─▶ gzip ─▶ file, synced, then its name, synced
+//! 3  one batch: fragment into the index, blocks out of the tail, plan done
 //! ```
 //!
-//! A crash before 2 leaves the tail, and perhaps a file that the next run writes again under the same name or, where it
-//! cuts the tail elsewhere, leaves alone: files that the index does not know are never read and never deleted.
+//! A crash before 3 leaves the tail, and perhaps a file. By the plan the next run cuts the tail at the same place, so it writes
+//! the same file again: whoever reads the files without the index finds each document once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -103,17 +104,41 @@ pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signa
 /// Writes what is due; a journal that fails does not stop the others, and the first failure is returned.
 fn write_tails(shared: &Shared, policy: Policy, flush: bool) -> Result<(), LogError> {
     let now_us = shared.clock.now_us();
-    let due: Vec<Arc<str>> = shared.journals.with(|journals| {
-        let is_due = |journal: &Journal| policy.next(journal.tail.iter().copied(), now_us, flush) > 0;
-        journals.iter().filter(|(_, journal)| is_due(journal)).map(|(name, _)| name.clone()).collect()
+    let due: Vec<(Arc<str>, u64)> = shared.journals.with(|journals| {
+        let is_due = |journal: &Journal| {
+            journal.next_end.is_some() || policy.next(journal.tail.iter().copied(), now_us, flush) > 0
+        };
+        let due = journals.iter().filter(|(_, journal)| is_due(journal));
+        due.map(|(name, journal)| (name.clone(), journal.end)).collect()
     });
+    // All at once, which is one sync.
+    plan(shared, policy, &due, now_us, flush)?;
     let mut result = Ok(());
-    for name in due {
-        let end = shared.journals.with(|journals| journals[&name].end);
+    for (name, end) in due {
         let written = write_tail(shared, policy, &name, end, now_us, flush);
         result = result.and(written);
     }
     result
+}
+
+/// Decides where the next fragments of these journals end, of what their tails held when looked at, and makes it durable. A
+/// plan that is there stays.
+fn plan(shared: &Shared, policy: Policy, tails: &[(Arc<str>, u64)], now_us: u64, flush: bool) -> Result<(), LogError> {
+    let mut answers = Vec::new();
+    for (name, end) in tails {
+        let next = shared.journals.with(|journals| {
+            let journal = &journals[name];
+            let tail = || journal.tail.iter().copied().take_while(|block| block.key.end() <= *end);
+            let count = if journal.next_end.is_some() { 0 } else { policy.next(tail(), now_us, flush) };
+            tail().take(count).last().map(|block| (journal.id, block.key.end()))
+        });
+        if let Some((id, end)) = next {
+            let (done, answer) = crossbeam_channel::bounded(1);
+            shared.queue.push(Request::Plan { journal: name.clone(), id, end, done });
+            answers.push(answer);
+        }
+    }
+    answers.into_iter().try_for_each(|answer| answer.recv().unwrap_or_else(|_| Err(stopped())))
 }
 
 /// Writes what is due of one tail, up to where it ended when looked at.
@@ -126,10 +151,8 @@ fn write_tail(
     flush: bool,
 ) -> Result<(), LogError> {
     loop {
-        let blocks: Vec<_> = shared.journals.with(|journals| {
-            let tail = || journals[name].tail.iter().copied().take_while(|block| block.key.end() <= end);
-            tail().take(policy.next(tail(), now_us, flush)).map(|block| block.key).collect()
-        });
+        plan(shared, policy, &[(name.clone(), end)], now_us, flush)?;
+        let blocks: Vec<_> = shared.journals.with(|journals| journals[name].planned().map(|block| block.key).collect());
         let Some(first) = blocks.first() else {
             return Ok(());
         };

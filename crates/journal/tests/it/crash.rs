@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use journal::{Append, Delta, Embedded, Log, Options};
 
+use crate::embedded::files;
 use crate::support::{HandClock, MORNING_US, append, commit, copy, delta, read_all};
 
 const DIRECTORY: &str = "JOURNAL_CRASH_DIRECTORY";
@@ -67,6 +68,12 @@ fn check(directory: &Path) -> u64 {
         let found = read_all(&log, &format!("c/part={part}"), 1 << 20);
         assert!(found == expected.as_bytes(), "part {part} has {} bytes, not {}", found.len(), expected.len());
     }
+    // Whoever reads the files without the index must find each document once.
+    log.flush().unwrap();
+    let root = directory.join("fragments");
+    let mut indexed: Vec<_> = log.fragments("").unwrap().iter().map(|fragment| root.join(fragment.path())).collect();
+    indexed.sort();
+    assert_eq!(files(&root), indexed);
     if count > 0 {
         let register = log.registers("writer", &[b"n"]).unwrap().remove(0).unwrap();
         assert_eq!(register, (count - 1).to_be_bytes()[..]);

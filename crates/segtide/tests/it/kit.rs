@@ -2,11 +2,12 @@
 //! that checks a run.
 
 mod events;
+pub(crate) mod http;
 mod model;
 mod process;
 mod project;
 
 pub(crate) use events::write_events;
 pub(crate) use model::Run;
-pub(crate) use process::Process;
+pub(crate) use process::{Process, Said, segtide};
 pub(crate) use project::Project;

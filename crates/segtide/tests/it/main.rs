@@ -2,5 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod borders;
-#[expect(dead_code, unused_imports, reason = "end-to-end tests use it once the program has commands")]
+mod catalogs;
+mod crash;
+mod demo;
+mod develop;
+mod help;
+mod ingestion;
 mod kit;
+mod pressure;
+mod refusals;

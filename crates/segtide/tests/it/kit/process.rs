@@ -7,6 +7,37 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How long a start may take, on a machine that is busy with other tests.
+const START: Duration = Duration::from_secs(30);
+
+/// What a program said and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The exit status.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) out: String,
+    /// Standard error.
+    pub(crate) err: String,
+}
+
+/// Runs `segtide` with these arguments in a directory to its end.
+pub(crate) fn segtide(directory: &Path, arguments: &[&str]) -> Said {
+    let output = command(directory, arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// `segtide` with these arguments, undisturbed by the variables of whoever runs the tests.
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
+    command.current_dir(directory).args(arguments).env("NO_COLOR", "1");
+    for name in ["SEGTIDE_SOURCE", "SEGTIDE_PORT", "SEGTIDE_DIRECTORY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// A running process. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
@@ -23,7 +54,17 @@ struct Output {
 impl Process {
     /// Starts `segtide` with these arguments in a directory.
     pub(crate) fn segtide(directory: &Path, arguments: &[&str]) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_segtide")).current_dir(directory).args(arguments))
+        Self::start(&mut command(directory, arguments))
+    }
+
+    /// Starts `segtide develop` of a catalog file in a directory, with more arguments, and waits until it listens; also gives
+    /// the port it listens on.
+    pub(crate) fn develop(directory: &Path, source: &str, arguments: &[&str]) -> (Self, u16) {
+        let mut process =
+            Self::segtide(directory, &[&["develop", "--source", source, "--port", "0"], arguments].concat());
+        let line = process.wait_for_line("Listening at:", START);
+        let port = line.rsplit(':').next().unwrap().parse().unwrap();
+        (process, port)
     }
 
     /// Starts any command.
@@ -87,10 +128,12 @@ impl Process {
         self.wait(timeout)
     }
 
-    /// Kills it on the spot, as `kill -9` does.
-    pub(crate) fn kill_9(&mut self) {
+    /// Kills it on the spot, as `kill -9` does; whether it was still running.
+    pub(crate) fn kill_9(&mut self) -> bool {
+        let running = self.child.try_wait().unwrap().is_none();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        running
     }
 }
 

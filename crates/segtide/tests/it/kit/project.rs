@@ -1,6 +1,7 @@
 //! A copy of the flagship example in a temporary directory, changed as a test needs it.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use testkit::Postgres;
@@ -56,11 +57,17 @@ impl Project {
         self.patch(file, "database: postgres", &format!("database: {}", postgres.user()));
     }
 
-    /// Captures the lines of `events.ndjson` in the project instead of generating events.
-    pub(crate) fn capture_from_file(&self) {
+    /// Captures nothing: documents come by HTTP only.
+    pub(crate) fn capture_nothing(&self) {
         let file = "capture.flow.yaml";
         let text = fs::read_to_string(self.path(file)).unwrap();
         let (collections, _) = text.split_once("captures:").unwrap();
+        fs::write(self.path(file), collections).unwrap();
+    }
+
+    /// Captures the lines of `events.ndjson` in the project instead of generating events.
+    pub(crate) fn capture_from_file(&self) {
+        self.capture_nothing();
         let capture = "\
 captures:
   examples/segment/events:
@@ -72,7 +79,8 @@ captures:
       - resource: { stream: events.ndjson, syncMode: incremental }
         target: examples/segment/events
 ";
-        fs::write(self.path(file), format!("{collections}{capture}")).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(self.path("capture.flow.yaml")).unwrap();
+        file.write_all(capture.as_bytes()).unwrap();
     }
 }
 

@@ -1,0 +1,156 @@
+//! The help texts, as a user sees them: a flag that is renamed, lost or explained badly shows up here.
+
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+
+use crate::kit::segtide;
+
+fn check(arguments: &[&str], expected: &Expect) {
+    let said = segtide(Path::new("/"), arguments);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    expected.assert_eq(&said.out);
+}
+
+#[test]
+fn of_the_program() {
+    check(
+        &["--help"],
+        &expect![[r#"
+        Exact, live user segments from a stream of events.
+
+        Reads a catalog of captures, collections, derivations and materializations, checks it, tests it, and runs it on this machine with nothing else to install.
+
+        Usage: segtide <COMMAND>
+
+        Commands:
+          demo     Show it all: the segmentation catalog, running, in a folder of its own
+          check    Find the mistakes of a catalog
+          test     Run the tests of a catalog
+          develop  Run a catalog on this machine
+          webhook  Receive webhooks and print them
+          help     Print this message or the help of the given subcommand(s)
+
+        Options:
+          -h, --help
+                  Print help (see a summary with '-h')
+
+          -V, --version
+                  Print version
+
+        Examples:
+          segtide demo                                             see it work in a minute
+          segtide check --source flow.yaml                         find mistakes
+          segtide test --source tests.flow.yaml                    run the catalog's tests
+          segtide develop --source flow.yaml --port 8080           run it; Ctrl-C stops it, running it again resumes
+
+        Exit status:
+          0  all is well
+          1  a mistake was found, a test failed, a task halted
+          2  the arguments are wrong
+          3  the catalog has mistakes and was not run
+          4  a file, directory or port cannot be used
+    "#]],
+    );
+}
+
+#[test]
+fn of_each_command() {
+    check(
+        &["demo", "--help"],
+        &expect![[r#"
+        Show it all: the segmentation catalog, running, in a folder of its own
+
+        Usage: segtide demo [OPTIONS]
+
+        Options:
+              --directory <DIR>  The folder of the demo: its catalog, its files, its tables [env: SEGTIDE_DIRECTORY=] [default: segtide-demo]
+              --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
+              --rate <N>         Events the generator makes in a second [default: 1000]
+              --delay <TIME>     How long the demo's webhook receiver takes to answer [default: 50ms]
+              --for <TIME>       End by itself after so long
+          -h, --help             Print help
+    "#]],
+    );
+    check(
+        &["check", "--help"],
+        &expect![[r#"
+        Find the mistakes of a catalog
+
+        Usage: segtide check --source <FILE>
+
+        Options:
+              --source <FILE>  The catalog file [env: SEGTIDE_SOURCE=]
+          -h, --help           Print help
+    "#]],
+    );
+    check(
+        &["test", "--help"],
+        &expect![[r#"
+        Run the tests of a catalog
+
+        Usage: segtide test --source <FILE>
+
+        Options:
+              --source <FILE>  The catalog file [env: SEGTIDE_SOURCE=]
+          -h, --help           Print help
+    "#]],
+    );
+    check(
+        &["develop", "--help"],
+        &expect![[r#"
+        Run a catalog on this machine
+
+        Usage: segtide develop [OPTIONS] --source <FILE>
+
+        Options:
+              --source <FILE>    The catalog file [env: SEGTIDE_SOURCE=]
+              --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
+              --directory <DIR>  Where the data directory is made, or found again [env: SEGTIDE_DIRECTORY=] [default: .]
+              --poll             Process what is there and end, instead of going on as more arrives
+          -h, --help             Print help
+
+        Examples:
+          segtide develop --source flow.yaml
+          segtide develop --source flow.yaml --poll                process what is there, then end
+    "#]],
+    );
+    check(
+        &["webhook", "--help"],
+        &expect![[r#"
+        Receive webhooks and print them
+
+        Usage: segtide webhook [OPTIONS]
+
+        Options:
+              --port <PORT>   The port to listen on, on loopback; 0 takes any that is free [default: 9000]
+              --delay <TIME>  How long to wait before answering [default: 50ms]
+              --log <FILE>    Append each call to this file as {"id", "path", "body"}, before answering
+          -q, --quiet         Print one line per call instead of its body
+          -h, --help          Print help
+
+        Examples:
+          segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
+          segtide webhook --log calls.ndjson                       keep every call as a line of JSON
+    "#]],
+    );
+}
+
+#[test]
+fn without_a_command_it_is_shown_as_an_error() {
+    let said = segtide(Path::new("/"), &[]);
+    assert_eq!((said.code, said.out.as_str()), (2, ""));
+    assert!(said.err.contains("Usage: segtide <COMMAND>"), "{}", said.err);
+}
+
+#[test]
+fn a_wrong_duration_says_how_to_write_one() {
+    let said = segtide(Path::new("/"), &["webhook", "--delay", "soon"]);
+    assert_eq!(said.code, 2);
+    expect![[r#"
+        error: invalid value 'soon' for '--delay <TIME>': expected number at 0; write it like 50ms, 1s or 2m
+
+        For more information, try '--help'.
+    "#]]
+    .assert_eq(&said.err);
+}

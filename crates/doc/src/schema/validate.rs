@@ -40,11 +40,13 @@ impl Bundle {
         } else {
             (Draft::Draft201909, jsonschema::draft201909::meta::validator())
         };
-        let errors: Vec<_> = documents
-            .iter()
-            .flat_map(|(url, value)| meta.iter_errors(value).map(|error| invalid_schema(url, &error)))
-            .collect();
-        if errors.is_empty() { Ok(Bundle { value: documents.bundle(), draft }) } else { Err(errors) }
+        let value = documents.bundle(modern);
+        let mut errors = Vec::new();
+        for (at, url) in documents.urls().enumerate() {
+            let each = meta.iter_errors(&value["$defs"][at.to_string()]);
+            errors.extend(each.map(|error| invalid_schema(url, &error)));
+        }
+        if errors.is_empty() { Ok(Bundle { value, draft }) } else { Err(errors) }
     }
 
     /// Builds the validator of one place.

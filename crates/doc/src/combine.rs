@@ -120,9 +120,10 @@ impl Combiner {
         self.scratch.document.clear();
         match self.schema.reduce(arena, left, document, entry.full) {
             Ok(reduced) => {
-                if left.is_some() {
+                if left.is_some() && !self.schema.closed() {
                     self.check_reduced(reduced)?;
                 }
+                debug_assert!(reduced.is_none_or(|reduced| self.schema.is_valid(reduced)), "closed means valid");
                 self.scratch.document.extend_from_slice(&text[..before]);
                 write(reduced.unwrap_or(document), &mut self.scratch.document);
                 self.replace(at, reduced.is_none());

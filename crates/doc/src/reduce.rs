@@ -4,6 +4,8 @@
 //! valid against. [`plan`] has settled beforehand what does not depend on values. A result shares the parts of both sides
 //! that it keeps, and makes only what is new.
 
+use std::cmp::Ordering;
+
 use crate::schema::annotations::Strategy;
 use crate::schema::validate::shorten;
 use crate::{Arena, Field, Node, Pointer, compare_at};
@@ -257,14 +259,17 @@ impl<'a> Reduction<'a, '_> {
         let mut items = Vec::with_capacity(left.len() + right.len());
         let mut rest = left;
         for (at, item) in right.iter().enumerate() {
-            let ahead = rest.iter().take_while(|left| compare_at(key, **left, *item).is_lt()).count();
-            items.extend_from_slice(&rest[..ahead]);
-            rest = &rest[ahead..];
             let mut same = None;
-            if let Some((first, others)) = rest.split_first()
-                && compare_at(key, *first, *item).is_eq()
-            {
-                (same, rest) = (Some(*first), others);
+            while let Some((first, others)) = rest.split_first() {
+                match compare_at(key, *first, *item) {
+                    Ordering::Less => items.push(*first),
+                    Ordering::Equal => same = Some(*first),
+                    Ordering::Greater => break,
+                }
+                rest = others;
+                if same.is_some() {
+                    break;
+                }
             }
             items.extend(self.item(below, at, same, *item)?);
         }

@@ -104,6 +104,11 @@ impl Schema {
         self.plan.reduce(arena, left, right, full)
     }
 
+    /// Whether every reduction of valid documents gives a valid one, no deeper than they are.
+    pub(crate) fn closed(&self) -> bool {
+        self.plan.closed()
+    }
+
     /// Whether every reduction gives the right document as it is.
     pub(crate) fn keeps_right(&self) -> bool {
         self.plan.keeps_right()

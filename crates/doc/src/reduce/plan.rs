@@ -11,19 +11,25 @@
 //! `unevaluatedProperties` and `unevaluatedItems` annotate what none of the schemas applied to the value speaks of, wherever
 //! among them the keyword stands.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use rustc_hash::FxHashMap;
 
 use crate::Node;
 use crate::schema::annotations::Strategy;
+use crate::schema::documents::Place;
 use crate::schema::validate::Validator;
 
+mod closed;
 mod compile;
 
 /// The compiled reductions of a schema.
 pub(crate) struct Plan {
     steps: Vec<Step>,
     root: Active,
+    /// Whether the result of valid documents is valid.
+    closed: bool,
 }
 
 /// The steps that apply to one value, outermost first.
@@ -104,7 +110,39 @@ struct Unnamed {
     additional: Option<Option<usize>>,
 }
 
+/// A step before it is known which others lead to annotations.
+#[derive(Default)]
+struct Draft {
+    places: Vec<Place>,
+    /// The places and all that applies with them without a condition.
+    schemas: Vec<Place>,
+    rules: Vec<DraftRule>,
+    named: BTreeMap<String, usize>,
+    unnamed: Vec<DraftUnnamed>,
+    tuple: Vec<usize>,
+    items: Option<usize>,
+    unevaluated: [Option<usize>; 2],
+}
+
+enum DraftRule {
+    Strategy(Strategy),
+    Any(Vec<(Place, usize)>),
+    If { condition: Place, then: Vec<usize>, otherwise: Option<usize> },
+    Dependent(String, usize),
+}
+
+#[derive(Default)]
+struct DraftUnnamed {
+    patterns: Vec<(String, usize)>,
+    additional: Option<usize>,
+}
+
 impl Plan {
+    /// Whether the result of valid documents is valid, and no deeper than they are.
+    pub(crate) fn closed(&self) -> bool {
+        self.closed
+    }
+
     pub(crate) fn root(&self) -> &Active {
         &self.root
     }

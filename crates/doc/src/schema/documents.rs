@@ -155,21 +155,47 @@ impl Documents {
                     schema.extend(limit.map(|limit| (exclusive.to_owned(), limit)));
                 }
             }
-            if modern && schema.get("items").is_some_and(Value::is_array) {
+            if self.targets.contains_key(place) {
+                REFERENCES.iter().for_each(|keyword| drop(schema.remove(*keyword)));
+            }
+            if let Some(target) = self.targets.get(place) {
+                schema.insert("$ref".to_owned(), Value::String(self.bundled(target, modern)));
+            }
+        }
+        // What is within goes first, while it is where its place says.
+        let mut tuples: Vec<_> = self.bases.keys().filter(|place| modern && self.is_tuple(place)).collect();
+        tuples.sort_by_key(|place| std::cmp::Reverse(place.pointer.len()));
+        for place in tuples {
+            if let Some(Value::Object(schema)) = documents[place.document].pointer_mut(&place.pointer) {
                 let (tuple, rest) = (schema.remove("items"), schema.remove("additionalItems"));
                 let tuple = tuple.filter(|_| !schema.contains_key("prefixItems"));
                 schema.extend(tuple.map(|tuple| ("prefixItems".to_owned(), tuple)));
                 schema.extend(rest.map(|rest| ("items".to_owned(), rest)));
             }
-            if self.targets.contains_key(place) {
-                REFERENCES.iter().for_each(|keyword| drop(schema.remove(*keyword)));
-            }
-            if let Some(target) = self.targets.get(place) {
-                schema.insert("$ref".to_owned(), Value::String(bundled(target)));
-            }
         }
         let named = documents.into_iter().enumerate().map(|(at, value)| (at.to_string(), value));
         json!({ "$defs": Value::Object(named.collect()) })
+    }
+
+    /// Whether the schema at a place has the array form of `items`, which the draft of 2020 spells `prefixItems`.
+    fn is_tuple(&self, place: &Place) -> bool {
+        self.bases.contains_key(place) && self.schema(place).get("items").is_some_and(Value::is_array)
+    }
+
+    /// A reference to a place within the bundle.
+    pub(crate) fn bundled(&self, place: &Place, modern: bool) -> String {
+        let mut pointer = format!("/$defs/{}", place.document);
+        let mut at = Place { document: place.document, pointer: String::new() };
+        for token in place.pointer.split('/').skip(1) {
+            let spelled = match token {
+                "items" if modern && self.is_tuple(&at) => "prefixItems",
+                "additionalItems" if modern && self.is_tuple(&at) => "items",
+                token => token,
+            };
+            pointer.extend(["/", spelled]);
+            at.pointer.extend(["/", token]);
+        }
+        format!("#{}", utf8_percent_encode(&pointer, FRAGMENT))
     }
 
     /// The document URL and the pointer of a location in the bundle.
@@ -277,11 +303,6 @@ fn subschemas(schema: &Value) -> Vec<Vec<Cow<'_, str>>> {
         }
     }
     found
-}
-
-pub(crate) fn bundled(place: &Place) -> String {
-    let pointer = format!("/$defs/{}{}", place.document, place.pointer);
-    format!("#{}", utf8_percent_encode(&pointer, FRAGMENT))
 }
 
 fn without_fragment(url: &Url) -> Url {

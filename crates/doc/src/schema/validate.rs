@@ -43,8 +43,13 @@ impl Bundle {
         let value = documents.bundle(modern);
         let mut errors = Vec::new();
         for (at, url) in documents.urls().enumerate() {
-            let each = meta.iter_errors(&value["$defs"][at.to_string()]);
-            errors.extend(each.map(|error| invalid_schema(url, &error)));
+            for error in meta.iter_errors(&value["$defs"][at.to_string()]) {
+                // Each vocabulary of the meta-schema says it again.
+                let error = invalid_schema(url, &error);
+                if !errors.contains(&error) {
+                    errors.push(error);
+                }
+            }
         }
         if errors.is_empty() { Ok(Bundle { value, draft }) } else { Err(errors) }
     }
@@ -52,7 +57,7 @@ impl Bundle {
     /// Builds the validator of one place.
     pub(crate) fn validator(&self, documents: &Documents, place: &Place) -> Result<Validator, Vec<SchemaError>> {
         let mut schema = self.value.clone();
-        schema["$ref"] = Value::String(super::documents::bundled(place));
+        schema["$ref"] = Value::String(documents.bundled(place, self.draft == Draft::Draft202012));
         jsonschema::options_for::<Nodes>()
             .with_draft(self.draft)
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Active, Plan, Rule, Step, Unnamed};
+use super::{Active, Draft, DraftRule, DraftUnnamed, Plan, Rule, Step, Unnamed, closed};
 use crate::schema::SchemaError;
 use crate::schema::annotations::Strategy;
 use crate::schema::documents::{Documents, Place};
@@ -76,7 +76,8 @@ impl Plan {
             })
         });
         let steps = steps.collect::<Result<Vec<_>, Vec<SchemaError>>>()?;
-        Ok(Plan { steps, root: kept(&root).map_or(Active::Blank, Active::One) })
+        let closed = closed::is_closed(documents, &drafts);
+        Ok(Plan { steps, closed, root: kept(&root).map_or(Active::Blank, Active::One) })
     }
 }
 
@@ -84,30 +85,6 @@ struct Drafts<'d> {
     documents: &'d Documents,
     known: HashMap<Vec<Place>, usize>,
     drafts: Vec<Draft>,
-}
-
-#[derive(Default)]
-struct Draft {
-    places: Vec<Place>,
-    rules: Vec<DraftRule>,
-    named: BTreeMap<String, usize>,
-    unnamed: Vec<DraftUnnamed>,
-    tuple: Vec<usize>,
-    items: Option<usize>,
-    unevaluated: [Option<usize>; 2],
-}
-
-enum DraftRule {
-    Strategy(Strategy),
-    Any(Vec<(Place, usize)>),
-    If { condition: Place, then: Vec<usize>, otherwise: Option<usize> },
-    Dependent(String, usize),
-}
-
-#[derive(Default)]
-struct DraftUnnamed {
-    patterns: Vec<(String, usize)>,
-    additional: Option<usize>,
 }
 
 impl Drafts<'_> {
@@ -135,7 +112,7 @@ impl Drafts<'_> {
             (!places.is_empty()).then(|| self.id(places))
         });
         let draft = &mut self.drafts[id];
-        (draft.rules, draft.named, draft.unnamed) = (rules, named, unnamed);
+        (draft.schemas, draft.rules, draft.named, draft.unnamed) = (schemas, rules, named, unnamed);
         (draft.tuple, draft.items, draft.unevaluated) = (tuple, items, unevaluated);
     }
 
@@ -248,7 +225,7 @@ impl Drafts<'_> {
 
 impl Draft {
     /// All steps that this one may lead to.
-    fn next(&self) -> impl Iterator<Item = usize> {
+    pub(super) fn next(&self) -> impl Iterator<Item = usize> {
         let rules = self.rules.iter().flat_map(DraftRule::steps);
         let unnamed = self
             .unnamed

@@ -2,6 +2,9 @@
 //!
 //! Entries are bytes in two growing buffers, found by the hash of their packed key: memory is bounded by what is unique, no
 //! arena outlives a block, and draining keeps the buffers for the next transaction.
+//!
+//! A key has one document, unless its schema keeps documents apart (`associative: false`) while what came before them is not
+//! known. Then its text is one line per document, and only the last is reduced further.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::parse::DEPTH_MAX;
-use crate::{Arena, Invalid, Node, Pointer, ReduceError, Schema, pack, parse, write};
+use crate::{Arena, Invalid, Node, Pointer, Reason, ReduceError, Schema, pack, parse, write};
 
 /// Below this much garbage the buffer is not worth compacting.
 const GARBAGE_BYTES_MIN: usize = 64 << 10;
@@ -80,6 +83,8 @@ struct Entry {
     next: Option<u32>,
     full: bool,
     deleted: bool,
+    /// Whether there are several documents.
+    apart: bool,
 }
 
 impl Combiner {
@@ -108,18 +113,30 @@ impl Combiner {
             return Ok(());
         };
         let entry = &self.entries[at];
+        let text = &self.documents[entry.document.clone()];
+        let before = if entry.apart { memchr::memrchr(b'\n', text).map_or(0, |at| at + 1) } else { 0 };
         // A replaced document need not be read, and the new one is valid already.
-        let left = if entry.deleted || self.schema.keeps_right() {
-            None
-        } else {
-            Some(stored(arena, &self.documents[entry.document.clone()]))
-        };
-        let reduced = self.schema.reduce(arena, left, document, entry.full)?;
-        if left.is_some() {
-            self.check_reduced(reduced)?;
+        let left = if entry.deleted || self.schema.keeps_right() { None } else { Some(stored(arena, &text[before..])) };
+        self.scratch.document.clear();
+        match self.schema.reduce(arena, left, document, entry.full) {
+            Ok(reduced) => {
+                if left.is_some() && !self.schema.closed() {
+                    self.check_reduced(reduced)?;
+                }
+                debug_assert!(reduced.is_none_or(|reduced| self.schema.is_valid(reduced)), "closed means valid");
+                self.scratch.document.extend_from_slice(&text[..before]);
+                write(reduced.unwrap_or(document), &mut self.scratch.document);
+                self.replace(at, reduced.is_none());
+            }
+            Err(ReduceError { reason: Reason::Apart, .. }) => {
+                self.scratch.document.extend_from_slice(text);
+                self.scratch.document.push(b'\n');
+                write(document, &mut self.scratch.document);
+                self.replace(at, false);
+                self.entries[at].apart = true;
+            }
+            Err(error) => return Err(error.into()),
         }
-        write_over(&mut self.scratch.document, reduced.unwrap_or(document));
-        self.replace(at, reduced.is_none());
         Ok(())
     }
 
@@ -131,16 +148,42 @@ impl Combiner {
             self.insert(hash, document, true);
             return Ok(());
         };
-        let entry = &self.entries[at];
-        if entry.full {
+        if self.entries[at].full {
             return Err(CombineError::LeftTwice);
         }
-        let right = stored(arena, &self.documents[entry.document.clone()]);
-        let reduced = self.schema.reduce(arena, Some(document), right, true)?;
-        self.check_reduced(reduced)?;
-        write_over(&mut self.scratch.document, reduced.unwrap_or(right));
-        self.replace(at, reduced.is_none());
+        self.reduce_all(arena, at, Some(document))?;
         self.entries[at].full = true;
+        Ok(())
+    }
+
+    /// Says that no other document is stored: what was kept apart until that was known is reduced.
+    pub fn reduce_apart(&mut self, arena: &Arena) -> Result<(), CombineError> {
+        for at in 0..self.entries.len() {
+            if self.entries[at].apart {
+                self.reduce_all(arena, at, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reduces all documents of an entry into the one that was there before.
+    fn reduce_all(&mut self, arena: &Arena, at: usize, before: Option<Node<'_>>) -> Result<(), CombineError> {
+        let entry = &self.entries[at];
+        let mut left = before;
+        let mut last = Node::Null;
+        for text in documents_of(&self.documents[entry.document.clone()], entry.apart) {
+            last = stored(arena, text);
+            left = match left {
+                // The first of all is as it came.
+                None if before.is_none() => Some(last),
+                left => self.schema.reduce(arena, left, last, true)?,
+            };
+        }
+        self.check_reduced(left)?;
+        self.scratch.document.clear();
+        write(left.unwrap_or(last), &mut self.scratch.document);
+        self.replace(at, left.is_none());
+        self.entries[at].apart = false;
         Ok(())
     }
 
@@ -166,9 +209,12 @@ impl Combiner {
         if self.is_empty() { 0 } else { self.keys.len() + self.documents.len() + self.entries.len() * ENTRY_BYTES }
     }
 
-    /// All packed keys and documents so far, in the order in which their keys came first.
+    /// All packed keys so far, each with a document of it, in the order in which they came first.
     pub fn documents(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|entry| (&self.keys[entry.key.clone()], &self.documents[entry.document.clone()]))
+        self.entries.iter().map(|entry| {
+            let mut documents = documents_of(&self.documents[entry.document.clone()], entry.apart);
+            (&self.keys[entry.key.clone()], documents.next().unwrap_or_default())
+        })
     }
 
     /// Forgets all documents.
@@ -177,13 +223,13 @@ impl Combiner {
     }
 
     /// Takes all documents, in the order in which their keys came first.
-    pub fn drain_by_arrival(&mut self) -> impl ExactSizeIterator<Item = Drained<'_>> {
+    pub fn drain_by_arrival(&mut self) -> impl Iterator<Item = Drained<'_>> {
         self.take_entries();
         self.drain()
     }
 
     /// Takes all documents, in the order of their keys.
-    pub fn drain_by_key(&mut self) -> impl ExactSizeIterator<Item = Drained<'_>> {
+    pub fn drain_by_key(&mut self) -> impl Iterator<Item = Drained<'_>> {
         self.take_entries();
         let keys = &self.keys;
         self.drained.sort_unstable_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
@@ -204,12 +250,15 @@ impl Combiner {
         self.first.clear();
     }
 
-    fn drain(&self) -> impl ExactSizeIterator<Item = Drained<'_>> {
-        self.drained.iter().map(|entry| Drained {
-            key: &self.keys[entry.key.clone()],
-            document: &self.documents[entry.document.clone()],
-            full: entry.full,
-            deleted: entry.deleted,
+    fn drain(&self) -> impl Iterator<Item = Drained<'_>> {
+        self.drained.iter().flat_map(|entry| {
+            let documents = documents_of(&self.documents[entry.document.clone()], entry.apart);
+            documents.map(|document| Drained {
+                key: &self.keys[entry.key.clone()],
+                document,
+                full: entry.full,
+                deleted: entry.deleted,
+            })
         })
     }
 
@@ -251,6 +300,7 @@ impl Combiner {
             next: self.first.insert(hash, at),
             full,
             deleted: false,
+            apart: false,
         });
     }
 
@@ -294,7 +344,7 @@ fn stored<'a>(arena: &'a Arena, document: &'a [u8]) -> Node<'a> {
     parse(arena, document).expect("an entry is JSON that we wrote")
 }
 
-fn write_over(out: &mut Vec<u8>, document: Node<'_>) {
-    out.clear();
-    write(document, out);
+/// The documents of an entry's text; JSON that we wrote has no line end within it.
+fn documents_of(text: &[u8], apart: bool) -> impl Iterator<Item = &[u8]> {
+    text.split(move |byte| apart && *byte == b'\n')
 }

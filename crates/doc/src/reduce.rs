@@ -4,10 +4,13 @@
 //! valid against. [`plan`] has settled beforehand what does not depend on values. A result shares the parts of both sides
 //! that it keeps, and makes only what is new.
 
+use std::cmp::Ordering;
+
 use crate::schema::annotations::Strategy;
 use crate::schema::validate::shorten;
 use crate::{Arena, Field, Node, Pointer, compare_at};
 
+mod decimal;
 mod number;
 mod plan;
 mod schemas;
@@ -36,7 +39,7 @@ pub enum Reason {
     /// Something else than an array.
     #[error("'append' strategy expects arrays")]
     Append,
-    /// Something else than a number.
+    /// Something else than numbers, or than strings that are numbers.
     #[error("'sum' strategy expects numbers")]
     Sum,
     /// A sum beyond what numbers hold.
@@ -50,6 +53,9 @@ pub enum Reason {
         "'set' strategy expects objects having only 'add', 'remove', and 'intersect' properties with consistent object or array types"
     )]
     Set,
+    /// No mistake: the annotation has both documents stay as they are, until what came before them is known.
+    #[error("the documents differ, and are kept apart until the one before them is known")]
+    Apart,
     /// Something else than a JSON schema.
     #[error("'jsonSchemaMerge' strategy expects JSON schemas")]
     Schema,
@@ -61,6 +67,12 @@ impl ReduceError {
     fn new(reason: Reason, left: Node<'_>, right: Node<'_>) -> Self {
         let (left, right) = (shorten(left.to_json()), shorten(right.to_json()));
         ReduceError { location: String::new(), reason, left, right }
+    }
+
+    /// Of a right value that has no left one.
+    fn lone(reason: Reason, right: Node<'_>) -> Self {
+        let right = shorten(right.to_json());
+        ReduceError { location: String::new(), reason, left: "nothing".to_owned(), right }
     }
 
     /// Puts the name of the parent's property, or the index, in front of the location.
@@ -89,7 +101,11 @@ impl Plan {
         right: Node<'a>,
         full: bool,
     ) -> Result<'a> {
-        Reduction { arena, plan: self, full }.value(&self.root(), left, right)
+        let root = self.root();
+        if left.is_none() && !(full && self.prunes(root)) {
+            return Ok(Some(right));
+        }
+        Reduction { arena, plan: self, full }.value(root, left, right)
     }
 }
 
@@ -97,28 +113,38 @@ impl<'a> Reduction<'a, '_> {
     /// Reduces one location; `None` where it is deleted.
     fn value(&self, active: &Active, left: Option<Node<'a>>, right: Node<'a>) -> Result<'a> {
         // Most locations have nothing to say; and a lone right value is taken as it is, unless something below it is pruned.
-        if active.is_blank() || (left.is_none() && !(self.full && self.plan.prunes(active))) {
+        if active.is_blank() {
             return Ok(Some(right));
+        }
+        if left.is_none() && !(self.full && self.plan.prunes(active)) {
+            return self.lone(active, right).map(|()| Some(right));
         }
         let (strategy, below) = self.plan.decide(active, right);
         let Some(strategy) = strategy else {
             return Ok(Some(right));
         };
         match (strategy, left) {
-            (Strategy::LastWriteWins { delete: true }, _) if self.full => Ok(None),
-            (Strategy::Merge { delete: true, key }, _) if self.full => {
+            (
+                Strategy::LastWriteWins { associative: false, .. } | Strategy::Merge { associative: false, .. },
+                Some(left),
+            ) if !self.full && left != right => Err(ReduceError::new(Reason::Apart, left, right)),
+            (Strategy::LastWriteWins { delete: true, .. }, _) if self.full => Ok(None),
+            (Strategy::Merge { delete: true, key, .. }, _) if self.full => {
                 self.merge(&below, key, left, right)?;
                 Ok(None)
             }
             (Strategy::Merge { key, .. }, _) => self.merge(&below, key, left, right),
             (Strategy::Set { key }, _) => self.set(&below, key, left, right),
-            (_, None) => Ok(Some(right)),
+            (_, None) => self.lone(active, right).map(|()| Some(right)),
             (Strategy::LastWriteWins { .. }, _) => Ok(Some(right)),
             (Strategy::FirstWriteWins, Some(left)) => Ok(Some(left)),
             (Strategy::Minimize { key }, Some(left)) => self.least(&below, key, left, right, false),
             (Strategy::Maximize { key }, Some(left)) => self.least(&below, key, left, right, true),
             (Strategy::Sum, Some(left)) => {
-                let sum = number::add(left, right);
+                let sum = match (left, right) {
+                    (Node::Str(a), Node::Str(b)) => decimal::add(a, b).map(|sum| Node::Str(self.arena.alloc_str(&sum))),
+                    _ => number::add(left, right),
+                };
                 sum.map(Some).map_err(|reason| ReduceError::new(reason, left, right))
             }
             (Strategy::Append, Some(left)) => match (left, right) {
@@ -136,6 +162,37 @@ impl<'a> Reduction<'a, '_> {
                 merged.map(Some).ok_or_else(|| ReduceError::new(Reason::Schema, left, right))
             }
         }
+    }
+
+    /// Checks a right value without a left one: it can be reduced into, once there is one. Null is where a merge or an array
+    /// has not begun.
+    fn lone(&self, active: &Active, right: Node<'a>) -> std::result::Result<(), ReduceError> {
+        if !self.plan.checks(active) {
+            return Ok(());
+        }
+        let (strategy, below) = self.plan.decide(active, right);
+        let (sound, reason) = match (strategy, right) {
+            (Some(Strategy::Merge { .. }), Node::Object(fields)) => {
+                return fields.iter().try_for_each(|field| {
+                    let checked = self.lone(&self.plan.property(&below, field.name), field.value);
+                    checked.map_err(|error| error.within(field.name))
+                });
+            }
+            (Some(Strategy::Merge { .. }), Node::Array(items)) => {
+                return items.iter().enumerate().try_for_each(|(at, item)| {
+                    let checked = self.lone(&self.plan.item(&below, at), *item);
+                    checked.map_err(|error| error.within(at.to_string()))
+                });
+            }
+            (Some(Strategy::Merge { .. }), _) => (right.is_null(), Reason::Merge),
+            (Some(Strategy::Append), _) => (right.is_null() || right.as_array().is_some(), Reason::Append),
+            (Some(Strategy::Sum), Node::Str(text)) => (decimal::is_number(text), Reason::Sum),
+            (Some(Strategy::Sum), _) => (right.as_f64().is_some(), Reason::Sum),
+            (Some(Strategy::Set { .. }), _) => (set::is_set(right), Reason::Set),
+            (Some(Strategy::JsonSchemaMerge), _) => (schemas::is_schema(right), Reason::Schema),
+            _ => return Ok(()),
+        };
+        if sound { Ok(()) } else { Err(ReduceError::lone(reason, right)) }
     }
 
     /// The lesser of two values, or with `greatest` the greater. Without a key, equal values are the same; with one they may
@@ -156,7 +213,8 @@ impl<'a> Reduction<'a, '_> {
         match (left, right) {
             (None, Node::Object(right)) => self.merge_objects(below, &[], right),
             (None, Node::Array(right)) => self.merge_arrays(below, &[], right),
-            (None, right) => Ok(Some(right)),
+            (None, Node::Null) => Ok(Some(Node::Null)),
+            (None, right) => Err(ReduceError::lone(Reason::Merge, right)),
             (Some(Node::Null), Node::Object(_) | Node::Array(_)) => Ok(Some(Node::Null)),
             (Some(Node::Object(left)), Node::Object(right)) => self.merge_objects(below, left, right),
             (Some(Node::Array(left)), Node::Array(right)) if key.is_empty() => self.merge_arrays(below, left, right),
@@ -201,14 +259,17 @@ impl<'a> Reduction<'a, '_> {
         let mut items = Vec::with_capacity(left.len() + right.len());
         let mut rest = left;
         for (at, item) in right.iter().enumerate() {
-            let ahead = rest.iter().take_while(|left| compare_at(key, **left, *item).is_lt()).count();
-            items.extend_from_slice(&rest[..ahead]);
-            rest = &rest[ahead..];
             let mut same = None;
-            if let Some((first, others)) = rest.split_first()
-                && compare_at(key, *first, *item).is_eq()
-            {
-                (same, rest) = (Some(*first), others);
+            while let Some((first, others)) = rest.split_first() {
+                match compare_at(key, *first, *item) {
+                    Ordering::Less => items.push(*first),
+                    Ordering::Equal => same = Some(*first),
+                    Ordering::Greater => break,
+                }
+                rest = others;
+                if same.is_some() {
+                    break;
+                }
             }
             items.extend(self.item(below, at, same, *item)?);
         }

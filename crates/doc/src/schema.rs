@@ -14,7 +14,7 @@ pub(crate) mod documents;
 pub(crate) mod validate;
 
 use annotations::{Strategy, nearest};
-use documents::Documents;
+use documents::{Documents, Loaded, Place};
 use validate::{Bundle, Validator};
 
 /// A mistake in a schema.
@@ -45,8 +45,8 @@ pub struct Invalid {
     pub message: String,
 }
 
-/// A compiled schema: JSON Schema 2019-09, or 2020-12 where a document uses `prefixItems`. Unknown keywords mean nothing;
-/// `format` is an annotation and refuses nothing.
+/// A compiled schema: JSON Schema 2019-09, or 2020-12 where a document uses `prefixItems`, whatever `$schema` says. Unknown
+/// keywords mean nothing, nor do `dependencies`; `format` is an annotation and refuses nothing.
 pub struct Schema {
     documents: Documents,
     validator: Validator,
@@ -58,24 +58,16 @@ impl Schema {
     /// Compiles the schema at `root`, whose fragment may be a JSON pointer or an anchor. `documents` gives the schema document
     /// of a URL without fragment. All mistakes that can be found at once are.
     pub fn compile(root: &Url, documents: &dyn Fn(&Url) -> Option<Arc<Value>>) -> Result<Schema, Vec<SchemaError>> {
-        let (documents, place) = Documents::load(root, documents)?;
-        let mut errors = check_keywords(&documents);
-        let ours = errors.len();
-        let bundle = match Bundle::new(&documents) {
-            Ok(bundle) if errors.is_empty() => bundle,
-            Ok(_) => return Err(errors),
-            Err(more) => {
-                // What we said already, we said better.
-                let said = |error: &SchemaError| {
-                    let same = |own: &SchemaError| own.url == error.url && own.pointer.starts_with(&error.pointer);
-                    errors[..ours].iter().any(same)
-                };
-                let more: Vec<_> = more.into_iter().filter(|error| !said(error)).collect();
-                errors.extend(more);
+        let Loaded { documents, root, mut errors } = Documents::load(root, documents);
+        let (bundle, place) = match (check(&documents), root) {
+            (Ok(bundle), Some(place)) if errors.is_empty() => (bundle, place),
+            (checked, _) => {
+                errors.extend(checked.err().unwrap_or_default());
                 return Err(errors);
             }
         };
         let validator = bundle.validator(&documents, &place)?;
+        check_defaults(&documents, &bundle)?;
         let shape = Shape::infer(&documents, &place);
         let plan = Plan::compile(&documents, &bundle, &place)?;
         Ok(Schema { documents, validator, shape, plan })
@@ -112,6 +104,11 @@ impl Schema {
         self.plan.reduce(arena, left, right, full)
     }
 
+    /// Whether every reduction of valid documents gives a valid one, no deeper than they are.
+    pub(crate) fn closed(&self) -> bool {
+        self.plan.closed()
+    }
+
     /// Whether every reduction gives the right document as it is.
     pub(crate) fn keeps_right(&self) -> bool {
         self.plan.keeps_right()
@@ -122,6 +119,47 @@ impl fmt::Debug for Schema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Schema").field("shape", &self.shape).finish_non_exhaustive()
     }
+}
+
+/// Checks all documents; gives what validators are built from.
+pub(crate) fn check(documents: &Documents) -> Result<Bundle, Vec<SchemaError>> {
+    let mut errors = check_keywords(documents);
+    match Bundle::new(documents) {
+        Ok(bundle) if errors.is_empty() => Ok(bundle),
+        Ok(_) => Err(errors),
+        Err(more) => {
+            // What we said already, we said better.
+            let said = |error: &SchemaError| {
+                errors.iter().any(|own| own.url == error.url && own.pointer.starts_with(&error.pointer))
+            };
+            let more: Vec<_> = more.into_iter().filter(|error| !said(error)).collect();
+            errors.extend(more);
+            Err(errors)
+        }
+    }
+}
+
+/// A default stands in for a missing value, and so must be valid.
+fn check_defaults(documents: &Documents, bundle: &Bundle) -> Result<(), Vec<SchemaError>> {
+    let arena = Arena::new();
+    let check = |place: &Place| -> Result<Vec<SchemaError>, Vec<SchemaError>> {
+        let Some(default) = documents.schema(place).get("default") else { return Ok(Vec::new()) };
+        let validator = bundle.validator(documents, place)?;
+        let checked = validate::validate(&validator, documents, crate::from_value(&arena, default));
+        let error = checked.err().map(|invalid| SchemaError {
+            slug: "schema-default-invalid",
+            url: documents.url(place),
+            pointer: place.child(&["default"]).pointer + &invalid.location,
+            message: format!("the default is not valid: {}", invalid.message),
+            hint: None,
+        });
+        Ok(error.into_iter().collect())
+    };
+    let mut errors = Vec::new();
+    for place in documents.places() {
+        errors.extend(check(place)?);
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// Mistakes in the keywords that we read ourselves.

@@ -7,20 +7,29 @@
 //!
 //! Among schemas applied to one value the outermost wins; then `oneOf`, `if`, `dependentSchemas`, `anyOf`, `allOf` (last
 //! first) and `$ref`: the order in which later annotations overrule earlier ones since 2021.
+//!
+//! `unevaluatedProperties` and `unevaluatedItems` annotate what none of the schemas applied to the value speaks of, wherever
+//! among them the keyword stands.
+
+use std::collections::BTreeMap;
 
 use regex::Regex;
 use rustc_hash::FxHashMap;
 
 use crate::Node;
 use crate::schema::annotations::Strategy;
+use crate::schema::documents::Place;
 use crate::schema::validate::Validator;
 
+mod closed;
 mod compile;
 
 /// The compiled reductions of a schema.
 pub(crate) struct Plan {
     steps: Vec<Step>,
     root: Active,
+    /// Whether the result of valid documents is valid.
+    closed: bool,
 }
 
 /// The steps that apply to one value, outermost first.
@@ -72,9 +81,14 @@ struct Step {
     /// Of each schema: what applies to properties it does not name.
     unnamed: Vec<Unnamed>,
     tuple: Vec<Option<usize>>,
-    items: Option<usize>,
+    /// Of the items behind the tuple, if any schema speaks of them.
+    items: Option<Option<usize>>,
+    /// What applies to properties, and items, that no schema that is active speaks of.
+    unevaluated: [Option<usize>; 2],
     /// Whether something below deletes or drops parts of values when a reduction is full.
     prunes: bool,
+    /// Whether something below reduces some types of values only.
+    checks: bool,
 }
 
 enum Rule {
@@ -92,12 +106,45 @@ enum Rule {
 
 struct Unnamed {
     patterns: Vec<(Regex, Option<usize>)>,
+    /// Of properties that match no pattern, if the schema speaks of them.
+    additional: Option<Option<usize>>,
+}
+
+/// A step before it is known which others lead to annotations.
+#[derive(Default)]
+struct Draft {
+    places: Vec<Place>,
+    /// The places and all that applies with them without a condition.
+    schemas: Vec<Place>,
+    rules: Vec<DraftRule>,
+    named: BTreeMap<String, usize>,
+    unnamed: Vec<DraftUnnamed>,
+    tuple: Vec<usize>,
+    items: Option<usize>,
+    unevaluated: [Option<usize>; 2],
+}
+
+enum DraftRule {
+    Strategy(Strategy),
+    Any(Vec<(Place, usize)>),
+    If { condition: Place, then: Vec<usize>, otherwise: Option<usize> },
+    Dependent(String, usize),
+}
+
+#[derive(Default)]
+struct DraftUnnamed {
+    patterns: Vec<(String, usize)>,
     additional: Option<usize>,
 }
 
 impl Plan {
-    pub(crate) fn root(&self) -> Active {
-        self.root.clone()
+    /// Whether the result of valid documents is valid, and no deeper than they are.
+    pub(crate) fn closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(crate) fn root(&self) -> &Active {
+        &self.root
     }
 
     /// Whether nothing is annotated, or the whole document is replaced.
@@ -105,7 +152,10 @@ impl Plan {
         match &self.root {
             Active::Blank => true,
             Active::One(step) => {
-                matches!(self.steps[*step].rules[..], [Rule::Strategy(Strategy::LastWriteWins { delete: false }), ..])
+                matches!(
+                    self.steps[*step].rules[..],
+                    [Rule::Strategy(Strategy::LastWriteWins { delete: false, associative: true }), ..]
+                )
             }
             Active::Many(_) => false,
         }
@@ -113,6 +163,10 @@ impl Plan {
 
     pub(crate) fn prunes(&self, active: &Active) -> bool {
         active.steps().iter().any(|step| self.steps[*step].prunes)
+    }
+
+    pub(crate) fn checks(&self, active: &Active) -> bool {
+        active.steps().iter().any(|step| self.steps[*step].checks)
     }
 
     /// The strategy for a right value, and all steps its children are looked up in.
@@ -161,10 +215,11 @@ impl Plan {
 
     /// The steps of a property.
     pub(crate) fn property(&self, below: &Active, name: &str) -> Active {
-        let mut active = Active::Blank;
+        let (mut active, mut evaluated) = (Active::Blank, false);
         for step in below.steps() {
             let step = &self.steps[*step];
             if let Some(named) = step.named.get(name) {
+                evaluated = true;
                 named.iter().for_each(|step| active.push(*step));
                 continue;
             }
@@ -174,20 +229,30 @@ impl Plan {
                     matched = true;
                     step.iter().for_each(|step| active.push(*step));
                 }
-                if !matched {
-                    unnamed.additional.iter().for_each(|step| active.push(*step));
+                if let (false, Some(step)) = (matched, &unnamed.additional) {
+                    matched = true;
+                    step.iter().for_each(|step| active.push(*step));
                 }
+                evaluated |= matched;
             }
         }
-        active
+        if evaluated { active } else { self.unevaluated(below, 0) }
     }
 
     /// The steps of an item.
     pub(crate) fn item(&self, below: &Active, at: usize) -> Active {
-        let each = below.steps().iter().filter_map(|step| {
+        let (mut active, mut evaluated) = (Active::Blank, false);
+        for step in below.steps() {
             let step = &self.steps[*step];
-            step.tuple.get(at).copied().unwrap_or(step.items)
-        });
-        each.collect()
+            if let Some(step) = step.tuple.get(at).copied().or(step.items) {
+                evaluated = true;
+                step.iter().for_each(|step| active.push(*step));
+            }
+        }
+        if evaluated { active } else { self.unevaluated(below, 1) }
+    }
+
+    fn unevaluated(&self, below: &Active, which: usize) -> Active {
+        below.steps().iter().filter_map(|step| self.steps[*step].unevaluated[which]).collect()
     }
 }

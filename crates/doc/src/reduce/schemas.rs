@@ -5,8 +5,14 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::schema::documents::Documents;
+use crate::schema::check;
+use crate::schema::documents::{Documents, Loaded};
 use crate::{Arena, Node, Shape, Types, from_value, to_value};
+
+/// Whether a value is a schema that refers to no other document.
+pub(super) fn is_schema(value: Node<'_>) -> bool {
+    shape(value).is_some()
+}
 
 /// The union of two schemas; `None` where one is no schema or refers to another document.
 pub(crate) fn merge<'a>(arena: &'a Arena, left: Node<'_>, right: Node<'_>) -> Option<Node<'a>> {
@@ -18,8 +24,9 @@ fn shape(node: Node<'_>) -> Option<Shape> {
     node.as_object()?;
     let url = Url::parse("schema:/value").expect("a constant URL is valid");
     let value = Arc::new(to_value(node));
-    let (documents, place) = Documents::load(&url, &|asked| (*asked == url).then(|| value.clone())).ok()?;
-    Some(Shape::infer(&documents, &place))
+    let loaded = Documents::load(&url, &|asked| (*asked == url).then(|| value.clone()));
+    let Loaded { documents, root: Some(root), errors } = loaded else { return None };
+    (errors.is_empty() && check(&documents).is_ok()).then(|| Shape::infer(&documents, &root))
 }
 
 /// A schema that says what a shape does.

@@ -26,6 +26,11 @@ struct Element<'a> {
     at: usize,
 }
 
+/// Whether a value is a set.
+pub(super) fn is_set(value: Node<'_>) -> bool {
+    Terms::read(value).is_some()
+}
+
 type Term<'a> = Option<Vec<Element<'a>>>;
 
 #[derive(Default)]

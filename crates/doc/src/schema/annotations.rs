@@ -8,13 +8,27 @@ use crate::Pointer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Strategy {
     FirstWriteWins,
-    LastWriteWins { delete: bool },
-    Minimize { key: Vec<Pointer> },
-    Maximize { key: Vec<Pointer> },
+    /// Without `associative`, two later documents are not reduced to one before what came before them is known.
+    LastWriteWins {
+        delete: bool,
+        associative: bool,
+    },
+    Minimize {
+        key: Vec<Pointer>,
+    },
+    Maximize {
+        key: Vec<Pointer>,
+    },
     Sum,
-    Merge { key: Vec<Pointer>, delete: bool },
+    Merge {
+        key: Vec<Pointer>,
+        delete: bool,
+        associative: bool,
+    },
     Append,
-    Set { key: Vec<Pointer> },
+    Set {
+        key: Vec<Pointer>,
+    },
     JsonSchemaMerge,
 }
 
@@ -68,15 +82,11 @@ impl Strategy {
             let hint = nearest(name, STRATEGIES.iter().map(|(known, _)| *known));
             return Err(mistake("reduce-strategy-unknown", "/strategy", message, Some(hint)));
         };
-        for (option, value) in value.as_object().into_iter().flatten() {
+        for option in value.as_object().into_iter().flat_map(|options| options.keys()) {
             if option != "strategy" && !options.contains(&option.as_str()) {
                 let message = format!("{option} is not an option of the {name} strategy");
                 let hint = nearest(option, options.iter().copied());
                 return Err(mistake("reduce-option-unknown", &format!("/{option}"), message, Some(hint)));
-            }
-            if option == "associative" && *value != Value::Bool(true) {
-                let message = "only associative reductions are supported".to_owned();
-                return Err(mistake("reduce-option-unsupported", "/associative", message, None));
             }
         }
         let key = || match value.get("key") {
@@ -95,19 +105,23 @@ impl Strategy {
                 Err(mistake("reduce-key-invalid", "/key", message, None))
             }
         };
-        let delete = || match value.get("delete") {
-            None => Ok(false),
-            Some(Value::Bool(delete)) => Ok(*delete),
-            Some(_) => Err(mistake("reduce-option-invalid", "/delete", "delete is true or false".to_owned(), None)),
+        let flag = |name: &str, default: bool| match value.get(name) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => {
+                let message = format!("{name} is true or false");
+                Err(mistake("reduce-option-invalid", &format!("/{name}"), message, None))
+            }
         };
+        let (delete, associative) = (flag("delete", false)?, flag("associative", true)?);
         Ok(match *name {
             "append" => Strategy::Append,
             "firstWriteWins" => Strategy::FirstWriteWins,
             "jsonSchemaMerge" => Strategy::JsonSchemaMerge,
-            "lastWriteWins" => Strategy::LastWriteWins { delete: delete()? },
+            "lastWriteWins" => Strategy::LastWriteWins { delete, associative },
             "maximize" => Strategy::Maximize { key: key()? },
             "minimize" => Strategy::Minimize { key: key()? },
-            "merge" => Strategy::Merge { key: key()?, delete: delete()? },
+            "merge" => Strategy::Merge { key: key()?, delete, associative },
             "set" => Strategy::Set { key: key()? },
             _ => Strategy::Sum,
         })
@@ -159,6 +173,7 @@ mod tests {
                 json!({"strategy": "merge", "key": ["a"]}),
                 "/key/0: \"a\" is not a valid JSON pointer (missing leading '/' slash); ",
             ),
+            (json!({"strategy": "lastWriteWins", "associative": "no"}), "/associative: associative is true or false; "),
             (json!("merge"), ": a reduce annotation names its strategy; write {strategy: merge}"),
         ] {
             let Mistake { pointer, message, hint, .. } = Strategy::read(&annotation).unwrap_err();

@@ -51,30 +51,48 @@ pub(crate) struct Documents {
     targets: HashMap<Place, Place>,
 }
 
+/// What loading gives: all that could be loaded, and every mistake on the way.
+pub(crate) struct Loaded {
+    pub(crate) documents: Documents,
+    /// The place of the root URL, if there is one.
+    pub(crate) root: Option<Place>,
+    pub(crate) errors: Vec<SchemaError>,
+}
+
 /// A reference that waits to be resolved.
 struct Reference {
     from: Place,
     keyword: &'static str,
-    to: Url,
+    /// `None` where it is no URL.
+    to: Option<Url>,
 }
+
+/// The keywords that refer to another schema; of several in one schema the first holds. Dynamic references lead where they
+/// would without anything dynamic.
+const REFERENCES: [&str; 3] = ["$ref", "$recursiveRef", "$dynamicRef"];
 
 type Fetch<'f> = &'f dyn Fn(&Url) -> Option<Arc<Value>>;
 
 impl Documents {
-    /// Loads the document of `root` and all that it reaches; returns the place of `root` itself.
-    pub(crate) fn load(root: &Url, fetch: Fetch<'_>) -> Result<(Documents, Place), Vec<SchemaError>> {
+    /// Loads the document of `root` and all that it reaches.
+    pub(crate) fn load(root: &Url, fetch: Fetch<'_>) -> Loaded {
         let mut documents = Documents::default();
         let mut errors = Vec::new();
         let mut waiting = Vec::new();
         let Some(document) = documents.fetch(root, fetch, &mut waiting) else {
-            return Err(vec![not_found(root, root, String::new())]);
+            return Loaded { documents, root: None, errors: vec![not_found(root, root, String::new())] };
         };
-        let Some(place) = documents.resolve(root, &mut waiting) else {
-            return Err(vec![no_such_fragment(root, &documents.documents[document].0, String::new())]);
-        };
+        let place = documents.resolve(root, &mut waiting);
+        if place.is_none() {
+            errors.push(no_such_fragment(root, &documents.documents[document].0, String::new()));
+        }
         let mut missing = HashSet::new();
         while let Some(Reference { from, keyword, to }) = waiting.pop() {
             let (url, at) = (documents.url(&from), from.child(&[keyword]).pointer);
+            let Some(to) = to else {
+                errors.push(no_url(url, at));
+                continue;
+            };
             let resource = without_fragment(&to);
             if documents.fetch(&to, fetch, &mut waiting).is_none() && !documents.resources.contains_key(&resource) {
                 if missing.insert(resource) {
@@ -87,7 +105,7 @@ impl Documents {
             }
         }
         errors.sort_by(|a, b| (&a.url, &a.pointer).cmp(&(&b.url, &b.pointer)));
-        if errors.is_empty() { Ok((documents, place)) } else { Err(errors) }
+        Loaded { documents, root: place, errors }
     }
 
     /// The schema at a place.
@@ -106,9 +124,9 @@ impl Documents {
         self.documents[place.document].0.clone()
     }
 
-    /// The documents with their URLs.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Url, &Value)> {
-        self.documents.iter().map(|(url, value)| (url, &**value))
+    /// The URLs of the documents.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &Url> {
+        self.documents.iter().map(|(url, _)| url)
     }
 
     /// Every schema that was looked at.
@@ -118,22 +136,66 @@ impl Documents {
         places
     }
 
-    /// One schema that holds all documents as its definitions.
-    pub(crate) fn bundle(&self) -> Value {
+    /// One schema that holds all documents as its definitions, in the words of one draft: that of 2020 if `modern`, or else
+    /// that of 2019. `dependencies` of older drafts mean nothing.
+    pub(crate) fn bundle(&self, modern: bool) -> Value {
         let mut documents: Vec<Value> = self.documents.iter().map(|(_, value)| (**value).clone()).collect();
         for place in self.bases.keys() {
             let Some(Value::Object(schema)) = documents[place.document].pointer_mut(&place.pointer) else {
                 continue;
             };
-            for keyword in ["$id", "$anchor", "$schema", "$recursiveAnchor", "$recursiveRef"] {
-                schema.remove(keyword);
+            const SETTLED: [&str; 6] =
+                ["$id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$schema", "dependencies"];
+            SETTLED.iter().for_each(|keyword| drop(schema.remove(*keyword)));
+            for (limit, exclusive) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
+                // As draft 4 has it: whether the limit itself is excluded.
+                if let Some(Value::Bool(excluded)) = schema.get(exclusive) {
+                    let limit = if *excluded { schema.remove(limit) } else { None };
+                    schema.remove(exclusive);
+                    schema.extend(limit.map(|limit| (exclusive.to_owned(), limit)));
+                }
+            }
+            if self.targets.contains_key(place) {
+                REFERENCES.iter().for_each(|keyword| drop(schema.remove(*keyword)));
             }
             if let Some(target) = self.targets.get(place) {
-                schema.insert("$ref".to_owned(), Value::String(bundled(target)));
+                schema.insert("$ref".to_owned(), Value::String(self.bundled(target, modern)));
+            }
+        }
+        // What is within goes first, while it is where its place says.
+        let mut tuples: Vec<_> = self.bases.keys().filter(|place| modern && self.is_tuple(place)).collect();
+        tuples.sort_by_key(|place| std::cmp::Reverse(place.pointer.len()));
+        for place in tuples {
+            if let Some(Value::Object(schema)) = documents[place.document].pointer_mut(&place.pointer) {
+                let (tuple, rest) = (schema.remove("items"), schema.remove("additionalItems"));
+                let tuple = tuple.filter(|_| !schema.contains_key("prefixItems"));
+                schema.extend(tuple.map(|tuple| ("prefixItems".to_owned(), tuple)));
+                schema.extend(rest.map(|rest| ("items".to_owned(), rest)));
             }
         }
         let named = documents.into_iter().enumerate().map(|(at, value)| (at.to_string(), value));
         json!({ "$defs": Value::Object(named.collect()) })
+    }
+
+    /// Whether the schema at a place has the array form of `items`, which the draft of 2020 spells `prefixItems`.
+    fn is_tuple(&self, place: &Place) -> bool {
+        self.bases.contains_key(place) && self.schema(place).get("items").is_some_and(Value::is_array)
+    }
+
+    /// A reference to a place within the bundle.
+    pub(crate) fn bundled(&self, place: &Place, modern: bool) -> String {
+        let mut pointer = format!("/$defs/{}", place.document);
+        let mut at = Place { document: place.document, pointer: String::new() };
+        for token in place.pointer.split('/').skip(1) {
+            let spelled = match token {
+                "items" if modern && self.is_tuple(&at) => "prefixItems",
+                "additionalItems" if modern && self.is_tuple(&at) => "items",
+                token => token,
+            };
+            pointer.extend(["/", spelled]);
+            at.pointer.extend(["/", token]);
+        }
+        format!("#{}", utf8_percent_encode(&pointer, FRAGMENT))
     }
 
     /// The document URL and the pointer of a location in the bundle.
@@ -185,19 +247,20 @@ impl Documents {
             return;
         };
         let text = |keyword: &str| schema.get(keyword).and_then(Value::as_str);
+        // Until draft 7 an anchor was an identifier that is a fragment alone.
+        let old_anchor = text("$id").and_then(|id| id.strip_prefix('#'));
         if let Some(id) = text("$id").and_then(|id| base.join(id).ok()) {
             base = without_fragment(&id);
             self.resources.entry(base.clone()).or_insert_with(|| place.clone());
         }
-        if let Some(anchor) = text("$anchor") {
+        for anchor in [text("$anchor"), text("$dynamicAnchor"), old_anchor].into_iter().flatten() {
             let mut url = base.clone();
             url.set_fragment(Some(anchor));
             self.anchors.insert(url, place.clone());
         }
-        for keyword in ["$ref", "$recursiveRef"] {
-            if let Some(to) = text(keyword).and_then(|reference| base.join(reference).ok()) {
-                waiting.push(Reference { from: place.clone(), keyword, to });
-            }
+        let reference = REFERENCES.iter().find_map(|keyword| Some((*keyword, text(keyword)?)));
+        if let Some((keyword, to)) = reference {
+            waiting.push(Reference { from: place.clone(), keyword, to: base.join(to).ok() });
         }
         self.bases.insert(place.clone(), base.clone());
         for names in subschemas(schema) {
@@ -242,11 +305,6 @@ fn subschemas(schema: &Value) -> Vec<Vec<Cow<'_, str>>> {
     found
 }
 
-pub(crate) fn bundled(place: &Place) -> String {
-    let pointer = format!("/$defs/{}{}", place.document, place.pointer);
-    format!("#{}", utf8_percent_encode(&pointer, FRAGMENT))
-}
-
 fn without_fragment(url: &Url) -> Url {
     let mut url = url.clone();
     url.set_fragment(None);
@@ -261,6 +319,11 @@ fn not_found(target: &Url, url: &Url, pointer: String) -> SchemaError {
         message: format!("there is no schema at {}", without_fragment(target)),
         hint: None,
     }
+}
+
+fn no_url(url: Url, pointer: String) -> SchemaError {
+    let message = "a reference is a URL, absolute or relative".to_owned();
+    SchemaError { slug: "schema-reference-invalid", url, pointer, message, hint: None }
 }
 
 fn no_such_fragment(target: &Url, url: &Url, pointer: String) -> SchemaError {

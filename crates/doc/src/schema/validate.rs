@@ -40,17 +40,24 @@ impl Bundle {
         } else {
             (Draft::Draft201909, jsonschema::draft201909::meta::validator())
         };
-        let errors: Vec<_> = documents
-            .iter()
-            .flat_map(|(url, value)| meta.iter_errors(value).map(|error| invalid_schema(url, &error)))
-            .collect();
-        if errors.is_empty() { Ok(Bundle { value: documents.bundle(), draft }) } else { Err(errors) }
+        let value = documents.bundle(modern);
+        let mut errors = Vec::new();
+        for (at, url) in documents.urls().enumerate() {
+            for error in meta.iter_errors(&value["$defs"][at.to_string()]) {
+                // Each vocabulary of the meta-schema says it again.
+                let error = invalid_schema(url, &error);
+                if !errors.contains(&error) {
+                    errors.push(error);
+                }
+            }
+        }
+        if errors.is_empty() { Ok(Bundle { value, draft }) } else { Err(errors) }
     }
 
     /// Builds the validator of one place.
     pub(crate) fn validator(&self, documents: &Documents, place: &Place) -> Result<Validator, Vec<SchemaError>> {
         let mut schema = self.value.clone();
-        schema["$ref"] = Value::String(super::documents::bundled(place));
+        schema["$ref"] = Value::String(documents.bundled(place, self.draft == Draft::Draft202012));
         jsonschema::options_for::<Nodes>()
             .with_draft(self.draft)
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))

@@ -46,6 +46,9 @@ impl Shape {
             }
         };
         match self.reduce {
+            Some("sum") if matches!(self.format.as_deref(), Some("integer" | "number")) => {
+                restricted(Types::NUMBER.union(Types::STRING), "numbers");
+            }
             Some("sum") => restricted(Types::NUMBER, "numbers"),
             Some("merge") => restricted(Types::OBJECT.union(Types::ARRAY), "objects & arrays"),
             Some("set") => {

@@ -116,3 +116,51 @@ fn garbage_is_compacted() {
     let documents = drained(combiner.drain_by_key());
     assert!(documents[0].starts_with(r#"{"k":0,"log":[0,2,4,"#) && documents[1].ends_with("1997,1999]}"));
 }
+
+/// Documents of a key that its schema keeps apart: each is there until what came before them is known.
+#[test]
+fn documents_are_kept_apart() {
+    let schema = Arc::new(schema(json!({
+        "reduce": {"strategy": "merge"},
+        "properties": {
+            "v": {"reduce": {"strategy": "lastWriteWins", "associative": false}},
+            "n": {"type": "integer", "maximum": 100, "reduce": {"strategy": "sum"}},
+        },
+    })));
+    let combiner = |documents: &[Value]| {
+        let mut combiner = Combiner::new(schema.clone(), pointers(["/k"]));
+        documents.iter().for_each(|document| combine(&mut combiner, document.clone()).unwrap());
+        combiner
+    };
+    let documents = [
+        json!({"k": 1, "n": 1, "v": 1}),
+        json!({"k": 2, "n": 1}),
+        json!({"k": 1, "n": 2, "v": 1}),
+        json!({"k": 1, "n": 3, "v": 2}),
+        json!({"k": 1, "n": 4}),
+        json!({"k": 1, "n": 5, "v": 3}),
+    ];
+    let (two, apart) =
+        (r#"{"k":2,"n":1}"#, [r#"{"k":1,"n":3,"v":1}"#, r#"{"k":1,"n":7,"v":2}"#, r#"{"k":1,"n":5,"v":3}"#]);
+    assert_eq!(drained(combiner(&documents).drain_by_arrival()), [apart[0], apart[1], apart[2], two]);
+    assert_eq!(drained(combiner(&documents).drain_by_key()), [apart[0], apart[1], apart[2], two]);
+
+    let arena = Arena::new();
+    let mut loaded = combiner(&documents);
+    assert_eq!((loaded.len(), loaded.documents().count()), (2, 2));
+    loaded.reduce_left(&arena, node(&arena, &json!({"k": 1, "n": 10, "old": true}))).unwrap();
+    loaded.reduce_apart(&arena).unwrap();
+    combine(&mut loaded, json!({"k": 1, "v": 4})).unwrap();
+    assert_eq!(drained(loaded.drain_by_key()), [r#"{"k":1,"n":25,"old":true,"v":4} full"#, two]);
+
+    let mut alone = combiner(&documents);
+    alone.reduce_apart(&arena).unwrap();
+    assert_eq!(drained(alone.drain_by_arrival()), [r#"{"k":1,"n":15,"v":3}"#, two]);
+
+    let mut refused = combiner(&documents);
+    let error = combine(&mut refused, json!({"k": 1, "n": 96, "v": 3})).unwrap_err();
+    assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
+    let error = refused.reduce_left(&arena, node(&arena, &json!({"k": 1, "n": 90}))).unwrap_err();
+    assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
+    assert_eq!(drained(refused.drain_by_key())[..3], apart);
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod combining;
+mod order;
 mod properties;
 mod reductions;
 mod schemas;
@@ -22,6 +23,10 @@ fn schema(value: Value) -> Schema {
 
 /// Compiles the schema at a URL among documents.
 fn schemas_of<const N: usize>(root: &str, documents: [(&str, Value); N]) -> Result<Schema, Vec<SchemaError>> {
+    compile(root, documents.map(|(url, value)| (url.to_owned(), value)).into())
+}
+
+fn compile(root: &str, documents: Vec<(String, Value)>) -> Result<Schema, Vec<SchemaError>> {
     let documents: HashMap<Url, Arc<Value>> =
         documents.into_iter().map(|(url, value)| (url.parse().unwrap(), Arc::new(value))).collect();
     Schema::compile(&root.parse().unwrap(), &|url| documents.get(url).cloned())
@@ -33,4 +38,10 @@ fn node<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
 
 fn pointers<const N: usize>(pointers: [&str; N]) -> Arc<[Pointer]> {
     pointers.iter().map(|pointer| pointer.parse().unwrap()).collect()
+}
+
+/// Says how many cases a file holds.
+#[allow(clippy::print_stdout)]
+fn count(file: &str, cases: usize) {
+    println!("{file}: {cases} cases");
 }

@@ -177,6 +177,50 @@ proptest! {
     }
 }
 
+/// Annotates schemas here and there.
+fn annotated(schema: &Value, strategies: &mut impl Iterator<Item = &'static str>) -> Value {
+    let mut schema = schema.clone();
+    if let Value::Object(keywords) = &mut schema {
+        for (keyword, value) in keywords.iter_mut() {
+            match (keyword.as_str(), value) {
+                ("properties" | "patternProperties" | "$defs", Value::Object(map)) => {
+                    map.values_mut().for_each(|value| *value = annotated(value, strategies));
+                }
+                ("allOf" | "anyOf" | "oneOf" | "items", Value::Array(items)) => {
+                    items.iter_mut().for_each(|value| *value = annotated(value, strategies));
+                }
+                ("additionalProperties" | "items" | "additionalItems" | "then" | "else", value) => {
+                    *value = annotated(value, strategies);
+                }
+                _ => {}
+            }
+        }
+        if let Some(strategy) = strategies.next().filter(|strategy| !strategy.is_empty()) {
+            keywords.insert("reduce".to_owned(), json!({ "strategy": strategy }));
+        }
+    }
+    schema
+}
+
+proptest! {
+    /// Where the combiner does not check what it reduced, there is nothing to find: it asserts that in tests.
+    #[test]
+    fn what_needs_no_check_is_valid(
+        schema_value in random_schema(),
+        strategies in prop::collection::vec(prop::sample::select(vec![
+            "", "merge", "merge", "merge", "sum", "append", "minimize", "maximize", "firstWriteWins", "lastWriteWins", "set",
+        ]), 12),
+        documents in prop::collection::vec(small(), 24),
+    ) {
+        let annotated = annotated(&schema_value, &mut strategies.into_iter().cycle());
+        let mut combiner = Combiner::new(Arc::new(schema(annotated)), pointers(["/no/such"]));
+        let arena = Arena::new();
+        for document in &documents {
+            let _ = combiner.combine_right(&arena, node(&arena, document));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(value in value()) {

@@ -1,10 +1,11 @@
-//! Compiling and validating: where references lead, what is refused, and in which words.
+//! Compiling and validating: where references lead, what is refused, and in which words. `cases/dialect.json` lists what
+//! schemas may say: documents that are valid and invalid, or the mistakes of the schema.
 
 use doc::Arena;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::{node, schema, schemas_of};
+use crate::{compile, count, node, schema, schemas_of};
 
 fn event() -> Value {
     json!({
@@ -234,4 +235,35 @@ fn schemas_are_shared_between_threads() {
     assert::<doc::Schema>();
     fn assert_send<T: Send>() {}
     assert_send::<doc::Combiner>();
+}
+
+#[test]
+fn dialect() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("cases/dialect.json")).unwrap();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut checked = 0;
+    for case in &cases {
+        let mut documents = vec![("test:/schema".to_owned(), case["schema"].clone())];
+        let others = case["others"].as_object();
+        let others = others.into_iter().flatten().map(|(name, value)| (format!("test:/{name}"), value.clone()));
+        documents.extend(others);
+        match compile("test:/schema", documents) {
+            Err(errors) => {
+                let found: Vec<_> = errors.iter().map(|error| format!("{} {}", error.slug, error.pointer)).collect();
+                assert_eq!(json!(found), case["errors"], "{}: {errors:?}", case["rule"]);
+            }
+            Ok(schema) => {
+                assert!(case["errors"].is_null(), "{}", case["rule"]);
+                let arena = Arena::new();
+                for (keyword, valid) in [("valid", true), ("invalid", false)] {
+                    for document in list(&case[keyword]) {
+                        let found = schema.validate(node(&arena, &document));
+                        assert_eq!(found.is_ok(), valid, "{}: {document} {found:?}", case["rule"]);
+                    }
+                }
+            }
+        }
+        checked += ["valid", "invalid", "errors"].iter().map(|keyword| list(&case[*keyword]).len()).sum::<usize>();
+    }
+    count("dialect.json", checked);
 }

@@ -1,4 +1,4 @@
-//! What schemas prove of locations: `cases/shapes.json` asks for types and existence, `inspections` for mistakes.
+//! What schemas prove of locations: `cases/shapes.json` asks for types and existence, `inspections.json` for mistakes.
 
 use std::fmt::Write;
 
@@ -6,17 +6,24 @@ use doc::Types;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::schema;
+use crate::{count, schema};
 
 #[test]
 fn cases() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("cases/shapes.json")).unwrap();
+    count("shapes.json", cases.iter().map(|case| case["at"].as_object().unwrap().len()).sum());
     for case in &cases {
         let schema = schema(case["schema"].clone());
         for (pointer, expect) in case["at"].as_object().unwrap() {
             let located = schema.shape().locate(&pointer.parse().unwrap());
-            let found = format!("{:?} {}", located.exists, located.shape.types);
-            assert_eq!(found, expect.as_str().unwrap(), "{}: {pointer:?}", case["name"]);
+            let types =
+                if located.shape.types == Types::ANY { "any".to_owned() } else { located.shape.types.to_string() };
+            assert_eq!(
+                format!("{:?} {types}", located.exists),
+                expect.as_str().unwrap(),
+                "{}: {pointer:?}",
+                case["name"]
+            );
         }
     }
 }
@@ -107,6 +114,17 @@ fn inspections() {
         ]}),
         expect![""],
     );
+}
+
+#[test]
+fn inspected_cases() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("cases/inspections.json")).unwrap();
+    count("inspections.json", cases.len());
+    for case in &cases {
+        let found = schema(case["schema"].clone()).shape().inspect();
+        let found: Vec<_> = found.iter().map(|found| format!("{} {}", found.slug, found.pointer)).collect();
+        assert_eq!(json!(found), case["found"], "{}: {}", case["rule"], case["schema"]);
+    }
 }
 
 #[test]

@@ -94,7 +94,10 @@ impl TableFinisher {
                 .reduce_left(&self.arena, document)
                 .map_err(|e| Failure::never(format!("a stored row cannot be reduced: {e}")))?;
         }
-        Ok(())
+        self.arena.reset();
+        combiner
+            .reduce_apart(&self.arena)
+            .map_err(|e| Failure::never(format!("documents of a new row cannot be reduced: {e}")))
     }
 
     fn store(&mut self, binding: usize, combiner: &mut Combiner) -> Result<u64, Failure> {

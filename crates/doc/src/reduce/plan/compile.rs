@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Active, Plan, Rule, Step, Unnamed};
+use super::{Active, Draft, DraftRule, DraftUnnamed, Plan, Rule, Step, Unnamed, closed};
 use crate::schema::SchemaError;
 use crate::schema::annotations::Strategy;
 use crate::schema::documents::{Documents, Place};
@@ -35,13 +35,20 @@ impl Plan {
             at += 1;
         }
         let drafts = drafts.drafts;
-        let annotated = spread(&drafts, |rule| matches!(rule, DraftRule::Strategy(_)));
+        let mut annotated = spread(&drafts, |rule| matches!(rule, DraftRule::Strategy(_)));
+        keep_evaluating(&drafts, &mut annotated);
         let prunes = spread(&drafts, |rule| {
             use Strategy::{LastWriteWins, Merge, Set};
             let prunes = |strategy: &Strategy| {
-                matches!(strategy, Set { .. } | LastWriteWins { delete: true } | Merge { delete: true, .. })
+                matches!(strategy, Set { .. } | LastWriteWins { delete: true, .. } | Merge { delete: true, .. })
             };
             matches!(rule, DraftRule::Strategy(strategy) if prunes(strategy))
+        });
+        let checks = spread(&drafts, |rule| {
+            use Strategy::{Append, JsonSchemaMerge, Merge, Set, Sum};
+            let checks =
+                |strategy: &Strategy| matches!(strategy, Append | JsonSchemaMerge | Merge { .. } | Set { .. } | Sum);
+            matches!(rule, DraftRule::Strategy(strategy) if checks(strategy))
         });
         let kept = |step: &usize| annotated[*step].then_some(*step);
         let steps = drafts.iter().enumerate().map(|(at, draft)| {
@@ -62,12 +69,15 @@ impl Plan {
                 named: draft.named.iter().map(|(name, step)| (name.as_str().into(), kept(step))).collect(),
                 unnamed: draft.unnamed.iter().map(|unnamed| unnamed.build(&kept)).collect(),
                 tuple: draft.tuple.iter().map(kept).collect(),
-                items: draft.items.as_ref().and_then(kept),
+                items: draft.items.as_ref().map(kept),
+                unevaluated: draft.unevaluated.map(|step| step.as_ref().and_then(kept)),
                 prunes: prunes[at],
+                checks: checks[at],
             })
         });
         let steps = steps.collect::<Result<Vec<_>, Vec<SchemaError>>>()?;
-        Ok(Plan { steps, root: kept(&root).map_or(Active::Blank, Active::One) })
+        let closed = closed::is_closed(documents, &drafts);
+        Ok(Plan { steps, closed, root: kept(&root).map_or(Active::Blank, Active::One) })
     }
 }
 
@@ -75,29 +85,6 @@ struct Drafts<'d> {
     documents: &'d Documents,
     known: HashMap<Vec<Place>, usize>,
     drafts: Vec<Draft>,
-}
-
-#[derive(Default)]
-struct Draft {
-    places: Vec<Place>,
-    rules: Vec<DraftRule>,
-    named: BTreeMap<String, usize>,
-    unnamed: Vec<DraftUnnamed>,
-    tuple: Vec<usize>,
-    items: Option<usize>,
-}
-
-enum DraftRule {
-    Strategy(Strategy),
-    Any(Vec<(Place, usize)>),
-    If { condition: Place, then: Vec<usize>, otherwise: Option<usize> },
-    Dependent(String, usize),
-}
-
-#[derive(Default)]
-struct DraftUnnamed {
-    patterns: Vec<(String, usize)>,
-    additional: Option<usize>,
 }
 
 impl Drafts<'_> {
@@ -119,8 +106,14 @@ impl Drafts<'_> {
         }
         let (named, unnamed) = self.properties(&schemas);
         let (tuple, items) = self.items(&schemas);
+        let unevaluated = ["unevaluatedProperties", "unevaluatedItems"].map(|keyword| {
+            let has = |place: &&Place| self.documents.schema(place).get(keyword).is_some();
+            let places: Vec<_> = schemas.iter().filter(has).map(|place| place.child(&[keyword])).collect();
+            (!places.is_empty()).then(|| self.id(places))
+        });
         let draft = &mut self.drafts[id];
-        (draft.rules, draft.named, draft.unnamed, draft.tuple, draft.items) = (rules, named, unnamed, tuple, items);
+        (draft.schemas, draft.rules, draft.named, draft.unnamed) = (schemas, rules, named, unnamed);
+        (draft.tuple, draft.items, draft.unevaluated) = (tuple, items, unevaluated);
     }
 
     /// Lists the schemas that apply to the same value without a condition, and the rules of each, outermost first.
@@ -232,18 +225,15 @@ impl Drafts<'_> {
 
 impl Draft {
     /// All steps that this one may lead to.
-    fn next(&self) -> impl Iterator<Item = usize> {
-        let rules = self.rules.iter().flat_map(|rule| match rule {
-            DraftRule::Strategy(_) => Vec::new(),
-            DraftRule::Any(alternatives) => alternatives.iter().map(|(_, step)| *step).collect(),
-            DraftRule::If { then, otherwise, .. } => then.iter().chain(otherwise).copied().collect(),
-            DraftRule::Dependent(_, step) => vec![*step],
-        });
+    pub(super) fn next(&self) -> impl Iterator<Item = usize> {
+        let rules = self.rules.iter().flat_map(DraftRule::steps);
         let unnamed = self
             .unnamed
             .iter()
             .flat_map(|unnamed| unnamed.patterns.iter().map(|(_, step)| *step).chain(unnamed.additional));
-        rules.chain(self.named.values().copied()).chain(unnamed).chain(self.tuple.iter().copied()).chain(self.items)
+        let properties = self.named.values().copied().chain(unnamed);
+        let items = self.tuple.iter().copied().chain(self.items);
+        rules.chain(properties).chain(items).chain(self.unevaluated.into_iter().flatten())
     }
 }
 
@@ -265,7 +255,31 @@ fn spread(drafts: &[Draft], has: impl Fn(&DraftRule) -> bool) -> Vec<bool> {
     marked
 }
 
+/// What is not evaluated depends on alternatives that annotate nothing, too: they are kept where it is annotated.
+fn keep_evaluating(drafts: &[Draft], annotated: &mut [bool]) {
+    let leads = |draft: &&Draft| draft.unevaluated.iter().flatten().any(|step| annotated[*step]);
+    let mut waiting: Vec<usize> =
+        drafts.iter().filter(leads).flat_map(|draft| &draft.rules).flat_map(DraftRule::steps).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(at) = waiting.pop() {
+        if seen.insert(at) {
+            annotated[at] = true;
+            waiting.extend(drafts[at].rules.iter().flat_map(DraftRule::steps));
+        }
+    }
+}
+
 impl DraftRule {
+    /// The steps that it may add for the same value.
+    fn steps(&self) -> Vec<usize> {
+        match self {
+            DraftRule::Strategy(_) => Vec::new(),
+            DraftRule::Any(alternatives) => alternatives.iter().map(|(_, step)| *step).collect(),
+            DraftRule::If { then, otherwise, .. } => then.iter().chain(otherwise).copied().collect(),
+            DraftRule::Dependent(_, step) => vec![*step],
+        }
+    }
+
     fn build(
         &self,
         documents: &Documents,
@@ -302,6 +316,6 @@ impl DraftUnnamed {
             let regex = Regex::new(pattern).expect("patterns are checked before a plan is made");
             (regex, kept(step))
         });
-        Unnamed { patterns: patterns.collect(), additional: self.additional.as_ref().and_then(kept) }
+        Unnamed { patterns: patterns.collect(), additional: self.additional.as_ref().map(kept) }
     }
 }

@@ -22,7 +22,7 @@ pub mod testing;
 mod uuid;
 
 pub use connector::{
-    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request,
+    Batch, Changes, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Progress, Publish, Request,
     Retry, Row, Rows, Source, Table,
 };
 pub use ingest::{Ingest, IngestError, Ingested, Reply};

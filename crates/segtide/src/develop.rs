@@ -62,7 +62,7 @@ impl Running {
     /// Opens the data directory and starts every task. Unless `tail`, sources end with what is there.
     pub fn start(catalog: &Arc<Catalog>, data: &Path, tail: bool) -> anyhow::Result<Self> {
         let log = Arc::new(data::open(data)?);
-        let connectors: Arc<dyn Connectors> = Arc::new(Program::new());
+        let connectors: Arc<dyn Connectors> = Arc::new(Program::with_scratch(data.join("scratch")));
         let options = Options { tail, random: rand::random(), ..Options::default() };
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
         let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), options)

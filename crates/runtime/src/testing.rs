@@ -112,7 +112,9 @@ impl<'c> Tests<'c> {
         let nothing = |keys: &[&[u8]]| Ok(vec![None; keys.len()]);
         for collection in &catalog.collections {
             let Some(spec) = &collection.derivation else { continue };
-            let lambdas = connectors.open_lambdas(catalog, collection, &nothing).map_err(|e| format!("{}: {e}", collection.name))?;
+            let lambdas = connectors
+                .open_lambdas(catalog, collection, &nothing)
+                .map_err(|e| format!("{}: {e}", collection.name))?;
             let deriver = Deriver::new(catalog, collection, spec, lambdas).map_err(|e| e.why)?;
             let read = |transform: &'c catalog::Transform| Read {
                 source: &transform.source,

@@ -21,7 +21,8 @@ use crate::typescript::Script;
 /// The code that makes the sandbox.
 const SANDBOX: &str = include_str!("sandbox.js");
 /// What stands in for the generated base class of derivations.
-const BASE: &str = "{ constructor(_open) {} async flush() { return []; } async reset() {} startCommit() { return {}; } }";
+const BASE: &str =
+    "{ constructor(_open) {} async flush() { return []; } async reset() {} startCommit() { return {}; } }";
 /// The author's module within the engine.
 const MODULE: &str = "lambda";
 /// Characters of a thrown message that are kept.
@@ -257,12 +258,7 @@ fn engine(limits: &Limits, alarm: &Rc<Alarm>) -> Result<Context, Error> {
 }
 
 /// The functions of the sandbox, and the instance they are about.
-fn load<'js>(
-    ctx: &Ctx<'js>,
-    script: &Script,
-    class: &str,
-    state: &str,
-) -> Result<(Object<'js>, Value<'js>), Error> {
+fn load<'js>(ctx: &Ctx<'js>, script: &Script, class: &str, state: &str) -> Result<(Object<'js>, Value<'js>), Error> {
     let sandbox: Object = ctx.eval(SANDBOX)?;
     for import in &script.imports {
         Module::declare(ctx.clone(), import.as_str(), format!("export class {BASE_CLASS} {BASE}"))?;
@@ -283,8 +279,12 @@ fn answer<'js>(
     let function = |name: &str| sandbox.get::<_, Function>(name);
     match request {
         Request::Calls(block) => function("call").map_err(|e| (e, None)).and_then(|f| run(ctx, &f, instance, block)),
-        Request::Flush => function("flush").and_then(|f| finished(&f.call((instance.clone(),))?)).map_err(|e| (e, None)),
-        Request::Reset => function("reset").and_then(|f| finished(&f.call((instance.clone(),))?)).map_err(|e| (e, None)),
+        Request::Flush => {
+            function("flush").and_then(|f| finished(&f.call((instance.clone(),))?)).map_err(|e| (e, None))
+        }
+        Request::Reset => {
+            function("reset").and_then(|f| finished(&f.call((instance.clone(),))?)).map_err(|e| (e, None))
+        }
         Request::StartCommit(state) => function("startCommit")
             .and_then(|f| f.call::<_, rquickjs::String>((instance.clone(), state.as_str()))?.to_string())
             .map_err(|e| (e, None)),

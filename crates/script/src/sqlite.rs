@@ -25,7 +25,7 @@ mod scratch;
 /// Time for one source document.
 const SOURCE_TIME: Duration = Duration::from_secs(10);
 /// What the lambdas of a block of source documents may publish, about.
-const PUBLISHED_BYTES_MAX: usize = 256 << 20;
+const PUBLISHED_BYTES_MAX: usize = 64 << 20;
 /// Statements of one derivation.
 const STATEMENTS_MAX: usize = 4096;
 
@@ -79,7 +79,12 @@ impl Sqlite {
                         Some(file) => format!("line {} of {file}", piece.line),
                         None => format!("line {} of transform {}", piece.line, transform.name),
                     };
-                    statements.push(Statement { sql: piece.sql, place, parameters: Vec::new(), columns: Columns::default() });
+                    statements.push(Statement {
+                        sql: piece.sql,
+                        place,
+                        parameters: Vec::new(),
+                        columns: Columns::default(),
+                    });
                 }
             }
             let fields = Fields::of(source);

@@ -102,9 +102,7 @@ impl Database {
                 None => {}
             }
             self.allow(MIGRATION_TIME);
-            self.connection
-                .execute_batch(&migration.text)
-                .map_err(|e| failed(&format!("migration {}", n + 1), &e))?;
+            self.connection.execute_batch(&migration.text).map_err(|e| failed(&format!("migration {}", n + 1), &e))?;
             let insert = "INSERT INTO segtide_migrations (number, text) VALUES (?1, ?2)";
             self.connection.execute(insert, (n as i64, &*migration.text)).map_err(of_ours)?;
         }

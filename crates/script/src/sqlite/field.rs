@@ -1,8 +1,8 @@
 //! Fields of a source document as parameters of a statement: how they are named, and what they become.
 
-use catalog::{Collection, Projection};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use catalog::{Collection, Projection};
 use doc::{Node, Pointer};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 

@@ -80,7 +80,9 @@ impl Scratch {
         };
         if header.pages > 0 && header.version != VERSION {
             let found = header.version;
-            return Err(error(format!("the database is kept in version {found}; this program reads version {VERSION}")));
+            return Err(error(format!(
+                "the database is kept in version {found}; this program reads version {VERSION}"
+            )));
         }
         let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(unwritable)?;
         for first in (1..=header.pages).step_by(PAGES_AT_ONCE as usize) {
@@ -146,9 +148,8 @@ impl Scratch {
 
     /// Writes the write-ahead log into the file and begins another.
     fn checkpoint(&mut self, connection: &Connection) -> io::Result<()> {
-        let busy: i64 = connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(io::Error::other)?;
+        let busy: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(io::Error::other)?;
         if busy != 0 {
             return Err(io::Error::other("the database is in use"));
         }

@@ -37,12 +37,18 @@ const FLUSHES: &[(&str, Result<&str, &str>)] = &[
         "flush() { return 5 as any; }",
         Err("TypeError: must return an array of documents, but returned a number, in Derivation.flush (module.ts)"),
     ),
-    ("async flush() { await null; throw new Error('no'); }", Err("Error: no, in Derivation.flush (line 1 of module.ts)")),
+    (
+        "async flush() { await null; throw new Error('no'); }",
+        Err("Error: no, in Derivation.flush (line 1 of module.ts)"),
+    ),
     (
         "flush() { return { then() {} } as any; }",
         Err("waits for a Promise that nothing will resolve, in Derivation.flush (module.ts)"),
     ),
-    ("async flush() { while (true) await null; }", Err("ran longer than the 2.0 seconds it has, in Derivation.flush (module.ts)")),
+    (
+        "async flush() { while (true) await null; }",
+        Err("ran longer than the 2.0 seconds it has, in Derivation.flush (module.ts)"),
+    ),
 ];
 
 #[test]
@@ -79,12 +85,18 @@ const STATES: &[(&str, &str, Option<&str>)] = &[
     (r#"{"a":1}"#, "{ state: { updated: { b: 2 }, mergePatch: false } }", Some(r#"{"b":2}"#)),
     (r#"{"a":1}"#, "{ state: { updated: { b: 2 } } }", Some(r#"{"b":2}"#)),
     (r#"{"a":1}"#, "{ state: { updated: { b: 2 }, mergePatch: true } }", Some(r#"{"a":1,"b":2}"#)),
-    (r#"{"a":1,"b":{"c":1,"d":2}}"#, "{ state: { updated: { a: null, b: { c: null, e: [null] } }, mergePatch: true } }",
-        Some(r#"{"b":{"d":2,"e":[null]}}"#)),
+    (
+        r#"{"a":1,"b":{"c":1,"d":2}}"#,
+        "{ state: { updated: { a: null, b: { c: null, e: [null] } }, mergePatch: true } }",
+        Some(r#"{"b":{"d":2,"e":[null]}}"#),
+    ),
     (r#"{"a":{"b":"c"}}"#, "{ state: { updated: { a: [1] }, mergePatch: true } }", Some(r#"{"a":[1]}"#)),
     (r#"{"a":[1]}"#, "{ state: { updated: { a: { b: { c: null } } }, mergePatch: true } }", Some(r#"{"a":{"b":{}}}"#)),
-    (r#"{"a":1}"#, "{ state: { updated: JSON.parse('{\"__proto__\":{\"x\":1}}'), mergePatch: true } }",
-        Some(r#"{"a":1,"__proto__":{"x":1}}"#)),
+    (
+        r#"{"a":1}"#,
+        "{ state: { updated: JSON.parse('{\"__proto__\":{\"x\":1}}'), mergePatch: true } }",
+        Some(r#"{"a":1,"__proto__":{"x":1}}"#),
+    ),
     (r#"{}"#, "{ state: { updated: { u: undefined, n: null }, mergePatch: false } }", Some(r#"{"n":null}"#)),
 ];
 

@@ -111,50 +111,137 @@ const RULES: &[(&str, &str, &str, &str)] = &[
     ("a passed-through parameter takes its field's name", "SELECT $id, $text;", FULL, r#"{"id":7,"text":"x"}"#),
     ("a nested one stays flat", "SELECT $place$lat;", FULL, r#"{"place/lat":3.25}"#),
     ("another column has its own name", "SELECT $id AS n, $text || 'y' AS t;", FULL, r#"{"n":7,"t":"xy"}"#),
-    ("only the name of a column counts", "WITH t AS (SELECT $id, $flag) SELECT t.* FROM t;", FULL, r#"{"flag":1,"id":7}"#),
+    (
+        "only the name of a column counts",
+        "WITH t AS (SELECT $id, $flag) SELECT t.* FROM t;",
+        FULL,
+        r#"{"flag":1,"id":7}"#,
+    ),
     ("a projection is a parameter", "SELECT $renamed;", FULL, r#"{"renamed":"x"}"#),
     ("`_` stands for `-`", "SELECT $two_words;", FULL, r#"{"two-words":"tw"}"#),
-    ("`_` stands for a space", "SELECT $a_space, $place$the_street;", FULL, r#"{"a space":"sp","place/the street":"Main"}"#),
+    (
+        "`_` stands for a space",
+        "SELECT $a_space, $place$the_street;",
+        FULL,
+        r#"{"a space":"sp","place/the street":"Main"}"#,
+    ),
     ("any field can be named", "SELECT $p::(two-words), $p::(a space);", FULL, r#"{"a space":"sp","two-words":"tw"}"#),
     ("the document is a field", "SELECT json_extract($flow_document, '$.list[1]') AS item;", FULL, r#"{"item":"a"}"#),
-    ("types", "SELECT typeof($id) i, typeof($flag) f, typeof($amount) a, typeof($text) t, typeof($list) l, typeof($place) p;",
-        FULL, r#"{"a":"real","f":"integer","i":"integer","l":"text","p":"text","t":"text"}"#),
-    ("formats", "SELECT typeof($digits) d, $digits + 1 AS n, typeof($decimal) r, typeof($bytes) b, length($bytes) len;",
-        FULL, r#"{"b":"blob","d":"integer","len":2,"n":43,"r":"real"}"#),
-    ("formats that do not parse stay text", "SELECT $digits, $decimal, $bytes, typeof($bytes) AS t;",
-        r#"{"id":1,"digits":"4x","decimal":"","bytes":"*"}"#, r#"{"bytes":"*","decimal":"","digits":"4x","t":"text"}"#),
-    ("what is not there is null", "SELECT $text, $place$lat, $flag;", r#"{"id":1}"#, r#"{"flag":null,"place/lat":null,"text":null}"#),
+    (
+        "types",
+        "SELECT typeof($id) i, typeof($flag) f, typeof($amount) a, typeof($text) t, typeof($list) l, typeof($place) p;",
+        FULL,
+        r#"{"a":"real","f":"integer","i":"integer","l":"text","p":"text","t":"text"}"#,
+    ),
+    (
+        "formats",
+        "SELECT typeof($digits) d, $digits + 1 AS n, typeof($decimal) r, typeof($bytes) b, length($bytes) len;",
+        FULL,
+        r#"{"b":"blob","d":"integer","len":2,"n":43,"r":"real"}"#,
+    ),
+    (
+        "formats that do not parse stay text",
+        "SELECT $digits, $decimal, $bytes, typeof($bytes) AS t;",
+        r#"{"id":1,"digits":"4x","decimal":"","bytes":"*"}"#,
+        r#"{"bytes":"*","decimal":"","digits":"4x","t":"text"}"#,
+    ),
+    (
+        "what is not there is null",
+        "SELECT $text, $place$lat, $flag;",
+        r#"{"id":1}"#,
+        r#"{"flag":null,"place/lat":null,"text":null}"#,
+    ),
     ("null is kept", "SELECT $id, NULL AS foo;", FULL, r#"{"foo":null,"id":7}"#),
-    ("numbers", "SELECT -1 AS a, 9223372036854775807 AS b, 0.5 AS c, 1e999 AS d, -1e999 AS e;", FULL,
-        r#"{"a":-1,"b":9223372036854775807,"c":0.5,"d":"Infinity","e":"-Infinity"}"#),
+    (
+        "numbers",
+        "SELECT -1 AS a, 9223372036854775807 AS b, 0.5 AS c, 1e999 AS d, -1e999 AS e;",
+        FULL,
+        r#"{"a":-1,"b":9223372036854775807,"c":0.5,"d":"Infinity","e":"-Infinity"}"#,
+    ),
     ("large integers are rounded", "SELECT typeof($id) AS t;", r#"{"id":18446744073709551615}"#, r#"{"t":"real"}"#),
-    ("text that looks like JSON is embedded", "SELECT '{\"a\":[1]}' AS a, '[true]' AS b, '{no}' AS c, '7' AS d, '{\"a\":1,\"a\":2}' AS e;",
-        FULL, r#"{"a":{"a":[1]},"b":[true],"c":"{no}","d":"7","e":"{\"a\":1,\"a\":2}"}"#),
-    ("arrays and objects go through", "SELECT $list, $place;", FULL,
-        r#"{"list":[1,"a"],"place":{"lat":3.25,"the street":"Main"}}"#),
+    (
+        "text that looks like JSON is embedded",
+        "SELECT '{\"a\":[1]}' AS a, '[true]' AS b, '{no}' AS c, '7' AS d, '{\"a\":1,\"a\":2}' AS e;",
+        FULL,
+        r#"{"a":{"a":[1]},"b":[true],"c":"{no}","d":"7","e":"{\"a\":1,\"a\":2}"}"#,
+    ),
+    (
+        "arrays and objects go through",
+        "SELECT $list, $place;",
+        FULL,
+        r#"{"list":[1,"a"],"place":{"lat":3.25,"the street":"Main"}}"#,
+    ),
     ("a blob is base64", "SELECT x'00ff' AS b, $bytes;", FULL, r#"{"b":"AP8=","bytes":"aGk="}"#),
-    ("a single column named json is the document", "SELECT JSON_OBJECT('flag', JSON('true'), 'n', $id);", FULL, r#"{"flag":true,"n":7}"#),
-    ("by any name that begins so", "SELECT $flow_document AS JsonOfIt;", r#"{"id":2,"flag":false}"#, r#"{"flag":false,"id":2}"#),
+    (
+        "a single column named json is the document",
+        "SELECT JSON_OBJECT('flag', JSON('true'), 'n', $id);",
+        FULL,
+        r#"{"flag":true,"n":7}"#,
+    ),
+    (
+        "by any name that begins so",
+        "SELECT $flow_document AS JsonOfIt;",
+        r#"{"id":2,"flag":false}"#,
+        r#"{"flag":false,"id":2}"#,
+    ),
     ("of two columns none is the document", "SELECT json('{}'), 1 AS one;", FULL, r#"{"json('{}')":{},"one":1}"#),
-    ("rows of every statement are published in order", "SELECT 1 AS a; SELECT 2 AS a UNION ALL SELECT 3; SELECT 4 AS a WHERE 0;",
-        FULL, r#"{"a":1} {"a":2} {"a":3}"#),
-    ("RETURNING publishes", "INSERT INTO seen VALUES ($id, $text) RETURNING $id, body;", FULL, r#"{"body":"x","id":7}"#),
-    ("statements follow each other", "INSERT INTO seen VALUES ($id, 'a'); UPDATE seen SET body = 'b'; SELECT CHANGES() AS n, body FROM seen;",
-        FULL, r#"{"body":"b","n":1}"#),
-    ("quotes and comments hide semicolons", "SELECT 'a;b' AS x -- ; here\n, ';' /* ; */ AS y;", FULL, r#"{"x":"a;b","y":";"}"#),
+    (
+        "rows of every statement are published in order",
+        "SELECT 1 AS a; SELECT 2 AS a UNION ALL SELECT 3; SELECT 4 AS a WHERE 0;",
+        FULL,
+        r#"{"a":1} {"a":2} {"a":3}"#,
+    ),
+    (
+        "RETURNING publishes",
+        "INSERT INTO seen VALUES ($id, $text) RETURNING $id, body;",
+        FULL,
+        r#"{"body":"x","id":7}"#,
+    ),
+    (
+        "statements follow each other",
+        "INSERT INTO seen VALUES ($id, 'a'); UPDATE seen SET body = 'b'; SELECT CHANGES() AS n, body FROM seen;",
+        FULL,
+        r#"{"body":"b","n":1}"#,
+    ),
+    (
+        "quotes and comments hide semicolons",
+        "SELECT 'a;b' AS x -- ; here\n, ';' /* ; */ AS y;",
+        FULL,
+        r#"{"x":"a;b","y":";"}"#,
+    ),
     ("a comment alone does nothing", "-- Nothing is published yet.\n", FULL, ""),
-    ("unknown parameter", "\n\nSELECT $plaice$lat;", FULL,
-        "line 3 of transform from0: parameter $plaice$lat not found: did you mean $place$lat ?"),
+    (
+        "unknown parameter",
+        "\n\nSELECT $plaice$lat;",
+        FULL,
+        "line 3 of transform from0: parameter $plaice$lat not found: did you mean $place$lat ?",
+    ),
     ("unknown table", "SELECT 1;\nSELECT * FROM sen;", FULL, "line 2 of transform from0: no such table: sen"),
     ("syntax", "SELEC 1;", FULL, "line 1 of transform from0: near \"SELEC\": syntax error"),
-    ("a mistake when it runs", "INSERT INTO seen VALUES (1, 'a'), (1, 'b');", FULL,
-        "line 1 of transform from0: UNIQUE constraint failed: seen.id"),
-    ("transactions are ours", "SELECT 1;\nCOMMIT;", FULL,
-        "line 2 of transform from0: ATTACH, most PRAGMAs, and transactions of its own are not for a derivation"),
-    ("other files are not to be had", "ATTACH 'other.db' AS other;", FULL,
-        "line 1 of transform from0: ATTACH, most PRAGMAs, and transactions of its own are not for a derivation"),
-    ("nor are pragmas", "PRAGMA journal_mode = DELETE;", FULL,
-        "line 1 of transform from0: ATTACH, most PRAGMAs, and transactions of its own are not for a derivation"),
+    (
+        "a mistake when it runs",
+        "INSERT INTO seen VALUES (1, 'a'), (1, 'b');",
+        FULL,
+        "line 1 of transform from0: UNIQUE constraint failed: seen.id",
+    ),
+    (
+        "transactions are ours",
+        "SELECT 1;\nCOMMIT;",
+        FULL,
+        "line 2 of transform from0: ATTACH, most PRAGMAs, and transactions of its own are not for a derivation",
+    ),
+    (
+        "other files are not to be had",
+        "ATTACH 'other.db' AS other;",
+        FULL,
+        "line 1 of transform from0: ATTACH, most PRAGMAs, and transactions of its own are not for a derivation",
+    ),
+    (
+        "nor are pragmas",
+        "PRAGMA journal_mode = DELETE;",
+        FULL,
+        "line 1 of transform from0: ATTACH, most PRAGMAs, and transactions of its own are not for a derivation",
+    ),
 ];
 
 #[test]
@@ -192,14 +279,16 @@ fn columns_may_change_while_it_runs() {
 
 #[test]
 fn what_is_published_is_bounded() {
-    let lambda = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)\nSELECT randomblob(1000000) AS b FROM n;";
+    let lambda =
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)\nSELECT randomblob(1000000) AS b FROM n;";
     let catalog = catalog(&[], &[lambda]);
     let mut lambdas = open(&catalog, None, &Store::new()).unwrap();
     let error = publish(&mut *lambdas, 0, &[r#"{"id":1}"#]).unwrap_err();
-    assert_eq!(error.message, "line 1 of transform from0: more than 256 MiB are published for a block of documents");
+    assert_eq!(error.message, "line 1 of transform from0: more than 64 MiB are published for a block of documents");
 }
 
-const COUNT: &str = "INSERT INTO n VALUES ($id)\nON CONFLICT DO NOTHING; SELECT count(*) AS n, group_concat(id) AS ids FROM n;";
+const COUNT: &str =
+    "INSERT INTO n VALUES ($id)\nON CONFLICT DO NOTHING; SELECT count(*) AS n, group_concat(id) AS ids FROM n;";
 const N: &str = "CREATE TABLE n (id INTEGER PRIMARY KEY)\n;";
 
 #[test]
@@ -231,10 +320,14 @@ fn migrations_are_applied_once_and_stay_as_they_are() {
     assert_eq!(turn(&[N, more]).unwrap(), r#"{"ids":"1,50","n":2}"#);
     assert_eq!(turn(&[N, more]).unwrap(), r#"{"ids":"1,50","n":2}"#);
     let other = "INSERT INTO n\nVALUES (51);";
-    let changed = "migration 2 has been applied and cannot change any more: put it back, and add another that changes the rest";
+    let changed =
+        "migration 2 has been applied and cannot change any more: put it back, and add another that changes the rest";
     assert_eq!(turn(&[N, other]).unwrap_err(), changed);
     assert_eq!(turn(&[N]).unwrap_err(), "migration 2 has been applied and is no longer there; put it back");
-    assert_eq!(turn(&[N, more, "INSERT INTO nowhere\nVALUES (1);"]).unwrap_err(), "migration 3: no such table: nowhere");
+    assert_eq!(
+        turn(&[N, more, "INSERT INTO nowhere\nVALUES (1);"]).unwrap_err(),
+        "migration 3: no such table: nowhere"
+    );
 }
 
 /// Runs, commits, crashes and starts again in a random order, with and without what is not committed, and compares the whole
@@ -242,16 +335,16 @@ fn migrations_are_applied_once_and_stay_as_they_are() {
 #[test]
 fn a_database_is_what_was_committed() {
     let directory = tempfile::tempdir().unwrap();
-    // No primary key, an index, text long enough to overflow pages, deletions, and more than SQLite's cache holds.
+    // No primary key, an index, text long enough to overflow pages, deletions, and once more than SQLite's cache holds.
     let make = "CREATE TABLE t (id INT, body TEXT)\n; CREATE INDEX by_id ON t (id, body);";
     let lambdas_of = [
-        "INSERT INTO t VALUES ($id, printf('%.*c', 10 + $id % 9000,\n'x'));",
+        "INSERT INTO t VALUES ($id, printf('%.*c', 10 + ($id % 10 = 0) * ($id % 9000),\n'x'));",
         "DELETE FROM t WHERE id % 7 = $id % 7\nAND rowid % 2 = 0; UPDATE t SET id = id + 1 WHERE id % 5 = $id % 5;",
         "INSERT INTO t SELECT $id + value, hex(zeroblob(6000)) FROM json_each('[1,2,3,4,5,6,7,8,9]')\n; DELETE FROM t WHERE id > 200000;",
         "SELECT count(*) AS n, sum(id * length(body)) AS s, max(rowid) AS r, total(rowid * id) AS w FROM t\n;",
     ];
     let catalog = catalog(&[make], &lambdas_of);
-    for seed in 1..=6u64 {
+    for seed in 1..=3u64 {
         let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut next = move |below: u64| {
             random ^= random << 13;
@@ -263,15 +356,16 @@ fn a_database_is_what_was_committed() {
         let mut store = Store::new();
         let mut real = open(&catalog, Some(&path), &store).unwrap();
         let mut model = open(&catalog, None, &Store::new()).unwrap();
-        for _ in 0..60 {
-            let most = if next(8) == 0 { 4000 } else { 40 };
-            let count = 1 + next(most);
-            let calls: Vec<(usize, String)> =
-                (0..count).map(|_| (next(30).min(2) as usize, format!(r#"{{"id":{}}}"#, next(100_000)))).collect();
+        for round in 0..40 {
+            let most = if next(8) == 0 { 600 } else { 40 };
+            let count = if round == 7 { 250 } else { 1 + next(most) };
+            let calls: Vec<(usize, String)> = (0..count)
+                .map(|_| ((if round == 7 { 2 } else { next(3) }) as usize, format!(r#"{{"id":{}}}"#, next(100_000))))
+                .collect();
             // Mostly insertions.
             let turn = |lambdas: &mut dyn Lambdas| {
                 for (n, (transform, source)) in calls.iter().enumerate() {
-                    let transform = if n % 50 == 49 { *transform } else { 0 };
+                    let transform = if n % 50 == 49 || round == 7 { *transform } else { 0 };
                     publish(lambdas, transform, &[source]).unwrap();
                 }
             };
@@ -299,18 +393,15 @@ fn a_database_is_what_was_committed() {
 #[test]
 fn what_is_kept_is_what_changed() {
     let directory = tempfile::tempdir().unwrap();
-    let catalog = catalog(&[N], &[COUNT]);
+    let catalog = catalog(&[N], &["INSERT INTO n VALUES ($id)\n;"]);
     let mut store = Store::new();
     let mut lambdas = open(&catalog, Some(directory.path()), &store).unwrap();
     let all: Vec<String> = (0..20_000).map(|id| format!(r#"{{"id":{id}}}"#)).collect();
-    let insert = "INSERT INTO n VALUES ($id)\n;";
-    let catalog = crate::sqlite::catalog(&[N], &[insert]);
-    drop(std::mem::replace(&mut lambdas, open(&catalog, Some(directory.path()), &store).unwrap()));
     publish(&mut *lambdas, 0, &all.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     commit(&mut *lambdas, &mut store);
-    assert!(store.len() > 50, "{}", store.len());
-    publish(&mut *lambdas, 0, &[r#"{"id":-5}"#]).unwrap();
+    assert!(store.len() > 30, "{}", store.len());
+    publish(&mut *lambdas, 0, &[r#"{"id":20000}"#]).unwrap();
     let changes = lambdas.changes().unwrap();
-    assert!(changes.len() <= 3, "{} pages for one row", changes.len());
+    assert!(changes.len() <= 5, "{} pages for one row", changes.len());
     assert!(lambdas.changes().unwrap().is_empty());
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::Catalog;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -17,8 +17,10 @@ use crate::capture::Target;
 use crate::shard::{Context, Extended, Failure, Signal, Task};
 use crate::uuid::Stamper;
 
-/// Requests that may wait.
+/// Requests that may wait …
 pub(crate) const REQUESTS_MAX: usize = 256;
+/// … and the bytes of their bodies.
+const REQUEST_BYTES_MAX: usize = 128 << 20;
 /// The ingestion's shard.
 const SHARD: &str = "ingestion/00000000-00000000";
 
@@ -26,6 +28,8 @@ const SHARD: &str = "ingestion/00000000-00000000";
 #[derive(Clone)]
 pub struct Ingest {
     queue: Sender<Request>,
+    /// Bytes of the bodies in the queue.
+    waiting_bytes: Arc<AtomicUsize>,
     signal: Arc<Signal>,
 }
 
@@ -33,8 +37,20 @@ pub struct Ingest {
 pub type Reply = Box<dyn FnOnce(Result<Ingested, IngestError>) + Send>;
 
 pub(crate) struct Request {
-    body: Vec<u8>,
+    body: Body,
     reply: Reply,
+}
+
+/// A body, counted for as long as it exists.
+struct Body {
+    text: Vec<u8>,
+    waiting_bytes: Arc<AtomicUsize>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.waiting_bytes.fetch_sub(self.text.len(), Ordering::AcqRel);
+    }
 }
 
 /// A request's documents are durable.
@@ -63,7 +79,13 @@ pub enum IngestError {
 impl Ingest {
     /// Hands over a request's body, an object of arrays of documents by collection. `reply` is called once it is durable or
     /// refused; it is called at once where the queue is full.
-    pub fn submit(&self, body: Vec<u8>, reply: Reply) {
+    pub fn submit(&self, text: Vec<u8>, reply: Reply) {
+        let before = self.waiting_bytes.fetch_add(text.len(), Ordering::AcqRel);
+        let body = Body { text, waiting_bytes: Arc::clone(&self.waiting_bytes) };
+        // One large request is let through where nothing else waits.
+        if before > 0 && before + body.text.len() > REQUEST_BYTES_MAX {
+            return reply(Err(IngestError::Busy));
+        }
         match self.queue.try_send(Request { body, reply }) {
             Ok(()) => self.signal.notify(),
             Err(TrySendError::Full(request)) => (request.reply)(Err(IngestError::Busy)),
@@ -77,7 +99,7 @@ impl Ingest {
 /// The queue between [`Ingest`] and the shard.
 pub(crate) fn queue(signal: Arc<Signal>) -> (Ingest, Receiver<Request>) {
     let (queue, requests) = bounded(REQUESTS_MAX);
-    (Ingest { queue, signal }, requests)
+    (Ingest { queue, waiting_bytes: Arc::default(), signal }, requests)
 }
 
 /// The ingestion's shard.
@@ -210,9 +232,9 @@ fn combine(arena: &Arena, targets: &mut [Target], collections: &[doc::Field<'_>]
 impl Task for IngestTask {
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let Ok(request) = self.requests.try_recv() else { return Ok(Extended::default()) };
-        let bytes = request.body.len() as u64;
+        let bytes = request.body.text.len() as u64;
         let mut extended = Extended { bytes, more: !self.requests.is_empty(), ..Extended::default() };
-        match self.accept(&request.body, now_us) {
+        match self.accept(&request.body.text, now_us) {
             Ok((_, 0)) => (request.reply)(Ok(Ingested { offsets: BTreeMap::new(), documents: 0 })),
             Ok((reach, documents)) => {
                 extended.documents = documents;

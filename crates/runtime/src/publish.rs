@@ -4,8 +4,8 @@ use std::collections::hash_map::Entry;
 
 use catalog::Collection;
 use doc::{Arena, Combiner};
+use foldhash::HashMap;
 use journal::{Append, Log};
-use rustc_hash::FxHashMap;
 
 use crate::partition::{PARTITIONS_MAX, Partitions, prefix};
 use crate::shard::Failure;
@@ -17,7 +17,7 @@ pub(crate) struct Publisher {
     collection: String,
     partitions: Partitions,
     /// Journals met so far; the open append of each, while one is being made.
-    journals: FxHashMap<String, Option<usize>>,
+    journals: HashMap<String, Option<usize>>,
     arena: Arena,
 }
 

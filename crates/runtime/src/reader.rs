@@ -1,6 +1,6 @@
 //! Reads the documents of several collections as one stream: higher priorities first, then by clock.
 //!
-//! Each [`Read`] follows the journals of one collection. What is ready is merged by (priority, clock + delay, journal, read),
+//! Each [`Read`] follows the journals of one collection. What is ready is merged by (priority, clock + delay, read),
 //! so that documents published at different places are processed in the order they were published in, and a long backlog of
 //! one journal interleaves with another's as it would have live. Within a journal order is always kept. Source: reference 4.3.
 
@@ -10,13 +10,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::Selector;
+use foldhash::{HashMap, HashMapExt};
 use journal::{Log, LogError};
 use serde::{Deserialize, Serialize};
 
 use crate::partition::{JournalFilter, prefix};
 use crate::uuid::{DocClock, clock_of_line};
 
-/// How much of a journal is held in memory while it waits to be merged.
+/// How much of all journals is held in memory while it waits to be merged; shared among the journals …
+const READ_BYTES_TOTAL: usize = 32 << 20;
+/// … down to this much of each …
+const READ_BYTES_MIN: usize = 4 << 10;
+/// … and up to this much.
 const READ_BYTES_MAX: usize = 256 << 10;
 
 /// One collection to read.
@@ -70,11 +75,13 @@ struct State {
     read: Read,
     prefix: String,
     filter: JournalFilter,
-    cursors: BTreeMap<Arc<str>, Cursor>,
+    cursors: Vec<Cursor>,
+    /// The cursor of each journal.
+    places: HashMap<Arc<str>, usize>,
 }
 
-#[derive(Default)]
 struct Cursor {
+    journal: Arc<str>,
     /// Offset of the next document.
     next: u64,
     /// The journal's end when it was last looked at.
@@ -86,30 +93,28 @@ struct Cursor {
 impl Reader {
     /// A reader that goes on from `offsets`; what they do not mention is read from its begin.
     pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, offsets: &Offsets) -> Self {
-        let reads = reads.into_iter().map(|read| {
-            let known = offsets.0.get(&read.name).into_iter().flatten();
-            let cursors =
-                known.map(|(journal, next)| (Arc::clone(journal), Cursor { next: *next, ..Cursor::default() }));
-            State {
+        let state = |read: Read| {
+            let mut state = State {
                 prefix: prefix(&read.collection),
                 filter: JournalFilter::of(&read.selector),
-                cursors: cursors.collect(),
+                cursors: Vec::new(),
+                places: HashMap::new(),
                 read,
+            };
+            for (journal, next) in offsets.0.get(&state.read.name).into_iter().flatten() {
+                state.cursor(journal, *next);
             }
-        });
-        Self { log, reads: reads.collect() }
+            state
+        };
+        Self { log, reads: reads.into_iter().map(state).collect() }
     }
 
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
     pub(crate) fn next(&mut self, now_us: u64, bytes_max: usize) -> Result<Block, LogError> {
-        self.look()?;
+        let share = self.look()?;
         let mut heap = BinaryHeap::new();
-        for (index, state) in self.reads.iter().enumerate() {
-            for (journal, cursor) in &state.cursors {
-                if !cursor.loaded.is_empty() {
-                    heap.push(Reverse(state.turn(index, journal, cursor)));
-                }
-            }
+        for (read, state) in self.reads.iter().enumerate() {
+            heap.extend((0..state.cursors.len()).filter_map(|cursor| state.turn(read, cursor)).map(Reverse));
         }
         let mut block = Block::default();
         while let Some(Reverse(turn)) = heap.pop() {
@@ -122,55 +127,43 @@ impl Reader {
                 break;
             }
             let state = &mut self.reads[turn.read];
-            let cursor = state.cursors.get_mut(&turn.journal).expect("turns are made of cursors");
-            // While this journal is first it needs no comparing: runs of one journal are the common case.
-            loop {
-                let text = cursor.take();
-                block.bytes += text.len();
-                block.documents.push(Sourced { read: turn.read, text });
-                if cursor.loaded.is_empty() && cursor.next < cursor.end {
-                    cursor.load(&*self.log, &turn.journal)?;
-                }
-                if cursor.loaded.is_empty() || heap.peek().is_some() || block.bytes >= bytes_max {
-                    break;
-                }
-                if state.read.delay_seconds > 0 {
-                    break;
-                }
+            let cursor = &mut state.cursors[turn.cursor];
+            let text = cursor.take();
+            block.bytes += text.len();
+            block.documents.push(Sourced { read: turn.read, text });
+            if cursor.loaded.is_empty() && cursor.next < cursor.end {
+                cursor.load(&*self.log, share)?;
             }
-            if !cursor.loaded.is_empty() {
-                let cursor = &self.reads[turn.read].cursors[&turn.journal];
-                heap.push(Reverse(self.reads[turn.read].turn(turn.read, &turn.journal, cursor)));
-            }
+            heap.extend(state.turn(turn.read, turn.cursor).map(Reverse));
         }
         Ok(block)
     }
 
     /// Looks for new journals and new ends, and loads every cursor that has something and holds nothing, so that what is
-    /// merged next can be compared with everything that was committed before this moment.
-    fn look(&mut self) -> Result<(), LogError> {
+    /// merged next can be compared with everything that was committed before this moment. Returns how much may be loaded of
+    /// each journal.
+    fn look(&mut self) -> Result<usize, LogError> {
+        let journals: usize = self.reads.iter().map(|state| state.cursors.len()).sum();
+        let share = (READ_BYTES_TOTAL / journals.max(1)).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         for state in &mut self.reads {
             for head in self.log.heads(&state.prefix) {
                 if !state.filter.matches(&head.journal) {
                     continue;
                 }
-                let cursor = state
-                    .cursors
-                    .entry(Arc::clone(&head.journal))
-                    .or_insert_with(|| Cursor { next: head.begin, ..Cursor::default() });
+                let cursor = state.cursor(&head.journal, head.begin);
                 cursor.end = head.end;
                 if cursor.loaded.is_empty() && cursor.next < cursor.end {
-                    cursor.load(&*self.log, &head.journal)?;
+                    cursor.load(&*self.log, share)?;
                 }
             }
         }
-        Ok(())
+        Ok(share)
     }
 
     /// How far the documents handed out so far reach.
     pub(crate) fn offsets(&self) -> Offsets {
         let read = |state: &State| {
-            let journals = state.cursors.iter().map(|(journal, cursor)| (Arc::clone(journal), cursor.next));
+            let journals = state.cursors.iter().map(|cursor| (Arc::clone(&cursor.journal), cursor.next));
             (state.read.name.clone(), journals.collect())
         };
         Offsets(self.reads.iter().map(read).collect())
@@ -178,35 +171,53 @@ impl Reader {
 
     /// Bytes that are committed and not handed out, as far as the reader has looked.
     pub(crate) fn lag_bytes(&self) -> u64 {
-        self.reads.iter().flat_map(|s| s.cursors.values()).map(|c| c.end.saturating_sub(c.next)).sum()
+        self.reads.iter().flat_map(|s| &s.cursors).map(|c| c.end.saturating_sub(c.next)).sum()
     }
 }
 
 impl State {
-    fn turn(&self, index: usize, journal: &Arc<str>, cursor: &Cursor) -> Turn {
-        let clock = clock_of_line(cursor.line()).unwrap_or_default();
+    /// The cursor of a journal; a new one starts at `begin`.
+    fn cursor(&mut self, journal: &Arc<str>, begin: u64) -> &mut Cursor {
+        let at = match self.places.get(journal) {
+            Some(at) => *at,
+            None => {
+                self.places.insert(Arc::clone(journal), self.cursors.len());
+                self.cursors.push(Cursor {
+                    journal: Arc::clone(journal),
+                    next: begin,
+                    end: begin,
+                    loaded: Bytes::new(),
+                });
+                self.cursors.len() - 1
+            }
+        };
+        &mut self.cursors[at]
+    }
+
+    /// When the next document of a cursor is to be read; `None` where there is none.
+    fn turn(&self, read: usize, cursor: usize) -> Option<Turn> {
+        let loaded = &self.cursors[cursor].loaded;
+        if loaded.is_empty() {
+            return None;
+        }
+        let clock = clock_of_line(&loaded[..line_len(loaded)]).unwrap_or_default();
         let delay_us = self.read.delay_seconds.saturating_mul(1_000_000);
-        Turn {
+        Some(Turn {
             priority: Reverse(self.read.priority),
             adjusted: DocClock(clock.0.saturating_add(delay_us.saturating_mul(160))),
-            journal: Arc::clone(journal),
-            read: index,
+            read,
+            cursor,
             ready_us: if delay_us == 0 { 0 } else { clock.us().saturating_add(delay_us) },
-        }
+        })
     }
 }
 
 impl Cursor {
-    fn load(&mut self, log: &dyn Log, journal: &str) -> Result<(), LogError> {
-        if let Some(block) = log.read(journal, self.next, READ_BYTES_MAX)? {
+    fn load(&mut self, log: &dyn Log, bytes_max: usize) -> Result<(), LogError> {
+        if let Some(block) = log.read(&self.journal, self.next, bytes_max)? {
             self.loaded = block.documents;
         }
         Ok(())
-    }
-
-    /// The next document's text, its newline included.
-    fn line(&self) -> &[u8] {
-        &self.loaded[..line_len(&self.loaded)]
     }
 
     fn take(&mut self) -> Bytes {
@@ -216,16 +227,140 @@ impl Cursor {
     }
 }
 
+/// Length of the first document, its newline included.
 fn line_len(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
 }
 
-/// Orders what is to be read next; the least goes first.
+/// Orders what is to be read next; the least goes first. Where clocks are equal, as when two reads share a journal, the
+/// earlier read goes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     priority: Reverse<u32>,
     adjusted: DocClock,
-    journal: Arc<str>,
     read: usize,
+    cursor: usize,
     ready_us: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::uuid::Stamper;
+    use journal::{Append, Delta, Embedded, Options};
+
+    struct Still;
+
+    impl journal::Clock for Still {
+        fn now_us(&self) -> u64 {
+            0
+        }
+    }
+
+    /// A log that holds documents `n`, published at second `n`, in the journal given.
+    fn log(documents: &[(&str, u64)]) -> (tempfile::TempDir, Arc<dyn Log>) {
+        let directory = tempfile::tempdir().unwrap();
+        let log = Embedded::open(Options::new(directory.path(), Arc::new(Still))).unwrap();
+        let epoch = log.open("test").unwrap().epoch;
+        for (journal, second) in documents {
+            let uuid = Stamper::new(7).next(second * 1_000_000);
+            let uuid = std::str::from_utf8(&uuid).unwrap();
+            let text = format!("{{\"_meta\":{{\"uuid\":\"{uuid}\"}},\"n\":{second}}}\n");
+            let append = Append { journal: (*journal).to_owned(), documents: text.into_bytes() };
+            let delta = Delta { shard: "test".into(), epoch, appends: vec![append], ..Delta::default() };
+            log.commit(delta).wait().unwrap();
+        }
+        (directory, Arc::new(log))
+    }
+
+    fn read(name: &str, collection: &str) -> Read {
+        Read {
+            name: name.into(),
+            collection: collection.into(),
+            selector: Selector::default(),
+            priority: 0,
+            delay_seconds: 0,
+        }
+    }
+
+    /// What is read, as `read:n`, in blocks of about so many bytes.
+    fn drain(reader: &mut Reader, now_us: u64, bytes_max: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        loop {
+            let block = reader.next(now_us, bytes_max).unwrap();
+            for document in &block.documents {
+                let value: serde_json::Value = serde_json::from_slice(&document.text).unwrap();
+                found.push(format!("{}:{}", document.read, value["n"]));
+            }
+            if !block.more {
+                return found;
+            }
+        }
+    }
+
+    const SCATTERED: &[(&str, u64)] = &[
+        ("a/p=1/pivot=00", 1),
+        ("a/p=2/pivot=00", 2),
+        ("b/pivot=00", 3),
+        ("a/p=1/pivot=00", 4),
+        ("b/pivot=00", 5),
+        ("a/p=2/pivot=00", 6),
+    ];
+
+    #[test]
+    fn journals_and_reads_merge_by_clock_in_blocks_of_any_size() {
+        let (_directory, log) = log(SCATTERED);
+        for bytes_max in [1, 100, 250, 1 << 20] {
+            let reads = vec![read("x", "a"), read("y", "b"), read("z", "b")];
+            let mut reader = Reader::new(Arc::clone(&log), reads, &Offsets::default());
+            let found = drain(&mut reader, 0, bytes_max);
+            assert_eq!(found, ["0:1", "0:2", "1:3", "2:3", "0:4", "1:5", "2:5", "0:6"], "{bytes_max}");
+        }
+    }
+
+    #[test]
+    fn a_higher_priority_goes_first() {
+        let (_directory, log) = log(SCATTERED);
+        let reads = vec![read("x", "a"), Read { priority: 1, ..read("y", "b") }];
+        let mut reader = Reader::new(log, reads, &Offsets::default());
+        assert_eq!(drain(&mut reader, 0, 1), ["1:3", "1:5", "0:1", "0:2", "0:4", "0:6"]);
+    }
+
+    #[test]
+    fn delayed_documents_wait_and_then_go_by_their_adjusted_clock() {
+        let (_directory, log) = log(SCATTERED);
+        let reads = vec![read("x", "a"), Read { delay_seconds: 10, ..read("y", "b") }];
+        let mut reader = Reader::new(log, reads, &Offsets::default());
+        assert_eq!(drain(&mut reader, 6_000_000, 1 << 20), ["0:1", "0:2", "0:4", "0:6"]);
+        let block = reader.next(12_999_999, 1 << 20).unwrap();
+        assert!(block.documents.is_empty() && !block.more);
+        assert_eq!(block.ready_at_us, Some(13_000_000));
+        assert_eq!(drain(&mut reader, 14_000_000, 1 << 20), ["1:3"]);
+        assert_eq!(drain(&mut reader, 15_000_000, 1 << 20), ["1:5"]);
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_offsets_say() {
+        let (_directory, log) = log(SCATTERED);
+        let reads = || vec![read("x", "a"), read("y", "b")];
+        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), &Offsets::default()), 0, 1 << 20);
+        for taken in 0..=whole.len() {
+            let mut reader = Reader::new(Arc::clone(&log), reads(), &Offsets::default());
+            let mut found = Vec::new();
+            while found.len() < taken {
+                let block = reader.next(0, 1).unwrap();
+                found.extend(block.documents.iter().map(|d| d.read));
+            }
+            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), &reader.offsets()), 0, 1 << 20);
+            assert_eq!(rest, whole[taken..]);
+        }
+    }
+
+    #[test]
+    fn selectors_leave_partitions_out() {
+        let (_directory, log) = log(SCATTERED);
+        let selector = Selector { include: vec![("p".into(), vec![2.into()])], exclude: Vec::new() };
+        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], &Offsets::default());
+        assert_eq!(drain(&mut reader, 0, 1 << 20), ["0:2", "0:6"]);
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doc::{Arena, Node, Schema};
+use foldhash::{HashMap, HashMapExt};
 use journal::LogError;
-use rustc_hash::FxHashMap;
 
 use crate::shard::Failure;
 
@@ -26,7 +26,7 @@ const ENTRY_BYTES: usize = 96;
 pub(crate) struct Registers {
     schema: Arc<Schema>,
     initial: Vec<u8>,
-    cache: FxHashMap<Vec<u8>, Cached>,
+    cache: HashMap<Vec<u8>, Cached>,
     cache_bytes: usize,
     /// Keys changed since the last drain.
     dirty: Vec<Vec<u8>>,
@@ -40,19 +40,13 @@ struct Cached {
 
 /// The registers one block of documents touches, as nodes in the block's arena.
 pub(crate) struct Touched<'a> {
-    slots: FxHashMap<&'a [u8], usize>,
+    slots: HashMap<&'a [u8], usize>,
     registers: Vec<(&'a [u8], Node<'a>, bool)>,
 }
 
 impl Registers {
     pub(crate) fn new(schema: Arc<Schema>, initial: &str) -> Self {
-        Self {
-            schema,
-            initial: initial.as_bytes().to_vec(),
-            cache: FxHashMap::default(),
-            cache_bytes: 0,
-            dirty: Vec::new(),
-        }
+        Self { schema, initial: initial.as_bytes().to_vec(), cache: HashMap::new(), cache_bytes: 0, dirty: Vec::new() }
     }
 
     /// Forgets everything.
@@ -69,7 +63,7 @@ impl Registers {
         store: &dyn RegisterStore,
         keys: &[&'a [u8]],
     ) -> Result<(Touched<'a>, Vec<usize>), Failure> {
-        let mut touched = Touched { slots: FxHashMap::default(), registers: Vec::new() };
+        let mut touched = Touched { slots: HashMap::new(), registers: Vec::new() };
         let mut slots = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
         for key in keys {

@@ -137,8 +137,7 @@ impl Context {
 /// Runs a task to its end: it was asked to stop, its source ended, or it failed for good.
 pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Result<T, Failure>) {
     let mut attempts = 0;
-    loop {
-        let Err(failure) = recover().and_then(|task| turn(context, task, &mut attempts)) else { break };
+    while let Err(failure) = recover().and_then(|task| turn(context, task, &mut attempts)) {
         context.counters.idle_at.store(0, Ordering::Release);
         if failure.retry == Retry::Never {
             return context.counters.set_state(State::Halted { why: failure.why });

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use catalog::{Catalog, Place, Selector, Step, StepKind, Test};
 use doc::{Arena, Combiner, Node};
+use foldhash::HashMap;
 use journal::LogError;
-use rustc_hash::FxHashMap;
 
 use crate::connector::Connectors;
 use crate::derive::{Deriver, shortened};
@@ -97,7 +97,7 @@ struct Stored {
 }
 
 #[derive(Default)]
-struct Registers(FxHashMap<Vec<u8>, Bytes>);
+struct Registers(HashMap<Vec<u8>, Bytes>);
 
 impl RegisterStore for Registers {
     fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {

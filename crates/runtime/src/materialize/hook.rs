@@ -1,0 +1,148 @@
+//! Transactions to hooks: requests are committed to the outbox, then sent until they are taken, then cleared.
+
+use catalog::Materialization;
+use journal::Delta;
+use serde::{Deserialize, Serialize};
+
+use super::{Finisher, Transaction};
+use crate::connector::{Hook, Request, Retry};
+use crate::derive::Position;
+use crate::shard::{Context, Failure};
+use crate::status::State;
+
+/// Sees transactions through at a hook.
+pub(super) struct HookFinisher {
+    context: Context,
+    shard: String,
+    epoch: u64,
+    hook: Box<dyn Hook>,
+    /// Requests that were committed and may not have been taken.
+    outbox: Vec<(u64, Request)>,
+    next_sequence: u64,
+    /// Random, and kept for as long as the position is: a fresh start makes fresh ids.
+    instance: String,
+}
+
+impl Finisher for HookFinisher {
+    fn recover(&mut self) -> Result<(), Failure> {
+        self.send_outbox()
+    }
+
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
+        let mut delta = self.delta(transaction.now_us);
+        let mut documents = 0;
+        for (binding, combiner) in transaction.combiners.iter_mut().enumerate() {
+            if combiner.is_empty() {
+                continue;
+            }
+            documents += combiner.len() as u64;
+            // In the order of arrival, so that what happened to one user is told in the order it happened in.
+            let drained: Vec<_> = combiner.drain_by_arrival().collect();
+            let texts: Vec<&[u8]> = drained.iter().map(|d| d.document).collect();
+            for request in self.hook.encode(binding, &texts) {
+                delta.outbox.push((self.next_sequence, encode_request(&request)));
+                self.outbox.push((self.next_sequence, request));
+                self.next_sequence += 1;
+            }
+        }
+        let position = HookPosition {
+            position: transaction.position.clone(),
+            next_sequence: self.next_sequence,
+            instance: self.instance.clone(),
+        };
+        delta.position = Some(position.encode());
+        self.context.log.commit(delta).wait()?;
+        self.send_outbox()?;
+        Ok(documents)
+    }
+}
+
+impl HookFinisher {
+    /// A finisher that has what is left in the outbox still to send, and the position its last commit explains.
+    pub(super) fn open(
+        context: &Context,
+        hook: Box<dyn Hook>,
+        materialization: &Materialization,
+        random: u64,
+    ) -> Result<(Position, Self), Failure> {
+        let shard = format!("materialization/{}/00000000-00000000", materialization.name);
+        let opened = context.log.open(&shard)?;
+        let committed = HookPosition::decode(opened.position.as_deref(), random)?;
+        let decode = |(sequence, bytes): &(u64, Vec<u8>)| Ok((*sequence, decode_request(bytes)?));
+        let finisher = Self {
+            context: context.clone(),
+            shard,
+            epoch: opened.epoch,
+            hook,
+            outbox: opened.outbox.iter().map(decode).collect::<Result<_, Failure>>()?,
+            next_sequence: committed.next_sequence,
+            instance: committed.instance,
+        };
+        Ok((committed.position, finisher))
+    }
+
+    fn delta(&self, now_us: u64) -> Delta {
+        Delta { shard: self.shard.clone(), epoch: self.epoch, time_us: now_us, ..Delta::default() }
+    }
+
+    /// Sends what is in the outbox, in order, each until it is taken, then clears it.
+    fn send_outbox(&mut self) -> Result<(), Failure> {
+        if self.outbox.is_empty() {
+            return Ok(());
+        }
+        for (sequence, request) in &self.outbox {
+            let id = format!("{}-{sequence}", self.instance);
+            let mut attempts = 0;
+            while let Err(error) = self.hook.send(&id, request) {
+                let why = error.to_string();
+                if error.retry == Retry::Never || self.context.is_stopping() {
+                    return Err(Failure { why, retry: error.retry });
+                }
+                attempts += 1;
+                self.context.counters.set_state(State::Retrying { why, attempts });
+                self.context.back_off(attempts, error.retry);
+            }
+            if attempts > 0 {
+                self.context.counters.set_state(State::Running);
+            }
+        }
+        let mut delta = self.delta(self.context.clock.now_us());
+        delta.outbox_clear = self.outbox.drain(..).map(|(sequence, _)| sequence).collect();
+        self.context.log.commit(delta).wait()?;
+        Ok(())
+    }
+}
+
+/// The position of a hook's shard: that of its reads, and what makes its requests' ids.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct HookPosition {
+    #[serde(flatten)]
+    position: Position,
+    next_sequence: u64,
+    instance: String,
+}
+
+impl HookPosition {
+    fn decode(bytes: Option<&[u8]>, random: u64) -> Result<Self, Failure> {
+        let Some(bytes) = bytes else {
+            return Ok(Self { instance: format!("{random:016x}"), ..Self::default() });
+        };
+        Position::decode(Some(bytes))?;
+        serde_json::from_slice(bytes).map_err(|e| Failure::never(format!("the stored position cannot be read: {e}")))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("positions have string keys")
+    }
+}
+
+/// A request in the outbox: its URL, a newline, its body.
+fn encode_request(request: &Request) -> Vec<u8> {
+    [request.url.as_bytes(), b"\n", request.body.as_bytes()].concat()
+}
+
+fn decode_request(bytes: &[u8]) -> Result<Request, Failure> {
+    let text = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once('\n'));
+    let (url, body) = text.ok_or_else(|| Failure::never("a request in the outbox cannot be read"))?;
+    Ok(Request { url: url.into(), body: body.into() })
+}

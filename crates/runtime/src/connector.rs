@@ -6,7 +6,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use catalog::{Capture, Collection, Materialization};
+use bytes::Bytes;
+use catalog::{Capture, Catalog, Collection, Materialization};
 use doc::{Arena, Node};
 
 /// Opens what a catalog names.
@@ -28,9 +29,20 @@ pub trait Connectors: Send + Sync {
         collections: &[&Collection],
     ) -> Result<Destination, ConnectorError>;
 
-    /// Opens a derivation's lambdas.
-    fn open_lambdas(&self, collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError>;
+    /// Opens the lambdas of a derived collection of the catalog, with the state they had when `kept` was committed.
+    fn open_lambdas(
+        &self,
+        catalog: &Catalog,
+        collection: &Collection,
+        kept: &Kept<'_>,
+    ) -> Result<Box<dyn Lambdas>, LambdaError>;
 }
+
+/// Looks up what lambdas last committed as [`Changes`]: values in the order of the keys.
+pub type Kept<'k> = dyn Fn(&[&[u8]]) -> Result<Vec<Option<Bytes>>, LambdaError> + 'k;
+
+/// What a transaction changed of the state of lambdas: values by key, `None` where there is no longer one.
+pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Why a connector could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -172,7 +184,9 @@ pub struct Request {
     pub body: String,
 }
 
-/// The lambdas of one derivation. Pure: the same documents give the same documents.
+/// The lambdas of one derivation. With registers they are pure: the same arguments give the same documents. Without they may
+/// have a state of their own, which depends on nothing but what they were called with since it was committed last: they are
+/// then called in the order of the documents, whichever transform reads them.
 pub trait Lambdas: Send {
     /// Calls a transform's update lambda for each source; the n-th run of rows are the register deltas of the n-th source.
     fn update<'a>(&mut self, arena: &'a Arena, transform: usize, sources: &[Node<'a>])
@@ -185,6 +199,16 @@ pub trait Lambdas: Send {
         transform: usize,
         sources: &[Publish<'a>],
     ) -> Result<Rows<'a>, LambdaError>;
+
+    /// Ends a transaction: the documents that are published with it and were not before.
+    fn flush<'a>(&mut self, _arena: &'a Arena) -> Result<Vec<Node<'a>>, LambdaError> {
+        Ok(Vec::new())
+    }
+
+    /// What the transaction changed of their state, to be committed with it. Called after [`Lambdas::flush`].
+    fn changes(&mut self) -> Result<Changes, LambdaError> {
+        Ok(Changes::new())
+    }
 
     /// Starts anew, as between catalog tests.
     fn reset(&mut self) -> Result<(), LambdaError>;
@@ -215,6 +239,17 @@ impl<'a> Rows<'a> {
     pub fn run(&self, n: usize) -> &[Node<'a>] {
         let begin = if n == 0 { 0 } else { self.ends[n - 1] };
         &self.documents[begin..self.ends[n]]
+    }
+
+    /// Adds the runs of further sources.
+    pub(crate) fn append(&mut self, rows: Rows<'a>) {
+        if self.ends.is_empty() {
+            *self = rows;
+            return;
+        }
+        let before = self.documents.len();
+        self.documents.extend(rows.documents);
+        self.ends.extend(rows.ends.iter().map(|end| before + end));
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use catalog::{Catalog, Collection, Derivation, Transform};
+use catalog::{Catalog, Collection, Derivation, Module, Transform, Using};
 use doc::{Arena, Combiner, Node, Pointer, Schema};
 use journal::{Commit, Delta, Log, LogError};
 use serde::{Deserialize, Serialize};
 
 use crate::capture::{Target, finish};
-use crate::connector::{Connectors, Lambdas, Publish, Rows};
+use crate::connector::{Changes, Connectors, LambdaError, Lambdas, Publish, Rows};
 use crate::reader::{Offsets, Read, Reader};
 use crate::registers::{RegisterStore, Registers};
 use crate::shard::{Context, Extended, Failure, Task};
@@ -27,9 +27,17 @@ pub(crate) struct Deriver {
     name: String,
     transforms: Vec<Spec>,
     lambdas: Box<dyn Lambdas>,
-    registers: Registers,
-    /// Whether any transform ever changes a register.
-    has_updates: bool,
+    registers: Kind,
+}
+
+/// What lasts from one document to the next.
+enum Kind {
+    /// Registers, each changed by update lambdas.
+    Registers(Registers),
+    /// Registers nothing ever changes: this one serves all.
+    Initial(String),
+    /// What the lambdas keep themselves, so that they are called in the order of the documents.
+    Own,
 }
 
 struct Spec {
@@ -65,8 +73,14 @@ impl Deriver {
         let transforms = derivation.transforms.iter().map(spec).collect::<Result<Vec<_>, Failure>>()?;
         Ok(Self {
             name: collection.name.clone(),
-            has_updates: transforms.iter().any(|t| t.update),
-            registers: Registers::new(Arc::clone(&derivation.register_schema), &derivation.register_initial),
+            registers: match &derivation.using {
+                Using::Typescript(Module { modern: true, .. }) | Using::Sqlite { .. } => Kind::Own,
+                _ if transforms.iter().any(|t| t.update) => Kind::Registers(Registers::new(
+                    Arc::clone(&derivation.register_schema),
+                    &derivation.register_initial,
+                )),
+                _ => Kind::Initial(derivation.register_initial.clone()),
+            },
             transforms,
             lambdas,
         })
@@ -139,7 +153,7 @@ impl Deriver {
         store: &dyn RegisterStore,
         sources: &[(usize, Node<'a>)],
     ) -> Result<Vec<Publish<'a>>, Failure> {
-        let mut deltas = self.batch(
+        let deltas = self.batch(
             sources,
             |spec| spec.update,
             |lambdas, transform, members| {
@@ -147,53 +161,49 @@ impl Deriver {
                 lambdas.update(arena, transform, &sources)
             },
         )?;
-        let keys: Vec<&[u8]> = match self.has_updates {
-            true => {
-                let mut packed = Vec::new();
-                let pack = |(transform, document): &(usize, Node<'_>)| {
-                    packed.clear();
-                    doc::pack(*document, &self.transforms[*transform].shuffle, &mut packed);
-                    &*arena.alloc_slice_copy(&packed)
-                };
-                sources.iter().map(pack).collect()
+        let initial = match &mut self.registers {
+            Kind::Own => Node::Null,
+            Kind::Initial(json) => doc::parse(arena, arena.alloc_str(json).as_bytes())
+                .map_err(|e| Failure::never(format!("the initial register cannot be read: {e}")))?,
+            Kind::Registers(registers) => {
+                return reduce(registers, &self.transforms, arena, store, sources, deltas)
+                    .map_err(|e| Failure { why: format!("{}, {}", self.name, e.why), ..e });
             }
-            // Nothing ever changes a register, so one that is initial serves all.
-            false => vec![&[]; sources.len()],
         };
-        let nothing: &dyn RegisterStore = &Initial;
-        let store = if self.has_updates { store } else { nothing };
-        let (mut touched, slots) = self.registers.touch(arena, store, &keys)?;
-        let mut calls = Vec::with_capacity(sources.len());
-        for ((transform, document), slot) in sources.iter().zip(slots) {
-            let previous = touched.get(slot);
-            for delta in deltas.run(*transform) {
-                self.registers.update(arena, &mut touched, slot, *delta).map_err(|e| {
-                    let spec = &self.transforms[*transform];
-                    Failure::never(format!("{}, transform {}: {}", self.name, spec.name, e.why))
-                })?;
-            }
-            calls.push(Publish { source: *document, register: touched.get(slot), previous });
-        }
-        self.registers.keep(touched);
-        Ok(calls)
+        let call = |(_, source): &(usize, Node<'a>)| Publish { source: *source, register: initial, previous: initial };
+        Ok(sources.iter().map(call).collect())
     }
 
-    /// Calls a lambda once per transform that has it, for all its documents of the block.
+    /// Calls a lambda for the documents of a block: once for all of a transform, or, where the lambdas keep a state, once for
+    /// each run of documents of the same transform.
     fn batch<'a>(
         &mut self,
         sources: &[(usize, Node<'a>)],
         has: impl Fn(&Spec) -> bool,
-        mut call: impl FnMut(&mut dyn Lambdas, usize, &[usize]) -> Result<Rows<'a>, crate::LambdaError>,
+        mut call: impl FnMut(&mut dyn Lambdas, usize, &[usize]) -> Result<Rows<'a>, LambdaError>,
     ) -> Result<Returned<'a>, Failure> {
-        let mut returned = Returned(Vec::with_capacity(self.transforms.len()));
-        for (index, spec) in self.transforms.iter().enumerate() {
-            let members: Vec<usize> =
-                sources.iter().enumerate().filter(|(_, (t, _))| *t == index).map(|(n, _)| n).collect();
+        let mut returned = Returned(self.transforms.iter().map(|_| (Rows::default(), 0)).collect());
+        let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+        match self.registers {
+            Kind::Own => {
+                for (n, (transform, _)) in sources.iter().enumerate() {
+                    match groups.last_mut() {
+                        Some((last, members)) if last == transform => members.push(n),
+                        _ => groups.push((*transform, vec![n])),
+                    }
+                }
+            }
+            _ => {
+                groups.extend((0..self.transforms.len()).map(|transform| (transform, Vec::new())));
+                sources.iter().enumerate().for_each(|(n, (transform, _))| groups[*transform].1.push(n));
+            }
+        }
+        for (transform, members) in groups {
+            let spec = &self.transforms[transform];
             if !has(spec) || members.is_empty() {
-                returned.0.push((Rows::default(), 0));
                 continue;
             }
-            let rows = call(&mut *self.lambdas, index, &members)
+            let rows = call(&mut *self.lambdas, transform, &members)
                 .map_err(|e| Failure::never(format!("{}, transform {}: {e}", self.name, spec.name)))?;
             if rows.ends.len() != members.len() {
                 return Err(Failure::never(format!(
@@ -204,21 +214,67 @@ impl Deriver {
                     rows.ends.len()
                 )));
             }
-            returned.0.push((rows, 0));
+            returned.0[transform].0.append(rows);
         }
         Ok(returned)
     }
 
-    /// Starts anew, as between catalog tests.
-    pub(crate) fn reset(&mut self) -> Result<(), Failure> {
-        self.registers.clear();
-        Ok(self.lambdas.reset()?)
+    /// Ends a transaction: combines what is published last into `published`; what is to be committed with it.
+    pub(crate) fn finish(&mut self, arena: &Arena, published: &mut Combiner) -> Result<Changes, Failure> {
+        let kept = match &mut self.registers {
+            Kind::Registers(registers) => return Ok(registers.drain()),
+            Kind::Initial(_) => return Ok(Changes::new()),
+            Kind::Own => &mut self.lambdas,
+        };
+        let flushed = kept.flush(arena).map_err(|e| Failure::never(format!("{}: {e}", self.name)))?;
+        for document in flushed {
+            published.combine_right(arena, document).map_err(|e| {
+                let document = document.to_json();
+                Failure::never(format!("{}: {e}; it was published by flush: {}", self.name, shortened(&document)))
+            })?;
+        }
+        kept.changes().map_err(|e| Failure::never(format!("{}: {e}", self.name)))
     }
 
-    /// What changed since the last drain.
-    pub(crate) fn drain_registers(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        self.registers.drain()
+    /// Starts anew, as between catalog tests.
+    pub(crate) fn reset(&mut self) -> Result<(), Failure> {
+        if let Kind::Registers(registers) = &mut self.registers {
+            registers.clear();
+        }
+        Ok(self.lambdas.reset()?)
     }
+}
+
+/// Reduces registers by what update lambdas returned, in document order; each document's arguments for its publish lambda.
+fn reduce<'a>(
+    registers: &mut Registers,
+    transforms: &[Spec],
+    arena: &'a Arena,
+    store: &dyn RegisterStore,
+    sources: &[(usize, Node<'a>)],
+    mut deltas: Returned<'a>,
+) -> Result<Vec<Publish<'a>>, Failure> {
+    let mut packed = Vec::new();
+    let pack = |(transform, document): &(usize, Node<'_>)| {
+        packed.clear();
+        doc::pack(*document, &transforms[*transform].shuffle, &mut packed);
+        &*arena.alloc_slice_copy(&packed)
+    };
+    let keys: Vec<&[u8]> = sources.iter().map(pack).collect();
+    let (mut touched, slots) = registers.touch(arena, store, &keys)?;
+    let mut calls = Vec::with_capacity(sources.len());
+    for ((transform, document), slot) in sources.iter().zip(slots) {
+        let previous = touched.get(slot);
+        for delta in deltas.run(*transform) {
+            registers.update(arena, &mut touched, slot, *delta).map_err(|e| {
+                let name = &transforms[*transform].name;
+                Failure::never(format!("transform {name}: {}", e.why))
+            })?;
+        }
+        calls.push(Publish { source: *document, register: touched.get(slot), previous });
+    }
+    registers.keep(touched);
+    Ok(calls)
 }
 
 /// What each transform's lambda returned for a block, handed out in document order.
@@ -233,15 +289,6 @@ impl<'a> Returned<'a> {
         }
         *next += 1;
         rows.run(*next - 1)
-    }
-}
-
-/// A store that holds nothing.
-struct Initial;
-
-impl RegisterStore for Initial {
-    fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
-        Ok(vec![None; keys.len()])
     }
 }
 
@@ -314,7 +361,11 @@ impl DeriveTask {
         let shard = format!("derivation/{}/00000000-00000000", collection.name);
         let opened = context.log.open(&shard)?;
         let position = Position::decode(opened.position.as_deref())?;
-        let lambdas = connectors.open_lambdas(collection)?;
+        let kept = |keys: &[&[u8]]| {
+            let found = context.log.registers(&shard, keys);
+            found.map_err(|e| LambdaError { message: e.to_string(), source_index: None })
+        };
+        let lambdas = connectors.open_lambdas(catalog, collection, &kept)?;
         Ok(Self {
             context: context.clone(),
             shard,
@@ -366,15 +417,16 @@ impl Task for DeriveTask {
     }
 
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
+        let target = &mut self.target;
+        self.arena.reset();
         let mut delta = Delta {
             shard: self.shard.clone(),
             epoch: self.epoch,
             time_us: now_us,
-            registers: self.deriver.drain_registers(),
+            registers: self.deriver.finish(&self.arena, &mut target.combiner)?,
             position: Some(Position::new(self.reader.offsets()).encode()),
             ..Delta::default()
         };
-        let target = &mut self.target;
         let published =
             target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);

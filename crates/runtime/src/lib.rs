@@ -22,8 +22,8 @@ pub mod testing;
 mod uuid;
 
 pub use connector::{
-    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request,
-    Retry, Row, Rows, Source, Table,
+    Batch, Changes, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Progress,
+    Publish, Request, Retry, Row, Rows, Source, Table,
 };
 pub use ingest::{Ingest, IngestError, Ingested, Reply};
 pub use run::{Options, Runtime};

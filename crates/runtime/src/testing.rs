@@ -109,9 +109,12 @@ impl<'c> Tests<'c> {
     /// Opens the lambdas of every derivation.
     pub fn open(catalog: &'c Catalog, connectors: &dyn Connectors) -> Result<Self, String> {
         let mut derivations = Vec::new();
+        let nothing = |keys: &[&[u8]]| Ok(vec![None; keys.len()]);
         for collection in &catalog.collections {
             let Some(spec) = &collection.derivation else { continue };
-            let lambdas = connectors.open_lambdas(collection).map_err(|e| format!("{}: {e}", collection.name))?;
+            let lambdas = connectors
+                .open_lambdas(catalog, collection, &nothing)
+                .map_err(|e| format!("{}: {e}", collection.name))?;
             let deriver = Deriver::new(catalog, collection, spec, lambdas).map_err(|e| e.why)?;
             let read = |transform: &'c catalog::Transform| Read {
                 source: &transform.source,
@@ -223,7 +226,7 @@ impl<'c> Tests<'c> {
                     ready.iter().map(parse).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
                 let Derivation { deriver, registers, published, .. } = derivation;
                 deriver.extend(&arena, registers, &sources, published).map_err(|e| e.why)?;
-                for (key, register) in deriver.drain_registers() {
+                for (key, register) in deriver.finish(&arena, published).map_err(|e| e.why)? {
                     registers.0.insert(key, Bytes::from(register.unwrap_or_default()));
                 }
                 let collection = derivation.collection;

@@ -16,8 +16,6 @@ use oxc_span::{GetSpan, Span, best_match};
 
 /// The base class of derivations, the one value among the generated types.
 pub(crate) const BASE_CLASS: &str = "IDerivation";
-/// Methods of the base class that a lambda never needs and that are not called.
-const UNCALLED: [&str; 2] = ["flush", "startCommit"];
 /// How many edits away a name may be to be meant.
 const EDITS_MAX: usize = 4;
 
@@ -146,16 +144,6 @@ fn inspect_class(parsed: &ParserReturn<'_>, wanted: &Wanted<'_>, errors: &mut Ve
                 errors.push(mistake(name, message, Some(methods_hint(method, &members))));
             }
             None => {}
-        }
-    }
-    let base = class.heritage_expression().is_some();
-    for method in UNCALLED.iter().filter(|m| base && !wanted.methods.contains(m)) {
-        if let Some(member) = members.get(*method) {
-            errors.push(ModuleError {
-                range: member.name.clone(),
-                message: format!("`{method}` is not supported: it would never be called"),
-                hint: Some("publish documents from the lambdas themselves".to_owned()),
-            });
         }
     }
 }

@@ -7,17 +7,19 @@ use doc::{Arena, Node, ParseReason};
 use runtime::{LambdaError, Rows};
 
 use crate::check::Wanted;
-use crate::quickjs::{Block, Failure, Limits, Worker};
+use crate::quickjs::{Block, Failure, Limits, Request, Worker};
 use crate::typescript::{Script, compile};
 
 /// Text of arguments that goes to the engine at once, so that a large block needs no more memory than a small one. A single
 /// call may have more.
 const ARGUMENT_BYTES_MAX: usize = 512 << 10;
+/// The state of a class that was never committed, as JSON.
+const STATE: &str = "{}";
 
 /// Says whether a module can serve: it parses, exports the class, the class has the methods, and it loads.
 pub fn check(text: &str, class: &str, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
     let script = Arc::new(compile(text, &Wanted { class, methods })?);
-    match Worker::start(&script, class, Limits::default()) {
+    match Worker::start(&script, class, STATE, Limits::default()) {
         Ok(_) => Ok(()),
         Err(failure) => {
             let range = failure.line.map_or(0..0, |line| line_range(text, line));
@@ -46,29 +48,93 @@ pub struct Engine {
     file: String,
     script: Arc<Script>,
     limits: Limits,
+    /// The state the class was committed with last, as JSON.
+    state: String,
     /// `None` after a broken limit.
     worker: Option<Worker>,
 }
 
 impl Engine {
-    /// Compiles the module and makes an instance of its class. `file` names it in messages.
-    pub fn open(file: &str, text: &str, class: &str, methods: &[&str], limits: Limits) -> Result<Engine, LambdaError> {
+    /// Compiles the module and makes an instance of its class, as it was when `state` was committed. `file` names the module
+    /// in messages.
+    pub fn open(
+        file: &str,
+        text: &str,
+        class: &str,
+        methods: &[&str],
+        state: Option<&str>,
+        limits: Limits,
+    ) -> Result<Engine, LambdaError> {
         let script = compile(text, &Wanted { class, methods }).map_err(|errors| {
             let first = errors.first().map_or("", |e| e.message.as_str());
             LambdaError { message: format!("{first}, in {file}"), source_index: None }
         })?;
-        let mut engine =
-            Engine { class: class.to_owned(), file: file.to_owned(), script: Arc::new(script), limits, worker: None };
-        engine.reset()?;
+        let mut engine = Engine {
+            class: class.to_owned(),
+            file: file.to_owned(),
+            script: Arc::new(script),
+            limits,
+            state: state.unwrap_or(STATE).to_owned(),
+            worker: None,
+        };
+        engine.start()?;
         Ok(engine)
     }
 
-    /// Starts anew: another engine, another instance, nothing remembered.
-    pub fn reset(&mut self) -> Result<(), LambdaError> {
+    fn start(&mut self) -> Result<(), LambdaError> {
         self.worker = None;
-        let started = Worker::start(&self.script, &self.class, self.limits);
+        let started = Worker::start(&self.script, &self.class, &self.state, self.limits);
         self.worker = Some(started.map_err(|failure| self.error(None, failure, 0))?);
         Ok(())
+    }
+
+    /// Starts anew: another engine, another instance, nothing remembered.
+    pub fn restart(&mut self) -> Result<(), LambdaError> {
+        STATE.clone_into(&mut self.state);
+        self.start()
+    }
+
+    /// Asks the instance to start anew, by its `reset`. What that leaves stays, unless the instance had broken a limit.
+    pub fn reset(&mut self) -> Result<(), LambdaError> {
+        if self.worker.is_none() {
+            return self.restart();
+        }
+        STATE.clone_into(&mut self.state);
+        self.ask("reset", Request::Reset, 0).map(drop)
+    }
+
+    /// The documents its `flush` gives at the end of a transaction.
+    pub fn flush<'a>(&mut self, arena: &'a Arena) -> Result<Vec<Node<'a>>, LambdaError> {
+        let line = self.ask("flush", Request::Flush, 0)?;
+        rows(arena, arena.alloc_str(&line)).map_err(|e| self.unreadable("flush", &e, None, 0))
+    }
+
+    /// Its state after a transaction, as JSON, where its `startCommit` says that it has changed.
+    pub fn start_commit(&mut self) -> Result<Option<&str>, LambdaError> {
+        let state = self.ask("startCommit", Request::StartCommit(self.state.clone()), 0)?;
+        if state.is_empty() {
+            return Ok(None);
+        }
+        self.state = state;
+        Ok(Some(&self.state))
+    }
+
+    fn ask(&mut self, method: &str, request: Request, first: usize) -> Result<String, LambdaError> {
+        let Some(worker) = &mut self.worker else {
+            let message = format!("{} stopped when it broke a limit, in {}", self.class, self.file);
+            return Err(LambdaError { message, source_index: None });
+        };
+        worker.ask(request).map_err(|failure| {
+            if failure.limit {
+                self.worker = None;
+            }
+            self.error(Some(method), failure, first)
+        })
+    }
+
+    fn unreadable(&self, method: &str, e: &doc::ParseError, call: Option<usize>, first: usize) -> LambdaError {
+        let message = format!("returned what is no document: {e}");
+        self.error(Some(method), Failure { message, line: None, call, limit: false }, first)
     }
 
     /// Calls a method once for each list of `WIDTH` arguments, in order.
@@ -109,29 +175,11 @@ impl Engine {
     ) -> Result<(), LambdaError> {
         let first = returned.ends.len();
         text.push(b']');
-        let Some(worker) = &mut self.worker else {
-            let message = format!("{} stopped when it broke a limit, in {}", self.class, self.file);
-            return Err(LambdaError { message, source_index: None });
-        };
-        let lines = match worker.call(Block { method: method.to_owned(), width, count, text }) {
-            Ok(lines) => arena.alloc_str(&lines),
-            Err(failure) => {
-                if failure.limit {
-                    self.worker = None;
-                }
-                return Err(self.error(Some(method), failure, first));
-            }
-        };
+        let block = Block { method: method.to_owned(), width, count, text };
+        let lines = arena.alloc_str(&self.ask(method, Request::Calls(block), first)?);
         for line in lines.lines() {
-            match rows(arena, line) {
-                Ok(rows) => returned.documents.extend(rows),
-                Err(e) => {
-                    let message = format!("returned what is no document: {e}");
-                    let call = Some(returned.ends.len() - first);
-                    let failure = Failure { message, line: None, call, limit: false };
-                    return Err(self.error(Some(method), failure, first));
-                }
-            }
+            let call = Some(returned.ends.len() - first);
+            returned.documents.extend(rows(arena, line).map_err(|e| self.unreadable(method, &e, call, first))?);
             returned.ends.push(returned.documents.len());
         }
         Ok(())

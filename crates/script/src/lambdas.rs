@@ -1,30 +1,34 @@
 //! The lambdas of a built derivation: which method a transform means, and what it is called with.
 
-use catalog::{Collection, Derivation, Lambda, Module, Transform, Using};
-use doc::{Arena, Field, Node};
-use runtime::{LambdaError, Lambdas, Publish, Rows};
+use std::path::Path;
 
+use catalog::{Catalog, Collection, Derivation, Lambda, Module, Transform, Using};
+use doc::{Arena, Field, Node};
+use runtime::{Changes, Kept, LambdaError, Lambdas, Publish, Rows};
+
+use crate::sqlite::Sqlite;
 use crate::{Engine, Limits};
 
-/// Opens the lambdas of a derived collection: loads its module and makes one instance of its class, which serves until
-/// [`Lambdas::reset`].
-pub fn open(collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {
+/// The key a modern class's state is kept under.
+const STATE: &[u8] = b"state";
+
+/// Opens the lambdas of a derived collection, with what they `kept`: an instance of its module's class, or its database, in
+/// the directory `scratch` or, without one, in memory.
+pub fn open(
+    catalog: &Catalog,
+    collection: &Collection,
+    scratch: Option<&Path>,
+    kept: &Kept<'_>,
+) -> Result<Box<dyn Lambdas>, LambdaError> {
     let Some(derivation) = &collection.derivation else {
         return Err(error(format!("{} is not derived, so it has no lambdas", collection.name)));
     };
-    let module = match &derivation.using {
-        Using::Typescript(module) => module,
-        Using::Sqlite { .. } => return Err(unsupported(collection)),
-    };
-    let transforms: Vec<Methods> = derivation
-        .transforms
-        .iter()
-        .map(|t| Methods::of(t).ok_or_else(|| unsupported(collection)))
-        .collect::<Result<_, _>>()?;
-    let methods: Vec<&str> =
-        transforms.iter().flat_map(|t| [&t.update, &t.publish]).flatten().map(String::as_str).collect();
-    let engine = Engine::open(file(module), &module.text.text, &module.class, &methods, Limits::default())?;
-    Ok(Box::new(Typescript { engine, names: names(derivation), transforms, modern: module.modern }))
+    match &derivation.using {
+        Using::Typescript(module) => Ok(Box::new(Typescript::open(collection, derivation, module, kept)?)),
+        Using::Sqlite { migrations } => {
+            Ok(Box::new(Sqlite::open(catalog, collection, derivation, migrations, scratch, kept)?))
+        }
+    }
 }
 
 /// Says whether a module can serve: it parses, exports its class, the class has the methods, and it loads.
@@ -59,6 +63,31 @@ impl Methods {
     }
 }
 
+impl Typescript {
+    fn open(
+        collection: &Collection,
+        derivation: &Derivation,
+        module: &Module,
+        kept: &Kept<'_>,
+    ) -> Result<Typescript, LambdaError> {
+        let foreign = || error(format!("{} is in TypeScript and has a lambda in SQL", collection.name));
+        let transforms: Vec<Methods> =
+            derivation.transforms.iter().map(|t| Methods::of(t).ok_or_else(foreign)).collect::<Result<_, _>>()?;
+        let methods: Vec<&str> =
+            transforms.iter().flat_map(|t| [&t.update, &t.publish]).flatten().map(String::as_str).collect();
+        let state = match module.modern {
+            true => kept(&[STATE])?.into_iter().next().flatten(),
+            false => None,
+        };
+        let state = state.as_deref().map(str::from_utf8).transpose();
+        let state = state.map_err(|_| error(format!("the state of {} is damaged", collection.name)))?;
+        let limits = Limits::default();
+        let engine = Engine::open(file(module), &module.text.text, &module.class, &methods, state, limits)?;
+        let names = derivation.transforms.iter().map(|t| t.name.clone()).collect();
+        Ok(Typescript { engine, names, transforms, modern: module.modern })
+    }
+}
+
 impl Lambdas for Typescript {
     fn update<'a>(
         &mut self,
@@ -89,13 +118,18 @@ impl Lambdas for Typescript {
         }
     }
 
-    fn reset(&mut self) -> Result<(), LambdaError> {
-        self.engine.reset()
+    fn flush<'a>(&mut self, arena: &'a Arena) -> Result<Vec<Node<'a>>, LambdaError> {
+        if self.modern { self.engine.flush(arena) } else { Ok(Vec::new()) }
     }
-}
 
-fn names(derivation: &Derivation) -> Vec<String> {
-    derivation.transforms.iter().map(|t| t.name.clone()).collect()
+    fn changes(&mut self) -> Result<Changes, LambdaError> {
+        let state = if self.modern { self.engine.start_commit()? } else { None };
+        Ok(state.map(|state| (STATE.to_vec(), Some(state.as_bytes().to_vec()))).into_iter().collect())
+    }
+
+    fn reset(&mut self) -> Result<(), LambdaError> {
+        if self.modern { self.engine.reset() } else { self.engine.restart() }
+    }
 }
 
 /// How messages name the module: its file, unless it is written within a catalog.
@@ -107,10 +141,7 @@ fn file(module: &Module) -> &str {
     }
 }
 
-fn unsupported(collection: &Collection) -> LambdaError {
-    error(format!("SQLite lambdas are not supported yet, in {}", collection.name))
-}
-
-fn error(message: String) -> LambdaError {
+/// An error of no document in particular.
+pub(crate) fn error(message: String) -> LambdaError {
     LambdaError { message, source_index: None }
 }

@@ -1,13 +1,16 @@
-//! Lambdas of derivations: methods of a TypeScript class, checked when a catalog is built and called for blocks of documents.
+//! Lambdas of derivations, called for blocks of documents: methods of a TypeScript class, or statements of SQLite.
 //!
 //! A module is parsed and loses its types once (`typescript`, `check`). Its methods run in QuickJS (`quickjs`), where they can
 //! do nothing but compute: no clock, no randomness, no input, bounded memory, stack and time. What QuickJS returns is JSON
 //! again, so numbers are those of JavaScript: integers beyond 2^53 lose their last digits.
+//!
+//! Statements run in SQLite itself (`sqlite`), over a database that commits with the checkpoint of its task.
 
 mod check;
 mod engine;
 mod lambdas;
 mod quickjs;
+mod sqlite;
 mod typescript;
 
 pub use engine::{Engine, check};

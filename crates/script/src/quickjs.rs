@@ -13,13 +13,16 @@ use std::time::{Duration, Instant};
 
 use rquickjs::context::intrinsic;
 use rquickjs::convert::Coerced;
-use rquickjs::{Context, Ctx, Error, Exception, Function, Module, Object, Runtime, Value};
+use rquickjs::{Context, Ctx, Error, Exception, Function, Module, Object, Promise, Runtime, Value};
 
 use crate::check::BASE_CLASS;
 use crate::typescript::Script;
 
 /// The code that makes the sandbox.
 const SANDBOX: &str = include_str!("sandbox.js");
+/// What stands in for the generated base class of derivations.
+const BASE: &str =
+    "{ constructor(_open) {} async flush() { return []; } async reset() {} startCommit() { return {}; } }";
 /// The author's module within the engine.
 const MODULE: &str = "lambda";
 /// Characters of a thrown message that are kept.
@@ -65,6 +68,28 @@ impl Default for Limits {
     }
 }
 
+/// What an engine is asked for.
+pub(crate) enum Request {
+    /// Calls; gives one line of JSON for each, an array.
+    Calls(Block),
+    /// `flush`; gives one such line.
+    Flush,
+    /// `startCommit`, with the state as it was committed last; gives the new state, or nothing where it stays.
+    StartCommit(String),
+    /// `reset`; gives nothing.
+    Reset,
+}
+
+impl Request {
+    /// Source documents it is about.
+    fn count(&self) -> usize {
+        match self {
+            Request::Calls(block) => block.count,
+            _ => 0,
+        }
+    }
+}
+
 /// A block of calls of one method.
 pub(crate) struct Block {
     /// The method.
@@ -92,31 +117,36 @@ pub(crate) struct Failure {
 
 /// A running engine. Dropping it ends its thread.
 pub(crate) struct Worker {
-    blocks: SyncSender<Block>,
+    requests: SyncSender<Request>,
     replies: Receiver<Result<String, Failure>>,
     limits: Limits,
 }
 
 impl Worker {
-    /// Loads the module and makes an instance of the class.
-    pub(crate) fn start(script: &std::sync::Arc<Script>, class: &str, limits: Limits) -> Result<Worker, Failure> {
-        let (blocks, block_queue) = sync_channel::<Block>(1);
+    /// Loads the module and makes an instance of the class. `state` is the JSON its constructor gets.
+    pub(crate) fn start(
+        script: &std::sync::Arc<Script>,
+        class: &str,
+        state: &str,
+        limits: Limits,
+    ) -> Result<Worker, Failure> {
+        let (requests, request_queue) = sync_channel(1);
         let (reply, replies) = sync_channel(1);
-        let (script, class) = (script.clone(), class.to_owned());
+        let (script, class, state) = (script.clone(), class.to_owned(), state.to_owned());
         std::thread::Builder::new()
             .name("lambdas".to_owned())
             .stack_size(limits.stack_bytes_max + NATIVE_STACK_BYTES)
-            .spawn(move || serve(&script, &class, limits, &block_queue, &reply))
+            .spawn(move || serve(&script, &class, &state, limits, &request_queue, &reply))
             .map_err(|e| Failure::of(format!("no thread to run lambdas on: {e}")))?;
-        let worker = Worker { blocks, replies, limits };
+        let worker = Worker { requests, replies, limits };
         worker.wait(limits.call_time)?;
         Ok(worker)
     }
 
-    /// Makes the calls of a block; gives one line of JSON for each, an array. After a [`Failure::limit`] this is dead.
-    pub(crate) fn call(&mut self, block: Block) -> Result<String, Failure> {
-        let time = self.limits.time(block.count);
-        if self.blocks.send(block).is_err() {
+    /// Does what is asked. After a [`Failure::limit`] this is dead.
+    pub(crate) fn ask(&mut self, request: Request) -> Result<String, Failure> {
+        let time = self.limits.time(request.count());
+        if self.requests.send(request).is_err() {
             return Err(Failure::dead());
         }
         self.wait(time)
@@ -174,12 +204,13 @@ impl Alarm {
     }
 }
 
-/// The engine's thread: loads, answers once, then answers each block, until nobody asks or a limit is broken.
+/// The engine's thread: loads, answers once, then answers each request, until nobody asks or a limit is broken.
 fn serve(
     script: &Script,
     class: &str,
+    state: &str,
     limits: Limits,
-    blocks: &Receiver<Block>,
+    requests: &Receiver<Request>,
     replies: &SyncSender<Result<String, Failure>>,
 ) {
     let alarm = Rc::new(Alarm::default());
@@ -194,8 +225,8 @@ fn serve(
     context.with(|ctx| {
         let judge = Judge { ctx: &ctx, alarm: &alarm, limits, script };
         alarm.set(limits.call_time);
-        let loaded = load(&ctx, script, class).map_err(|e| judge.failure(e, limits.call_time));
-        let (call, instance) = match loaded {
+        let loaded = load(&ctx, script, class, state).map_err(|e| judge.failure(e, limits.call_time));
+        let (sandbox, instance) = match loaded {
             Ok(loaded) => loaded,
             Err(failure) => {
                 let _ = replies.send(Err(failure));
@@ -204,10 +235,10 @@ fn serve(
         };
         let mut alive = replies.send(Ok(String::new())).is_ok();
         while alive {
-            let Ok(block) = blocks.recv() else { return };
-            let time = limits.time(block.count);
+            let Ok(request) = requests.recv() else { return };
+            let time = limits.time(request.count());
             alarm.set(time);
-            let reply = run(&ctx, &call, &instance, &block).map_err(|(e, at)| {
+            let reply = answer(&ctx, &sandbox, &instance, &request).map_err(|(e, at)| {
                 let failure = judge.failure(e, time);
                 Failure { call: at, ..failure }
             });
@@ -226,17 +257,43 @@ fn engine(limits: &Limits, alarm: &Rc<Alarm>) -> Result<Context, Error> {
     Context::custom::<Intrinsics>(&runtime)
 }
 
-/// The function that makes calls, and the instance it makes them on.
-fn load<'js>(ctx: &Ctx<'js>, script: &Script, class: &str) -> Result<(Function<'js>, Value<'js>), Error> {
+/// The functions of the sandbox, and the instance they are about.
+fn load<'js>(ctx: &Ctx<'js>, script: &Script, class: &str, state: &str) -> Result<(Object<'js>, Value<'js>), Error> {
     let sandbox: Object = ctx.eval(SANDBOX)?;
     for import in &script.imports {
-        Module::declare(ctx.clone(), import.as_str(), format!("export class {BASE_CLASS} {{}}"))?;
+        Module::declare(ctx.clone(), import.as_str(), format!("export class {BASE_CLASS} {BASE}"))?;
     }
     let (module, done) = Module::declare(ctx.clone(), MODULE, script.code.as_str())?.eval()?;
     done.result::<()>().transpose()?;
     let construct: Function = sandbox.get("construct")?;
-    let instance = construct.call((module.get::<_, Value>(class)?,))?;
-    Ok((sandbox.get("call")?, instance))
+    let instance = construct.call((module.get::<_, Value>(class)?, state))?;
+    Ok((sandbox, instance))
+}
+
+fn answer<'js>(
+    ctx: &Ctx<'js>,
+    sandbox: &Object<'js>,
+    instance: &Value<'js>,
+    request: &Request,
+) -> Result<String, (Error, Option<usize>)> {
+    let function = |name: &str| sandbox.get::<_, Function>(name);
+    match request {
+        Request::Calls(block) => function("call").map_err(|e| (e, None)).and_then(|f| run(ctx, &f, instance, block)),
+        Request::Flush => {
+            function("flush").and_then(|f| finished(&f.call((instance.clone(),))?)).map_err(|e| (e, None))
+        }
+        Request::Reset => {
+            function("reset").and_then(|f| finished(&f.call((instance.clone(),))?)).map_err(|e| (e, None))
+        }
+        Request::StartCommit(state) => function("startCommit")
+            .and_then(|f| f.call::<_, rquickjs::String>((instance.clone(), state.as_str()))?.to_string())
+            .map_err(|e| (e, None)),
+    }
+}
+
+/// What an asynchronous function of the sandbox comes to. Nothing happens outside, so it comes to it at once or never.
+fn finished(promise: &Promise<'_>) -> Result<String, Error> {
+    promise.finish::<rquickjs::String>()?.to_string()
 }
 
 fn run<'js>(
@@ -271,6 +328,7 @@ impl<'js> Judge<'_, 'js> {
         let failure = match error {
             Error::Exception => self.thrown(self.ctx.catch()),
             Error::Allocation => self.memory(),
+            Error::WouldBlock => Failure::of("waits for a Promise that nothing will resolve".to_owned()),
             other => Failure::of(other.to_string()),
         };
         // Told to stop, now or while its error was being read.

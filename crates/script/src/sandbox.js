@@ -1,5 +1,5 @@
 // What stands between lambdas and the engine. Evaluated once per context, before any code of an author.
-// Leaves only what is pure and deterministic, freezes it, and gives back the two functions the host calls.
+// Leaves only what is pure and deterministic, freezes it, and gives back the functions the host calls.
 (function () {
   'use strict';
 
@@ -14,7 +14,7 @@
   const errors = [Error, EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError, AggregateError];
   const { parse, stringify } = JSON;
   const { isArray } = Array;
-  const { ownKeys, getOwnPropertyDescriptor, getPrototypeOf, defineProperty } = Reflect;
+  const { ownKeys, getOwnPropertyDescriptor, getPrototypeOf, defineProperty, deleteProperty } = Reflect;
   const { freeze } = Object;
 
   for (const key of ownKeys(globalThis)) {
@@ -87,10 +87,54 @@
     return `a ${typeof value}`;
   };
 
+  const rowsOf = (rows) => {
+    if (!isArray(rows)) {
+      const what =
+        typeof rows === 'object' && rows !== null && typeof rows.then === 'function'
+          ? 'a Promise; lambdas are synchronous'
+          : kind(rows);
+      throw new TypeError(`must return an array of documents, but returned ${what}`);
+    }
+    return stringify(rows);
+  };
+
+  const plain = (value) => typeof value === 'object' && value !== null && !isArray(value);
+  // RFC 7396, over what was just parsed. A property may be called __proto__, so none is assigned to.
+  const merge = (target, patch) => {
+    if (!plain(patch)) return patch;
+    const merged = plain(target) ? target : {};
+    for (const key of ownKeys(patch)) {
+      if (patch[key] === null) {
+        deleteProperty(merged, key);
+      } else {
+        const value = merge(getOwnPropertyDescriptor(merged, key)?.value, patch[key]);
+        defineProperty(merged, key, { value, writable: true, enumerable: true, configurable: true });
+      }
+    }
+    return merged;
+  };
+
   return {
     // Makes the instance whose methods are the lambdas.
-    construct(Class) {
-      return new Class({ state: {} });
+    construct(Class, state) {
+      return new Class({ state: parse(state) });
+    },
+    // The documents of a transaction's end, as a line of JSON.
+    async flush(instance) {
+      return typeof instance.flush === 'function' ? rowsOf(await instance.flush()) : '[]';
+    },
+    async reset(instance) {
+      if (typeof instance.reset === 'function') await instance.reset();
+      return '';
+    },
+    // The state after the transaction, where the class says that it has changed, and else nothing.
+    startCommit(instance, before) {
+      if (typeof instance.startCommit !== 'function') return '';
+      const { state } = instance.startCommit({ runtimeCheckpoint: {} }) ?? {};
+      if (state === undefined || state === null) return '';
+      const updated = stringify(state.updated);
+      if (updated === undefined) throw new TypeError('state.updated must be a JSON value');
+      return state.mergePatch ? stringify(merge(parse(before), parse(updated))) : updated;
     },
     // Calls a method for each of `count` runs of `width` arguments; one line of JSON per call, an array of documents.
     // `note.at` is the call being made, for when this function does not come back.
@@ -104,14 +148,7 @@
         const at = i * width;
         const rows =
           width === 1 ? instance[method](args[at]) : instance[method](args[at], args[at + 1], args[at + 2]);
-        if (!isArray(rows)) {
-          const what =
-            typeof rows === 'object' && rows !== null && typeof rows.then === 'function'
-              ? 'a Promise; lambdas are synchronous'
-              : kind(rows);
-          throw new TypeError(`must return an array of documents, but returned ${what}`);
-        }
-        lines += stringify(rows) + '\n';
+        lines += rowsOf(rows) + '\n';
       }
       return lines;
     },

@@ -56,7 +56,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());
-    let mut running = Running::start(&catalog, log, true)?;
+    let mut running = Running::start(&catalog, log, &data, true)?;
     let _server = port.serve(http::ingestion(running.ingest()));
 
     let here = |path: &Path| path.display().to_string();

@@ -1,5 +1,6 @@
 //! `segtide develop`: runs a catalog on this machine until it is asked to stop.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,11 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
         return Ok(Exit::Invalid);
     }
     let asked = Asked::listen().context("signals cannot be listened to")?;
-    let log = data::open(&data::path(&args.directory))?;
+    let data = data::path(&args.directory);
+    let log = data::open(&data)?;
     let port = Port::take(args.port)?;
     let number = port.number();
-    let mut running = Running::start(&catalog, log, !args.poll)?;
+    let mut running = Running::start(&catalog, log, &data, !args.poll)?;
     let _server = port.serve(http::ingestion(running.ingest()));
     say(&format!("Listening at:  http://localhost:{number}"));
     let started = Instant::now();
@@ -61,10 +63,10 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts every task. Unless `tail`, sources end with what is there.
-    pub fn start(catalog: &Arc<Catalog>, log: Embedded, tail: bool) -> anyhow::Result<Self> {
+    /// Starts every task over the log of a data directory. Unless `tail`, sources end with what is there.
+    pub fn start(catalog: &Arc<Catalog>, log: Embedded, data: &Path, tail: bool) -> anyhow::Result<Self> {
         let log = Arc::new(log);
-        let connectors: Arc<dyn Connectors> = Arc::new(Program::new());
+        let connectors: Arc<dyn Connectors> = Arc::new(Program::with_scratch(data.join("scratch")));
         let options = Options { tail, random: rand::random(), ..Options::default() };
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
         let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), options)

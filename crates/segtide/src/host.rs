@@ -1,8 +1,12 @@
 //! This program as a catalog sees it: the connectors and the script engine, put together.
 
-use catalog::{BindingRules, Capture, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError};
+use std::path::PathBuf;
+
+use catalog::{
+    BindingRules, Capture, Catalog, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
+};
 use journal::Clock as _;
-use runtime::{ConnectorError, Connectors, Destination, LambdaError, Lambdas, Source};
+use runtime::{ConnectorError, Connectors, Destination, Kept, LambdaError, Lambdas, Source};
 use serde_json::Value;
 
 use crate::clock::SystemClock;
@@ -10,12 +14,18 @@ use crate::clock::SystemClock;
 /// The built-in connectors and lambdas.
 pub struct Program {
     connectors: connectors::Builtin,
+    scratch: Option<PathBuf>,
 }
 
 impl Program {
-    /// With the machine's clock, for connectors that make up timestamps.
+    /// With the machine's clock, for connectors that make up timestamps. Databases of derivations are in memory.
     pub fn new() -> Self {
-        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()) }
+        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()), scratch: None }
+    }
+
+    /// The same, with databases of derivations as files of a directory, which nothing else may use.
+    pub fn with_scratch(directory: PathBuf) -> Self {
+        Self { scratch: Some(directory), ..Self::new() }
     }
 }
 
@@ -56,7 +66,12 @@ impl Connectors for Program {
         self.connectors.open_destination(materialization, collections)
     }
 
-    fn open_lambdas(&self, collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {
-        script::open(collection)
+    fn open_lambdas(
+        &self,
+        catalog: &Catalog,
+        collection: &Collection,
+        kept: &Kept<'_>,
+    ) -> Result<Box<dyn Lambdas>, LambdaError> {
+        script::open(catalog, collection, self.scratch.as_deref(), kept)
     }
 }

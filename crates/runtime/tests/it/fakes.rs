@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use catalog::{Capture, Collection, Materialization};
+use catalog::{Capture, Catalog, Collection, Materialization};
 use doc::{Arena, Field, Node};
 use runtime::{
-    Batch, ConnectorError, Connectors, Destination, Fault, Hook, LambdaError, Lambdas, Progress, Publish, Request,
-    Retry, Row, Rows, Source, Table,
+    Batch, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Progress, Publish,
+    Request, Retry, Row, Rows, Source, Table,
 };
 
 /// Transfers of the source.
@@ -92,7 +92,12 @@ impl Connectors for Fakes {
             _ => Destination::Hook(Box::new(FakeHook { fakes: self.clone(), attempts: 0 })),
         })
     }
-    fn open_lambdas(&self, collection: &Collection) -> Result<Box<dyn Lambdas>, LambdaError> {
+    fn open_lambdas(
+        &self,
+        _: &Catalog,
+        collection: &Collection,
+        _: &Kept<'_>,
+    ) -> Result<Box<dyn Lambdas>, LambdaError> {
         Ok(Box::new(Bank { running: collection.name == "bank/running" }))
     }
 }

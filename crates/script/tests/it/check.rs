@@ -83,10 +83,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["[@d] decorators are not supported"],
     ),
     (
-        "import { IDerivation } from 'flow/x.ts'; export class T extends IDerivation { m() { return []; } async flush() { return []; } }",
-        &["[flush] `flush` is not supported: it would never be called (publish documents from the lambdas themselves)"],
-    ),
-    (
         "import { x } from 'y';\nexport class T { n() { x(); } }",
         &[
             "[import { x } from 'y';] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",

@@ -85,7 +85,8 @@ impl Numbers {
 
 #[test]
 fn identity() {
-    let mut engine = Engine::open("module.ts", &method("return [source];"), "T", &["m"], Limits::default()).unwrap();
+    let mut engine =
+        Engine::open("module.ts", &method("return [source];"), "T", &["m"], None, Limits::default()).unwrap();
     let mut numbers = Numbers(7);
     for _ in 0..20 {
         let arena = Arena::new();

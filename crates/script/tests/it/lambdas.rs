@@ -166,17 +166,17 @@ fn blocks_of_any_size_keep_their_order_and_count() {
 #[test]
 fn reset_forgets() {
     let text = "let seen = 0; export class T { n = 0; m() { return [{ seen: ++seen, n: ++this.n }]; } }";
-    let mut engine = Engine::open("module.ts", text, "T", &["m"], Limits::default()).unwrap();
+    let mut engine = Engine::open("module.ts", text, "T", &["m"], None, Limits::default()).unwrap();
     assert_eq!(call_on(&mut engine, "m", &["{}", "{}"]).unwrap()[1], r#"[{"n":2,"seen":2}]"#);
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap()[0], r#"[{"n":3,"seen":3}]"#);
-    engine.reset().unwrap();
+    engine.restart().unwrap();
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap()[0], r#"[{"n":1,"seen":1}]"#);
 }
 
 #[test]
 fn three_arguments() {
     let text = method("return [{ s: source.a, r: register, p: previous }];");
-    let mut engine = Engine::open("module.ts", &text, "T", &["m"], Limits::default()).unwrap();
+    let mut engine = Engine::open("module.ts", &text, "T", &["m"], None, Limits::default()).unwrap();
     let arena = Arena::new();
     let node = |s: &'static str| doc::parse(&arena, s.as_bytes()).unwrap();
     let calls = [[node(r#"{"a":1}"#), node("0"), node("null")], [node(r#"{"a":2}"#), node("{}"), node("[1]")]];

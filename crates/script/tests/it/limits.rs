@@ -54,7 +54,7 @@ fn bombs() {
     for (body, want) in BOMBS {
         let began = Instant::now();
         let text = method(body);
-        let mut engine = Engine::open("module.ts", &text, "T", &["m"], LIMITS).unwrap();
+        let mut engine = Engine::open("module.ts", &text, "T", &["m"], None, LIMITS).unwrap();
         let got = call_on(&mut engine, "m", &["{}"]).err().map(|e| e.message).unwrap_or_default();
         let took = began.elapsed();
         println!("{:>5} ms  {body}  {got}", took.as_millis());
@@ -71,13 +71,13 @@ fn bombs() {
 #[test]
 fn after_a_broken_limit_only_a_reset_helps() {
     let text = "export class T { n = 0; m(s: any) { if (s.loop) for (;;) {} return [{ n: ++this.n }]; } }";
-    let mut engine = Engine::open("module.ts", text, "T", &["m"], LIMITS).unwrap();
+    let mut engine = Engine::open("module.ts", text, "T", &["m"], None, LIMITS).unwrap();
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap(), [r#"[{"n":1}]"#]);
     let error = call_on(&mut engine, "m", &["{}", r#"{"loop":true}"#]).unwrap_err();
     assert_eq!((error.message.starts_with("ran longer"), error.source_index), (true, Some(1)));
     let error = call_on(&mut engine, "m", &["{}"]).unwrap_err();
     assert_eq!(error.message, "T stopped when it broke a limit, in module.ts");
-    engine.reset().unwrap();
+    engine.restart().unwrap();
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap(), [r#"[{"n":1}]"#]);
 }
 
@@ -85,7 +85,7 @@ fn after_a_broken_limit_only_a_reset_helps() {
 fn a_plain_throw_is_not_the_end() {
     let text =
         "export class T { n = 0; m(s: any) { this.n++; if (s.fail) throw new Error('x'); return [{ n: this.n }]; } }";
-    let mut engine = Engine::open("module.ts", text, "T", &["m"], LIMITS).unwrap();
+    let mut engine = Engine::open("module.ts", text, "T", &["m"], None, LIMITS).unwrap();
     assert!(call_on(&mut engine, "m", &[r#"{"fail":true}"#]).is_err());
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap(), [r#"[{"n":2}]"#]);
 }
@@ -96,7 +96,7 @@ fn loading_has_limits_too() {
         "for (;;) {} export class T { m() { return []; } }",
         "export class T { constructor() { for (;;) {} } m() { return []; } }",
     ] {
-        let error = Engine::open("module.ts", text, "T", &["m"], LIMITS).err().unwrap();
+        let error = Engine::open("module.ts", text, "T", &["m"], None, LIMITS).err().unwrap();
         assert!(error.message.starts_with("ran longer than the 0.3 seconds it has, in T"), "{error}");
     }
 }

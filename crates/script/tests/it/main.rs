@@ -6,8 +6,10 @@ mod check;
 mod identity;
 mod lambdas;
 mod limits;
+mod modern;
 mod sandbox;
 mod segmentation;
+mod sqlite;
 
 use doc::{Arena, Node};
 use runtime::LambdaError;
@@ -15,7 +17,7 @@ use script::{Engine, Limits};
 
 /// Calls a method of the class `T` once for each of the JSON documents in `sources`; gives each call's documents as JSON.
 fn call(text: &str, method: &str, sources: &[&str]) -> Result<Vec<String>, LambdaError> {
-    let mut engine = Engine::open("module.ts", text, "T", &[method], Limits::default())?;
+    let mut engine = Engine::open("module.ts", text, "T", &[method], None, Limits::default())?;
     call_on(&mut engine, method, sources)
 }
 

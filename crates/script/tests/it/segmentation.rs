@@ -11,7 +11,7 @@ const REMOVE: &str = r#"{"event":"e2","remove":true,"segment":{"name":"seg-A","v
 
 fn open(class: &str, methods: &[&str]) -> Engine {
     script::check(MODULE, class, methods).unwrap();
-    Engine::open("segmentation.ts", MODULE, class, methods, Limits::default()).unwrap()
+    Engine::open("segmentation.ts", MODULE, class, methods, None, Limits::default()).unwrap()
 }
 
 fn publish(engine: &mut Engine, calls: &[[&'static str; 3]]) -> Vec<String> {

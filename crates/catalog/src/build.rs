@@ -4,6 +4,7 @@
 mod collection;
 mod derivation;
 mod materialization;
+mod named_endpoint;
 mod schema;
 mod test;
 
@@ -14,13 +15,13 @@ use doc::{Schema, Types};
 use serde_json::Value;
 use url::Url;
 
-use crate::diagnostic::{Report, nearest};
+use crate::diagnostic::{OMISSION, Report, nearest};
 use crate::load::{Library, Unread, unreadable};
 use crate::names::{self, Form};
-use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Word};
+use crate::parse::{self, RawCapture, RawCatalog, RawEndpoint, RawSelector, Reader, Word};
 use crate::tree;
 use crate::{
-    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place,
+    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Fetch, Host, Place,
     Selector, Severity, Tree,
 };
 
@@ -29,8 +30,10 @@ use crate::{
 pub struct Built {
     /// What could be built. It may be run only if [`Built::is_sound`].
     pub catalog: Catalog,
-    /// All mistakes, in the order of their places.
+    /// The mistakes, in the order of their places; the first 200, errors before warnings.
     pub diagnostics: Vec<Diagnostic>,
+    /// How many more there are.
+    pub more: usize,
 }
 
 impl Built {
@@ -38,18 +41,26 @@ impl Built {
     pub fn is_sound(&self) -> bool {
         self.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
     }
+
+    /// Whether it is sound and no task had to be left out of it: whether all that it says can be run.
+    pub fn is_whole(&self) -> bool {
+        self.is_sound() && !self.diagnostics.iter().any(Diagnostic::is_omission)
+    }
 }
 
 /// Builds the catalog at `root`, an absolute URL, and all that it imports.
 pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
     let library = Library::new(fetch);
     let mut report = Report::default();
-    let (files, complete) = read_catalogs(root, &library, &mut report);
+    let (mut files, complete) = read_catalogs(root, &library, &mut report);
+    named_endpoint::give_tasks(&mut files, complete, &mut report);
+    let modern = files.iter().any(|file| file.raw.collections.iter().any(|raw| raw.modern));
     let mut build = Build {
         library: &library,
         host,
         report,
         complete,
+        modern,
         schemas: HashMap::new(),
         names: BTreeMap::new(),
         collections: BTreeMap::new(),
@@ -61,7 +72,8 @@ pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
     report.append(&mut broken);
     let collections = collections.into_values().collect();
     let catalog = Catalog { sources, collections, captures, materializations, tests };
-    Built { catalog, diagnostics: report.into_sorted() }
+    let (diagnostics, more) = report.into_sorted();
+    Built { catalog, diagnostics, more }
 }
 
 /// A catalog file and what it defines.
@@ -107,6 +119,8 @@ struct Build<'a, 'f> {
     report: Report,
     /// Whether all catalog files could be read; if not, nobody knows which names are not defined.
     complete: bool,
+    /// Whether it has a spelling of 2023 or later, by which parts of keys may be null.
+    modern: bool,
     /// Each schema, compiled once; `None` if it is broken.
     schemas: HashMap<Url, Option<Arc<Schema>>>,
     /// Every collection that is defined, well or badly, and where.
@@ -227,7 +241,9 @@ impl Build<'_, '_> {
         let endpoint = raw.endpoint.as_ref()?;
         if let Err(errors) = self.host.check_capture(&endpoint.endpoint, &resources.iter().collect::<Vec<_>>()) {
             let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
-            self.config_errors(&endpoint.endpoint, endpoint.connector_place, &endpoint.config, &trees, errors);
+            if !self.config_errors(&format!("capture `{name}`"), endpoint, &trees, errors) {
+                return None;
+            }
         }
         Some(Capture {
             name: name.clone(),
@@ -238,25 +254,33 @@ impl Build<'_, '_> {
         })
     }
 
-    /// Reports what a connector says of a configuration, each mistake where its value stands.
+    /// Reports what a connector says of a task's configuration, each mistake where its value stands; says whether there is
+    /// such a connector.
     fn config_errors(
         &mut self,
-        endpoint: &Endpoint,
-        connector: Place,
-        config: &Tree,
+        task: &str,
+        endpoint: &RawEndpoint,
         resources: &[&Tree],
         errors: Vec<ConfigError>,
-    ) {
+    ) -> bool {
+        let mut known = true;
         for ConfigError { at, message, hint } in errors {
             let (slug, place) = match at {
-                ConfigAt::Connector => ("connector-unknown", connector),
-                ConfigAt::Config(pointer) => ("config-invalid", config.place_at(&pointer)),
+                ConfigAt::Connector => {
+                    known = false;
+                    let message = format!("{message}, so {task} is left out");
+                    self.report.warning(OMISSION, endpoint.connector_place, message).hint = hint;
+                    continue;
+                }
+                ConfigAt::Config(pointer) => ("config-invalid", endpoint.config.place_at(&pointer)),
                 ConfigAt::Resource(at, pointer) => {
-                    ("resource-invalid", resources.get(at).map_or(endpoint.place, |tree| tree.place_at(&pointer)))
+                    let whole = endpoint.endpoint.place;
+                    ("resource-invalid", resources.get(at).map_or(whole, |tree| tree.place_at(&pointer)))
                 }
             };
             self.report.error(slug, place, message).hint = hint;
         }
+        known
     }
 
     /// Checks a selector against the partitions of a collection.

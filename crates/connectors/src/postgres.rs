@@ -44,7 +44,7 @@ struct Config {
     schema: Option<String>,
 }
 
-fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
+pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let address: Option<String> = fields.optional("address");
     let mut host: Option<String> = match address {

@@ -28,7 +28,7 @@ enum Place {
     File(PathBuf),
 }
 
-fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
+pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let path: Option<String> =
         fields.required("path", "the database file, relative to this catalog file, or `:memory:`");

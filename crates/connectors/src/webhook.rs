@@ -23,7 +23,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Returns the base address.
-fn read_config(endpoint: &Endpoint) -> Result<Url, Vec<ConfigError>> {
+pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Url, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let older: Option<String> = fields.optional("endpoint");
     let (name, address) = match older {

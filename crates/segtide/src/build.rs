@@ -10,19 +10,34 @@ use url::Url;
 use crate::host::Program;
 use crate::output::{is_coloured, plural, tell};
 
-/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from running.
-pub fn build(source: &str) -> anyhow::Result<Option<Arc<Catalog>>> {
+/// What a catalog is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Its tests, which use neither captures nor materializations: those without a connector may be left out.
+    Tests,
+    /// To run all of it.
+    Run,
+}
+
+/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from being used so.
+pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>> {
     let cwd = std::env::current_dir().context("the current directory cannot be found")?;
     let root = catalog::root_url(source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
     let mut built = catalog::build(&root, &catalog::Files, &Program::new());
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
     }
-    for diagnostic in &built.diagnostics {
+    for diagnostic in &mut built.diagnostics {
+        if purpose == For::Run && diagnostic.is_omission() {
+            diagnostic.severity = Severity::Error;
+        }
         tell(&render(&built.catalog.sources, diagnostic));
     }
-    let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-    if errors > 0 {
+    if built.more > 0 {
+        tell(&format!("and {} more", built.more));
+    }
+    if !built.is_sound() {
+        let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
         tell(&format!("{} in {source}", plural(errors, "mistake")));
         return Ok(None);
     }

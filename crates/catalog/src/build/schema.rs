@@ -142,7 +142,8 @@ impl Build<'_, '_> {
                 Some(error)
             }
             _ => {
-                let bad = located.shape.types.without(KEY_TYPES);
+                let allowed = if self.modern { KEY_TYPES.union(Types::NULL) } else { KEY_TYPES };
+                let bad = located.shape.types.without(allowed);
                 if !bad.is_empty() {
                     let message = format!("`{text}`, {role}, may be {bad}; only {KEY_TYPES} can be");
                     let error = report.error("key-type", word.place, message);

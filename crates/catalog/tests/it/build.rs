@@ -184,6 +184,88 @@ tests:
 }
 
 #[test]
+fn spellings_of_every_era_build() {
+    let files = Memory::of("spellings");
+    let built = files.build_at("2023.yaml");
+    let mut text = render(&built);
+    let catalog = &built.catalog;
+    for collection in &catalog.collections {
+        let derivation = collection.derivation.as_ref();
+        writeln!(text, "{} {:?} derived: {}", collection.name, collection.key, derivation.is_some()).unwrap();
+        if let Some(Using::Typescript(module)) = derivation.map(|derivation| &derivation.using) {
+            writeln!(text, "{}", module.text.text.trim_end()).unwrap();
+        }
+    }
+    for capture in &catalog.captures {
+        writeln!(text, "{}: {}, {} bindings", capture.name, capture.endpoint.connector, capture.bindings.len()).unwrap();
+    }
+    for task in &catalog.materializations {
+        writeln!(text, "{}: {}, {} bindings", task.name, task.endpoint.connector, task.bindings.len()).unwrap();
+    }
+    for test in &catalog.tests {
+        writeln!(text, "{}: {} steps", test.name, test.steps.len()).unwrap();
+    }
+    expect![[r#"
+        2023.yaml:23:17: connector-unknown: there is no connector `local`, so capture `acme/discovered` is left out
+          only a warning
+        2023.yaml:29:17: connector-unknown: there is no connector `dekaf`, so materialization `acme/kafka` is left out
+          only a warning
+        2023.yaml:35:35: ignored: `groupBy` has no effect here
+          only a warning
+        2021-07.yaml:8:41: connector-unknown: there is no connector `source-postgres`, so capture `acme/airbyte` is left out
+          only a warning
+        2021-07.yaml:14:36: connector-unknown: there is no connector `materialize-bigquery`, so materialization `acme/sink` is left out
+          only a warning
+        acme/clicks ["/id"] derived: false
+        acme/mirror ["/id"] derived: true
+        export class Derivation {
+        copyPublish(source, register, previous) {
+        return [source];
+        }
+        }
+        acme/module ["/id"] derived: true
+        export class Derivation implements IDerivation {
+            fromClicksPublish(source) { return [source]; }
+        }
+        acme/nullable ["/id"] derived: true
+        acme/users ["/user"] derived: true
+        export class Derivation {
+        clicksUpdate(source) {
+        return ([1]);
+        }
+        clicksPublish(source, register, previous) {
+        if (register > 1) { return []; }
+        return [{ user: source.user, clicks: 1 }];
+        }
+        }
+        acme/pushed: source-http-ingest, 1 bindings
+        acme/connected: materialize-webhook, 1 bindings
+        acme/db: materialize-sqlite, 2 bindings
+        acme/more: materialize-sqlite, 1 bindings
+        acme/named: materialize-sqlite, 1 bindings
+        It counts users, once: really?: 3 steps
+        an aliased step, again: 1 steps
+        acme/tests/nullable: 2 steps
+    "#]].assert_eq(&text);
+    assert!(built.is_sound());
+    assert!(!built.is_whole());
+}
+
+#[test]
+fn the_first_mistakes_are_told_and_the_others_counted() {
+    let mut files = Memory::golden();
+    let fields: String = (0..260).map(|n| format!("f{n}: 1\n")).collect();
+    files.0.insert("catalog.yaml".into(), format!("npmDependencies: {{ x: '1' }}\n{fields}"));
+    let built = files.build();
+    assert_eq!((built.diagnostics.len(), built.more), (200, 61));
+    assert!(built.diagnostics.iter().all(|diagnostic| diagnostic.slug == "field-unknown"));
+    let fields: String = (0..20_000).map(|n| format!("f{n}: 1\n")).collect();
+    files.0.insert("catalog.yaml".into(), fields);
+    let built = files.build();
+    assert_eq!((built.diagnostics.len(), built.more), (200, 19_800));
+}
+
+#[test]
 fn files_on_disk_build() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Memory::golden();
@@ -224,7 +306,6 @@ fn hostile_catalogs_are_refused() {
         nested("{a: ", "}"),
         block,
         "- ".repeat(5_000),
-        "&a ".to_owned(),
         "\u{0}".to_owned(),
         "\t- x".to_owned(),
     ];

@@ -11,7 +11,7 @@ mod test;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use doc::{Schema, Types};
+use doc::{Schema, Shape, Types};
 use serde_json::Value;
 use url::Url;
 
@@ -20,9 +20,10 @@ use crate::load::{Library, Unread, unreadable};
 use crate::names::{self, Form};
 use crate::parse::{self, RawCapture, RawCatalog, RawEndpoint, RawSelector, Reader, Word};
 use crate::tree;
+use crate::typescript::{self, Generated};
 use crate::{
-    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Fetch, Host, Place,
-    Selector, Severity, Tree,
+    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Fetch, Host, Place, Selector,
+    Severity, Tree,
 };
 
 /// A catalog and what is wrong with it.
@@ -50,11 +51,29 @@ impl Built {
 
 /// Builds the catalog at `root`, an absolute URL, and all that it imports.
 pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
+    build_and(root, fetch, host, |_, _| ()).0
+}
+
+/// Builds a catalog, and the TypeScript types for what of it could be built.
+pub fn types(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> (Built, Vec<Generated>) {
+    let (built, anchors) = build_and(root, fetch, host, |build, catalogs| build.anchors(catalogs));
+    let files = typescript::files(&built.catalog, &anchors);
+    (built, files)
+}
+
+/// Builds a catalog, and looks at the build, given the URLs of the catalog files, before it is forgotten.
+fn build_and<T>(
+    root: &Url,
+    fetch: &dyn Fetch,
+    host: &dyn Host,
+    look: impl FnOnce(&mut Build, &HashSet<Url>) -> T,
+) -> (Built, T) {
     let library = Library::new(fetch);
     let mut report = Report::default();
     let (mut files, complete) = read_catalogs(root, &library, &mut report);
     named_endpoint::give_tasks(&mut files, complete, &mut report);
     let modern = files.iter().any(|file| file.raw.collections.iter().any(|raw| raw.modern));
+    let catalogs: HashSet<Url> = files.iter().map(|file| file.url.clone()).collect();
     let mut build = Build {
         library: &library,
         host,
@@ -67,13 +86,14 @@ pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
         read_urls: HashMap::new(),
     };
     let (captures, materializations, tests) = build.catalog(files);
+    let seen = look(&mut build, &catalogs);
     let Build { mut report, collections, .. } = build;
     let (sources, mut broken) = library.close();
     report.append(&mut broken);
     let collections = collections.into_values().collect();
     let catalog = Catalog { sources, collections, captures, materializations, tests };
     let (diagnostics, more) = report.into_sorted();
-    Built { catalog, diagnostics, more }
+    (Built { catalog, diagnostics, more }, seen)
 }
 
 /// A catalog file and what it defines.
@@ -180,6 +200,23 @@ impl Build<'_, '_> {
         let of_first = raw.into_iter().zip(first).filter(|(_, first)| *first);
         let tests = of_first.map(|(raw, _)| self.test(raw)).collect();
         (captures, materializations, tests)
+    }
+
+    /// The shapes of the `$anchor`s in schema files that can be names of types.
+    fn anchors(&mut self, catalogs: &HashSet<Url>) -> BTreeMap<String, Shape> {
+        let mut found = BTreeMap::new();
+        for (url, document) in self.library.documents() {
+            if !catalogs.contains(&url) {
+                typescript::anchors(&url, &document.tree, &mut found);
+            }
+        }
+        let library = self.library;
+        let documents = |url: &Url| library.document(url).ok().map(|document| document.value);
+        let compiled = found.into_iter().filter_map(|(name, url)| {
+            // What is wrong with a schema that is used has been reported.
+            Some((name, Schema::compile(&url, &documents).ok()?.shape().clone()))
+        });
+        compiled.collect()
     }
 
     /// Checks names of one kind of thing; says of each whether it is the first of its name.

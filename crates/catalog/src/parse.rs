@@ -19,9 +19,9 @@ pub(crate) use test::{RawStep, RawTest};
 
 use crate::diagnostic::{Report, nearest};
 use crate::load::Library;
-use definitions::{fields_hint, fields_of, shown};
 use crate::tree::escaped;
 use crate::{Kind, Member, Place, Tree};
+use definitions::{fields_hint, fields_of, shown};
 
 /// Longer strings are not shown in messages.
 const SHOWN_BYTES_MAX: usize = 40;
@@ -254,7 +254,8 @@ impl Reader<'_, '_> {
     /// Packages are never installed.
     pub(crate) fn npm(&mut self, packages: &Tree, place: Place) {
         if !self.map(packages, "`npmDependencies`").is_empty() {
-            self.ignored(place, "`npmDependencies`").hint("lambdas have only their own module: copy into it what they need");
+            self.ignored(place, "`npmDependencies`")
+                .hint("lambdas have only their own module: copy into it what they need");
         }
     }
 
@@ -373,8 +374,7 @@ impl Reader<'_, '_> {
 
     /// A selector of partitions.
     pub(crate) fn selector(&mut self, tree: Option<&Tree>) -> RawSelector {
-        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector"))
-        else {
+        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector")) else {
             return RawSelector::default();
         };
         let mut side = |name: &str| {

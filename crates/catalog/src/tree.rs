@@ -67,6 +67,13 @@ impl Tree {
         }
     }
 
+    /// Replaces merge keys (`<<`) by what they name, as catalog files have them replaced.
+    pub fn expand_merges(&mut self) -> Result<(), Vec<Diagnostic>> {
+        let mut report = Report::default();
+        expand_merges(self, &mut report);
+        if report.is_empty() { Ok(()) } else { Err(report.into_sorted().0) }
+    }
+
     /// Where the value stands.
     pub fn place(&self) -> Place {
         self.place

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 use anyhow::Context as _;
-use catalog::{Catalog, Diagnostic, Severity, Sources};
+use catalog::{Built, Catalog, Diagnostic, Severity, Sources};
 use url::Url;
 
 use crate::host::Program;
@@ -27,21 +27,25 @@ pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>>
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
     }
-    for diagnostic in &mut built.diagnostics {
-        if purpose == For::Run && diagnostic.is_omission() {
-            diagnostic.severity = Severity::Error;
-        }
-        tell(&render(&built.catalog.sources, diagnostic));
-    }
-    if built.more > 0 {
-        tell(&format!("and {} more", built.more));
-    }
+    let omissions = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.is_omission());
+    omissions.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
+    show(&built);
     if !built.is_sound() {
         let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
         tell(&format!("{} in {source}", plural(errors, "mistake")));
         return Ok(None);
     }
     Ok(Some(Arc::new(built.catalog)))
+}
+
+/// Shows the mistakes of a catalog.
+pub fn show(built: &Built) {
+    for diagnostic in &built.diagnostics {
+        tell(&render(&built.catalog.sources, diagnostic));
+    }
+    if built.more > 0 {
+        tell(&format!("and {} more", built.more));
+    }
 }
 
 /// A diagnostic over the lines it is about.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use runtime::Status;
 
-use crate::build::build;
+use crate::build::{For, build};
 use crate::cli::Demo;
 use crate::data;
 use crate::develop::Running;
@@ -46,7 +46,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let directory = args.directory.as_path();
     write_catalog(directory, port, args.rate)?;
     let source = directory.join("materialize.flow.yaml");
-    let Some(catalog) = build(&source.to_string_lossy())? else { return Ok(Exit::Invalid) };
+    let Some(catalog) = build(&source.to_string_lossy(), For::Run)? else { return Ok(Exit::Invalid) };
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = Server::start(port, inbox.routes())?;

@@ -222,16 +222,16 @@ impl Build<'_, '_> {
         let mut sound = true;
         for transform in &raw.transforms {
             let name = camel_case(&transform.name.value, false);
-            for (lambda, suffix, parameters) in [
-                (&transform.update, "Update", "source"),
-                (&transform.publish, "Publish", "source, register, previous"),
-            ] {
+            for (lambda, suffix, parameters) in
+                [(&transform.update, "Update", "source"), (&transform.publish, "Publish", "source, register, previous")]
+            {
                 match lambda {
                     Some(RawLambda::Body(body)) => {
                         let code = body.value.trim();
                         let words: Vec<&str> = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
                         if let Some(word) = ["await", "yield", "require", "import"].iter().find(|w| words.contains(w)) {
-                            let message = format!("`{word}` is not supported in a lambda that is written in the catalog");
+                            let message =
+                                format!("`{word}` is not supported in a lambda that is written in the catalog");
                             let error = self.report.error("unsupported", body.place, message);
                             error.hint("a lambda takes a document and returns a list, and uses nothing else");
                             sound = false;
@@ -243,7 +243,8 @@ impl Build<'_, '_> {
                         text += &format!("{name}{suffix}({parameters}) {{\n{statements}\n}}\n");
                     }
                     Some(_) => {
-                        let message = format!("some lambdas of `{collection}` are written in the catalog, this one is not");
+                        let message =
+                            format!("some lambdas of `{collection}` are written in the catalog, this one is not");
                         let error = self.report.error("lambda-mixed", transform.name.place, message);
                         error.related(first, "one is written here").hint("move all of them to the module");
                         sound = false;

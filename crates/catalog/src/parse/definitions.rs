@@ -125,3 +125,34 @@ pub(crate) fn shown(what: &'static str) -> &'static str {
 pub(crate) fn fields_hint(fields: &[&str]) -> String {
     format!("its fields are {}", quoted(fields))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The fields of every strict object of the schema, by its title.
+    fn titled(schema: &Value, found: &mut BTreeMap<String, Vec<String>>) {
+        if let (Some(title), Some(properties)) = (schema["title"].as_str(), schema["properties"].as_object()) {
+            assert_eq!(schema["additionalProperties"], false, "{title}");
+            found.insert(title.to_owned(), properties.keys().cloned().collect());
+        }
+        schema["$defs"].as_object().into_iter().flat_map(|defs| defs.values()).for_each(|def| titled(def, found));
+    }
+
+    #[test]
+    fn editors_know_the_same_fields() {
+        let schema: Value = serde_json::from_str(crate::SCHEMA).unwrap();
+        let mut theirs = BTreeMap::new();
+        titled(&schema, &mut theirs);
+        let ours = DEFINITIONS.iter().map(|(what, fields)| {
+            let mut fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+            fields.sort();
+            ((*what).to_owned(), fields)
+        });
+        assert_eq!(theirs, ours.collect());
+    }
+}

@@ -95,8 +95,7 @@ pub(super) fn capture(entity: &Entity, reader: &mut Reader) -> RawCapture {
     let Some(object) = reader.definition(entity, "a capture") else {
         return raw;
     };
-    raw.endpoint =
-        object.require("endpoint", reader).and_then(|tree| endpoint(tree, &[CAPTURE_VARIANTS], reader));
+    raw.endpoint = object.require("endpoint", reader).and_then(|tree| endpoint(tree, &[CAPTURE_VARIANTS], reader));
     raw.bindings = bindings(object, reader).iter().filter_map(|tree| capture_binding(tree, reader)).collect();
     if let Some(seconds) = object.get("interval").and_then(|tree| reader.seconds(tree, "`interval`")) {
         raw.interval_seconds = seconds;

@@ -35,10 +35,7 @@ pub(super) fn split(tree: &Tree) -> (Vec<(Option<Word>, &Tree)>, Tree) {
     (named, Tree { kind, place: tree.place })
 }
 
-pub(super) fn capture(
-    (name, tree): (Option<Word>, &Tree),
-    reader: &mut Reader,
-) -> Option<NamedUse<RawCaptureBinding>> {
+pub(super) fn capture((name, tree): (Option<Word>, &Tree), reader: &mut Reader) -> Option<NamedUse<RawCaptureBinding>> {
     let object = reader.object(tree, "a capture of a named endpoint")?;
     let endpoint = endpoint(object, reader);
     let target = object.require("target", reader).and_then(|tree| reader.source(tree, "a source").name);

@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn leaves_all_else_to_yaml() {
         let deep = "[".repeat(5_000) + &"]".repeat(5_000);
-        for text in ["", "{", "{a: 1}", "[1,]", "{\"a\": 1, \"a\": 2}", "[1] x", "\"\\", "[01]", "[\"é]", "tru", &deep] {
+        for text in ["", "{", "{a: 1}", "[1,]", "{\"a\": 1, \"a\": 2}", "[1] x", "\"\\", "[01]", "[\"é]", "tru", &deep]
+        {
             assert!(read(text).is_none(), "{text:.40}");
         }
     }

@@ -458,7 +458,10 @@ mod tests {
             ("? \"long name\"\n: - ingest: 1\n", json!({"long name": [{"ingest": 1}]})),
             ("{55: 1, true: 2}", json!({"55": 1, "true": 2})),
             ("a: CREATE\n  TABLE;\n", json!({"a": "CREATE TABLE;"})),
-            ("migrations: [CREATE TABLE a (\n  x INT,  -- é\n  y INT\n);]", json!({"migrations": ["CREATE TABLE a ( x INT", "-- é y INT );"]})),
+            (
+                "migrations: [CREATE TABLE a (\n  x INT,  -- é\n  y INT\n);]",
+                json!({"migrations": ["CREATE TABLE a ( x INT", "-- é y INT );"]}),
+            ),
             ("{ ? \"a b\" : 1, ? c : 2 }", json!({"a b": 1, "c": 2})),
             ("? a b\n: 1\n? c\n", json!({"a b": 1, "c": null})),
             ("a: # 🦀 é\n  - x # ü\n", json!({"a": ["x"]})),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use catalog::{Lambda, Using};
+use catalog::{Lambda, Sources, Tree, Using};
 use expect_test::expect;
 
 use crate::host::{AnyConnector, Memory, Shop};
@@ -197,7 +197,8 @@ fn spellings_of_every_era_build() {
         }
     }
     for capture in &catalog.captures {
-        writeln!(text, "{}: {}, {} bindings", capture.name, capture.endpoint.connector, capture.bindings.len()).unwrap();
+        writeln!(text, "{}: {}, {} bindings", capture.name, capture.endpoint.connector, capture.bindings.len())
+            .unwrap();
     }
     for task in &catalog.materializations {
         writeln!(text, "{}: {}, {} bindings", task.name, task.endpoint.connector, task.bindings.len()).unwrap();
@@ -266,6 +267,51 @@ fn the_first_mistakes_are_told_and_the_others_counted() {
 }
 
 #[test]
+fn the_schema_for_editors_takes_every_catalog() {
+    let url = url::Url::parse("file:///catalog.schema.json").unwrap();
+    let text: std::sync::Arc<serde_json::Value> = std::sync::Arc::new(serde_json::from_str(catalog::SCHEMA).unwrap());
+    let schema = doc::Schema::compile(&url, &|asked| (*asked == url).then(|| text.clone())).unwrap();
+    let valid = |name: &str, text: &str| {
+        let place = url::Url::parse("file:///w/x.yaml").unwrap();
+        let mut tree = Tree::from_yaml(&mut Sources::default(), place, text).unwrap();
+        tree.expand_merges().unwrap();
+        let arena = doc::Arena::new();
+        schema.validate(doc::from_value(&arena, &tree.to_value())).map_err(|e| format!("{name}: {e}"))
+    };
+    let (golden, spellings) = (Memory::golden(), Memory::of("spellings"));
+    for (name, text) in golden.0.iter().chain(&spellings.0) {
+        if name.ends_with(".yaml")
+            && !["schemas.yaml", "hooks.config.yaml", "hook.config.yaml"].contains(&name.as_str())
+        {
+            valid(name, text).unwrap();
+        }
+    }
+    for path in examples() {
+        valid(path.to_str().unwrap(), &std::fs::read_to_string(&path).unwrap()).unwrap();
+    }
+    assert!(valid("x", "collections: { a: { key: [/id], shema: {} } }").is_err());
+    assert!(valid("x", "tests: { a: [] }").is_err());
+}
+
+/// The catalog files of the examples.
+fn examples() -> Vec<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
+    let mut found = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_str().unwrap().ends_with(".flow.yaml") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
 fn files_on_disk_build() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Memory::golden();
@@ -282,33 +328,19 @@ fn files_on_disk_build() {
 
 #[test]
 fn examples_build() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
-    let mut seen = 0;
-    for example in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        for path in std::fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.to_str().unwrap().ends_with(".flow.yaml") {
-                let root = url::Url::from_file_path(&path).unwrap();
-                let built = catalog::build(&root, &catalog::Files, &AnyConnector);
-                assert_eq!(render(&built), "", "{}", path.display());
-                seen += 1;
-            }
-        }
+    for path in examples() {
+        let root = url::Url::from_file_path(&path).unwrap();
+        let built = catalog::build(&root, &catalog::Files, &AnyConnector);
+        assert_eq!(render(&built), "", "{}", path.display());
     }
-    assert!(seen > 0);
 }
 
 #[test]
 fn hostile_catalogs_are_refused() {
     let nested = |open: &str, close: &str| format!("x: {}{}", open.repeat(5_000), close.repeat(5_000));
     let block: String = (0..5_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
-    let texts = [
-        nested("[", "]"),
-        nested("{a: ", "}"),
-        block,
-        "- ".repeat(5_000),
-        "\u{0}".to_owned(),
-        "\t- x".to_owned(),
-    ];
+    let texts =
+        [nested("[", "]"), nested("{a: ", "}"), block, "- ".repeat(5_000), "\u{0}".to_owned(), "\t- x".to_owned()];
     for text in texts {
         let mut files = Memory::golden();
         files.0.insert("catalog.yaml".into(), text.clone());

@@ -6,3 +6,4 @@
 mod build;
 mod host;
 mod mistakes;
+mod types;

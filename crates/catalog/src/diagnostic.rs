@@ -108,9 +108,24 @@ impl Report {
             self.list.truncate(DIAGNOSTICS_MAX);
             self.list.sort_by_key(|diagnostic| diagnostic.place);
         }
+        for diagnostic in &mut self.list {
+            let related = diagnostic.related.iter_mut().map(|(_, words)| words);
+            related.chain(&mut diagnostic.hint).chain([&mut diagnostic.message]).for_each(shorten);
+        }
         (self.list, more + self.lost)
     }
 }
+
+/// Cuts what nobody will read: a name may be as long as a file.
+fn shorten(text: &mut String) {
+    if text.len() > MESSAGE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push('…');
+    }
+}
+
+/// How long a message may be.
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
 
 /// How many mistakes are told of; of the others only how many there are.
 const DIAGNOSTICS_MAX: usize = 200;

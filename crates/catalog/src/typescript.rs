@@ -14,9 +14,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use doc::Shape;
+use serde_json::Value;
 use url::Url;
 
 use crate::names::camel_case;
+use crate::sources::percent_decoded;
 use crate::{Catalog, Collection, Derivation, Lambda, Transform, Using};
 use shapes::type_of;
 
@@ -43,7 +45,7 @@ pub(crate) fn files(catalog: &Catalog, anchors: &BTreeMap<String, Shape>) -> Vec
 
     let mut text = String::new();
     for (name, shape) in anchors {
-        declare(name, "the schema of this `$anchor`", shape, &mut text);
+        declare(name, &format!("`$anchor: {name}`"), shape, &mut text);
     }
     add("flow/anchors.ts".to_owned(), module(text));
 
@@ -105,11 +107,29 @@ pub(crate) fn files(catalog: &Catalog, anchors: &BTreeMap<String, Shape>) -> Vec
             add(format!("flow/{}.d.ts", collection.name), interface(catalog, collection, derivation));
         }
     }
-    files.push(Generated { path: "flow_generated/tsconfig.json".to_owned(), text: TSCONFIG.to_owned() });
+    files.push(Generated { path: "flow_generated/tsconfig.json".to_owned(), text: configuration(catalog) });
     files
 }
 
-/// How the types are found; a catalog's own configuration may extend it.
+/// How the types are found, and the modules of this catalog alone: others in its folder may be of another one.
+fn configuration(catalog: &Catalog) -> String {
+    let folder = catalog.sources.iter().next().and_then(|root| root.url.join("flow_generated/").ok());
+    let using = catalog.collections.iter().filter_map(|collection| Some(&collection.derivation.as_ref()?.using));
+    let modules = using.filter_map(|using| match using {
+        Using::Typescript(module) if module.text.url.path().ends_with(".ts") => {
+            folder.as_ref()?.make_relative(&module.text.url)
+        }
+        _ => None,
+    });
+    let mut files: Vec<String> = modules.collect();
+    files.sort();
+    files.dedup();
+    files.insert(0, "./flow/modules.d.ts".to_owned());
+    let files: Vec<String> = files.iter().map(|path| Value::from(percent_decoded(path)).to_string()).collect();
+    TSCONFIG.replace("FILES", &files.join(", "))
+}
+
+/// A configuration of `tsc`; a catalog's own may extend it.
 const TSCONFIG: &str = r#"{
     "compilerOptions": {
         "strict": true,
@@ -123,8 +143,7 @@ const TSCONFIG: &str = r#"{
         "allowImportingTsExtensions": true,
         "paths": { "flow/*": ["./flow/*", "./typescript/*"] }
     },
-    "include": ["../**/*.ts"],
-    "exclude": ["../**/node_modules", "../**/dist"]
+    "files": [FILES]
 }
 "#;
 

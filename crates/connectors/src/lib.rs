@@ -58,9 +58,9 @@ pub fn check_capture(endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Ve
 /// Checks a materialization's configuration alone.
 pub fn check_endpoint(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
     match endpoint.connector.as_str() {
-        "materialize-postgres" => postgres::read_config(endpoint).map(drop),
-        "materialize-sqlite" => sqlite::read_config(endpoint).map(drop),
-        "materialize-webhook" => webhook::read_config(endpoint).map(drop),
+        "materialize-postgres" => postgres::check_config(endpoint),
+        "materialize-sqlite" => sqlite::check_config(endpoint),
+        "materialize-webhook" => webhook::check_config(endpoint),
         unknown => Err(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)]),
     }
 }

@@ -44,7 +44,7 @@ struct Config {
     schema: Option<String>,
 }
 
-pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
+fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let address: Option<String> = fields.optional("address");
     let mut host: Option<String> = match address {
@@ -118,6 +118,11 @@ fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError
     let errors = fields.finish();
     let resource = table.map(|table| Resource { path: schema.into_iter().chain([table]).collect(), delta });
     resource.filter(|_| errors.is_empty()).ok_or(errors)
+}
+
+/// Checks the configuration alone.
+pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+    read_config(endpoint).map(drop)
 }
 
 /// Checks the configuration and one binding's resource.

@@ -28,7 +28,7 @@ enum Place {
     File(PathBuf),
 }
 
-pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
+fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let path: Option<String> =
         fields.required("path", "the database file, relative to this catalog file, or `:memory:`");
@@ -68,6 +68,11 @@ fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError
     }
     let errors = fields.finish();
     table.filter(|_| errors.is_empty()).map(|table| Resource { table, delta }).ok_or(errors)
+}
+
+/// Checks the configuration alone.
+pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+    read_config(endpoint).map(drop)
 }
 
 /// Checks the configuration and one binding's resource.

@@ -23,7 +23,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 10;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// Returns the base address.
-pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Url, Vec<ConfigError>> {
+fn read_config(endpoint: &Endpoint) -> Result<Url, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let older: Option<String> = fields.optional("endpoint");
     let (name, address) = match older {
@@ -79,6 +79,11 @@ fn read_resource(n: usize, resource: &Value, base: Option<&Url>) -> Result<Optio
     };
     let errors = fields.finish();
     if errors.is_empty() { Ok(url) } else { Err(errors) }
+}
+
+/// Checks the configuration alone.
+pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+    read_config(endpoint).map(drop)
 }
 
 /// Checks the configuration and one binding's resource.

@@ -12,7 +12,7 @@ use crate::host::Program;
 use crate::output::{Exit, plural, say, tell};
 
 /// The configuration by which editors find the types; an author's own is never touched.
-const TSCONFIG: &str = "{\n    \"extends\": \"./flow_generated/tsconfig.json\",\n    \"include\": [\"./**/*.ts\"]\n}\n";
+const TSCONFIG: &str = "{ \"extends\": \"./flow_generated/tsconfig.json\" }\n";
 
 pub fn run(args: &Generate) -> anyhow::Result<Exit> {
     match args {

@@ -29,7 +29,8 @@ fn types(args: &Source) -> anyhow::Result<Exit> {
     }
     show(&built);
     let path = root.to_file_path().ok();
-    let folder = path.as_deref().and_then(std::path::Path::parent).context("types are written beside a catalog file")?;
+    let folder =
+        path.as_deref().and_then(std::path::Path::parent).context("types are written beside a catalog file")?;
     for file in &files {
         let path = folder.join(&file.path);
         let parent = path.parent().context("a generated file is in a folder")?;
@@ -49,6 +50,10 @@ fn types(args: &Source) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
-    tell(&format!("{} in {}: types are missing of what it keeps from being built", plural(errors, "mistake"), args.source));
+    tell(&format!(
+        "{} in {}: types are missing of what it keeps from being built",
+        plural(errors, "mistake"),
+        args.source
+    ));
     Ok(Exit::Failed)
 }

@@ -253,6 +253,15 @@ fn spellings_of_every_era_build() {
 }
 
 #[test]
+fn schemas_may_have_ids_of_the_web() {
+    let mut files = Memory::golden();
+    let schemas = files.0.get_mut("schemas.yaml").unwrap();
+    *schemas =
+        format!("$schema: http://json-schema.org/draft-07/schema#\n$id: https://example.com/schemas.yaml\n{schemas}");
+    assert_eq!(render(&files.build()), "");
+}
+
+#[test]
 fn the_first_mistakes_are_told_and_the_others_counted() {
     let mut files = Memory::golden();
     let fields: String = (0..260).map(|n| format!("f{n}: 1\n")).collect();

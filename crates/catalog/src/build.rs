@@ -4,24 +4,26 @@
 mod collection;
 mod derivation;
 mod materialization;
+mod named_endpoint;
 mod schema;
 mod test;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use doc::{Schema, Types};
+use doc::{Schema, Shape, Types};
 use serde_json::Value;
 use url::Url;
 
-use crate::diagnostic::{Report, nearest};
+use crate::diagnostic::{OMISSION, Report, nearest};
 use crate::load::{Library, Unread, unreadable};
 use crate::names::{self, Form};
-use crate::parse::{self, RawCapture, RawCatalog, RawSelector, Reader, Word};
+use crate::parse::{self, RawCapture, RawCatalog, RawEndpoint, RawSelector, Reader, Word};
 use crate::tree;
+use crate::typescript::{self, Generated};
 use crate::{
-    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Endpoint, Fetch, Host, Place,
-    Selector, Severity, Tree,
+    Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Fetch, Host, Place, Selector,
+    Severity, Tree,
 };
 
 /// A catalog and what is wrong with it.
@@ -29,8 +31,10 @@ use crate::{
 pub struct Built {
     /// What could be built. It may be run only if [`Built::is_sound`].
     pub catalog: Catalog,
-    /// All mistakes, in the order of their places.
+    /// The mistakes, in the order of their places; the first 200, errors before warnings.
     pub diagnostics: Vec<Diagnostic>,
+    /// How many more there are.
+    pub more: usize,
 }
 
 impl Built {
@@ -38,30 +42,58 @@ impl Built {
     pub fn is_sound(&self) -> bool {
         self.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
     }
+
+    /// Whether it is sound and no task had to be left out of it: whether all that it says can be run.
+    pub fn is_whole(&self) -> bool {
+        self.is_sound() && !self.diagnostics.iter().any(Diagnostic::is_omission)
+    }
 }
 
 /// Builds the catalog at `root`, an absolute URL, and all that it imports.
 pub fn build(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> Built {
+    build_and(root, fetch, host, |_, _| ()).0
+}
+
+/// Builds a catalog, and the TypeScript types for what of it could be built.
+pub fn types(root: &Url, fetch: &dyn Fetch, host: &dyn Host) -> (Built, Vec<Generated>) {
+    let (built, anchors) = build_and(root, fetch, host, |build, catalogs| build.anchors(catalogs));
+    let files = typescript::files(&built.catalog, &anchors);
+    (built, files)
+}
+
+/// Builds a catalog, and looks at the build, given the URLs of the catalog files, before it is forgotten.
+fn build_and<T>(
+    root: &Url,
+    fetch: &dyn Fetch,
+    host: &dyn Host,
+    look: impl FnOnce(&mut Build, &HashSet<Url>) -> T,
+) -> (Built, T) {
     let library = Library::new(fetch);
     let mut report = Report::default();
-    let (files, complete) = read_catalogs(root, &library, &mut report);
+    let (mut files, complete) = read_catalogs(root, &library, &mut report);
+    named_endpoint::give_tasks(&mut files, complete, &mut report);
+    let modern = files.iter().any(|file| file.raw.collections.iter().any(|raw| raw.modern));
+    let catalogs: HashSet<Url> = files.iter().map(|file| file.url.clone()).collect();
     let mut build = Build {
         library: &library,
         host,
         report,
         complete,
+        modern,
         schemas: HashMap::new(),
         names: BTreeMap::new(),
         collections: BTreeMap::new(),
         read_urls: HashMap::new(),
     };
     let (captures, materializations, tests) = build.catalog(files);
+    let seen = look(&mut build, &catalogs);
     let Build { mut report, collections, .. } = build;
     let (sources, mut broken) = library.close();
     report.append(&mut broken);
     let collections = collections.into_values().collect();
     let catalog = Catalog { sources, collections, captures, materializations, tests };
-    Built { catalog, diagnostics: report.into_sorted() }
+    let (diagnostics, more) = report.into_sorted();
+    (Built { catalog, diagnostics, more }, seen)
 }
 
 /// A catalog file and what it defines.
@@ -107,6 +139,8 @@ struct Build<'a, 'f> {
     report: Report,
     /// Whether all catalog files could be read; if not, nobody knows which names are not defined.
     complete: bool,
+    /// Whether it has a spelling of 2023 or later, by which parts of keys may be null.
+    modern: bool,
     /// Each schema, compiled once; `None` if it is broken.
     schemas: HashMap<Url, Option<Arc<Schema>>>,
     /// Every collection that is defined, well or badly, and where.
@@ -168,6 +202,23 @@ impl Build<'_, '_> {
         (captures, materializations, tests)
     }
 
+    /// The shapes of the `$anchor`s in schema files that can be names of types.
+    fn anchors(&mut self, catalogs: &HashSet<Url>) -> BTreeMap<String, Shape> {
+        let mut found = BTreeMap::new();
+        for (url, document) in self.library.documents() {
+            if !catalogs.contains(&url) {
+                typescript::anchors(&url, &document.tree, &mut found);
+            }
+        }
+        let library = self.library;
+        let documents = |url: &Url| library.document(url).ok().map(|document| document.value);
+        let compiled = found.into_iter().filter_map(|(name, url)| {
+            // What is wrong with a schema that is used has been reported.
+            Some((name, Schema::compile(&url, &documents).ok()?.shape().clone()))
+        });
+        compiled.collect()
+    }
+
     /// Checks names of one kind of thing; says of each whether it is the first of its name.
     fn names(&mut self, what: &str, words: &[&Word], form: Form) -> Vec<bool> {
         for word in words {
@@ -227,7 +278,9 @@ impl Build<'_, '_> {
         let endpoint = raw.endpoint.as_ref()?;
         if let Err(errors) = self.host.check_capture(&endpoint.endpoint, &resources.iter().collect::<Vec<_>>()) {
             let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
-            self.config_errors(&endpoint.endpoint, endpoint.connector_place, &endpoint.config, &trees, errors);
+            if !self.config_errors(&format!("capture `{name}`"), endpoint, &trees, errors) {
+                return None;
+            }
         }
         Some(Capture {
             name: name.clone(),
@@ -238,25 +291,33 @@ impl Build<'_, '_> {
         })
     }
 
-    /// Reports what a connector says of a configuration, each mistake where its value stands.
+    /// Reports what a connector says of a task's configuration, each mistake where its value stands; says whether there is
+    /// such a connector.
     fn config_errors(
         &mut self,
-        endpoint: &Endpoint,
-        connector: Place,
-        config: &Tree,
+        task: &str,
+        endpoint: &RawEndpoint,
         resources: &[&Tree],
         errors: Vec<ConfigError>,
-    ) {
+    ) -> bool {
+        let mut known = true;
         for ConfigError { at, message, hint } in errors {
             let (slug, place) = match at {
-                ConfigAt::Connector => ("connector-unknown", connector),
-                ConfigAt::Config(pointer) => ("config-invalid", config.place_at(&pointer)),
+                ConfigAt::Connector => {
+                    known = false;
+                    let message = format!("{message}, so {task} is left out");
+                    self.report.warning(OMISSION, endpoint.connector_place, message).hint = hint;
+                    continue;
+                }
+                ConfigAt::Config(pointer) => ("config-invalid", endpoint.config.place_at(&pointer)),
                 ConfigAt::Resource(at, pointer) => {
-                    ("resource-invalid", resources.get(at).map_or(endpoint.place, |tree| tree.place_at(&pointer)))
+                    let whole = endpoint.endpoint.place;
+                    ("resource-invalid", resources.get(at).map_or(whole, |tree| tree.place_at(&pointer)))
                 }
             };
             self.report.error(slug, place, message).hint = hint;
         }
+        known
     }
 
     /// Checks a selector against the partitions of a collection.

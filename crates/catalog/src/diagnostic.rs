@@ -29,6 +29,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// Whether it says that a task is left out of the catalog: a warning for those who test it, and no less than an error for
+    /// those who run it.
+    pub fn is_omission(&self) -> bool {
+        self.slug == OMISSION
+    }
+
     /// Adds what to do.
     pub(crate) fn hint(&mut self, hint: impl Into<String>) -> &mut Self {
         self.hint = Some(hint.into());
@@ -42,19 +48,42 @@ impl Diagnostic {
     }
 }
 
+/// The slug of what leaves a task out.
+pub(crate) const OMISSION: &str = "connector-unknown";
+
 /// The mistakes found so far.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     list: Vec<Diagnostic>,
+    /// How many were found when it was full.
+    lost: usize,
+    /// The last warning that was found when it was full.
+    spare: Option<Diagnostic>,
 }
 
 impl Report {
     /// Adds an error.
     pub(crate) fn error(&mut self, slug: &'static str, place: Place, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Error, slug, place, message.into())
+    }
+
+    /// Adds a warning.
+    pub(crate) fn warning(&mut self, slug: &'static str, place: Place, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Severity::Warning, slug, place, message.into())
+    }
+
+    fn add(&mut self, severity: Severity, slug: &'static str, place: Place, message: String) -> &mut Diagnostic {
         debug_assert!(SLUGS.iter().any(|(known, _)| *known == slug), "{slug} is not in the table of slugs");
-        let message = message.into();
-        let severity = Severity::Error;
-        self.list.push(Diagnostic { slug, severity, message, place, related: Vec::new(), hint: None });
+        let diagnostic = Diagnostic { slug, severity, message, place, related: Vec::new(), hint: None };
+        if self.list.len() >= FOUND_MAX {
+            self.lost += 1;
+            // That there are errors must never be lost.
+            if severity == Severity::Warning {
+                return self.spare.insert(diagnostic);
+            }
+            self.list.pop();
+        }
+        self.list.push(diagnostic);
         self.list.last_mut().expect("one was just pushed")
     }
 
@@ -65,27 +94,56 @@ impl Report {
     /// Moves another report's mistakes here.
     pub(crate) fn append(&mut self, other: &mut Report) {
         self.list.append(&mut other.list);
+        self.lost += std::mem::take(&mut other.lost);
     }
 
-    /// All of them in the order of their places, each once.
-    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+    /// The first of them in the order of their places, each once, and how many more there are. Errors come before warnings
+    /// where not all can stay.
+    pub(crate) fn into_sorted(mut self) -> (Vec<Diagnostic>, usize) {
         self.list.sort_by(|a, b| (a.place, a.slug, &a.message).cmp(&(b.place, b.slug, &b.message)));
         self.list.dedup_by(|a, b| (a.place, a.slug, &a.message) == (b.place, b.slug, &b.message));
-        self.list
+        let more = self.list.len().saturating_sub(DIAGNOSTICS_MAX);
+        if more > 0 {
+            self.list.sort_by_key(|diagnostic| diagnostic.severity == Severity::Warning);
+            self.list.truncate(DIAGNOSTICS_MAX);
+            self.list.sort_by_key(|diagnostic| diagnostic.place);
+        }
+        for diagnostic in &mut self.list {
+            let related = diagnostic.related.iter_mut().map(|(_, words)| words);
+            related.chain(&mut diagnostic.hint).chain([&mut diagnostic.message]).for_each(shorten);
+        }
+        (self.list, more + self.lost)
     }
 }
+
+/// Cuts what nobody will read: a name may be as long as a file.
+fn shorten(text: &mut String) {
+    if text.len() > MESSAGE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push('…');
+    }
+}
+
+/// How long a message may be.
+const MESSAGE_BYTES_MAX: usize = 2 << 10;
+
+/// How many mistakes are told of; of the others only how many there are.
+const DIAGNOSTICS_MAX: usize = 200;
+/// How many mistakes are kept while a catalog builds.
+const FOUND_MAX: usize = 10_000;
 
 /// Every kind of mistake and what it means, sorted.
 pub const SLUGS: &[(&str, &str)] = &[
     ("capture-into-derivation", "a capture adds to a collection that is derived"),
     ("collection-unknown", "a collection is referred to and not defined"),
     ("config-invalid", "a connector does not accept its configuration"),
-    ("connector-unknown", "there is no such connector"),
+    ("connector-unknown", "there is no such connector: the task is left out, so the catalog can be tested and not run"),
     ("content-type-unknown", "an import has a content type that there is not"),
     ("derivation-conflict", "a collection has both spellings of a derivation"),
     ("derivation-language", "a derivation names no language, or several"),
     ("duration-invalid", "a duration cannot be read"),
     ("endpoint-count", "an endpoint is none or several of its kinds"),
+    ("endpoint-not-defined", "an endpoint is referred to by name and not defined"),
     ("endpoint-unknown", "there is no such kind of endpoint"),
     ("field-both", "a field is both included and excluded"),
     ("field-forbidden", "a field is included that the connector cannot keep"),
@@ -96,6 +154,7 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("field-unsatisfiable", "the connector must keep a field and cannot"),
     ("file-missing", "a file is referred to and does not exist"),
     ("file-unreadable", "a file is referred to and cannot be read"),
+    ("ignored", "a feature of the language that has no effect here"),
     ("image-invalid", "an image names nothing"),
     ("import-fragment", "an import has a fragment"),
     ("ingest-invalid", "a test ingests a document that is not valid"),
@@ -105,6 +164,7 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("key-reduce", "a part of a key has a reduction"),
     ("key-type", "a part of a key may be of a type that keys cannot have"),
     ("key-unknown", "the schema says nothing of a part of a key"),
+    ("lambda-mixed", "some lambdas of a derivation are written in the catalog, and others in its module"),
     ("lambda-unknown", "a lambda is in a language that there is not"),
     ("location-impossible", "a projection's location can never exist"),
     ("location-required", "no field of a location is kept, and the connector needs one"),

@@ -9,6 +9,11 @@ pub trait Host {
     /// Checks a capture's configuration and the resources of its bindings.
     fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>>;
 
+    /// Checks a materialization's configuration alone: it may have no bindings. Hosts that only tell with a binding say nothing.
+    fn check_endpoint(&self, _endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+        Ok(())
+    }
+
     /// Checks a materialization's configuration and one binding's resource; says what may be done with each field of the
     /// collection, in the order of [`Collection::projections`].
     fn check_binding(

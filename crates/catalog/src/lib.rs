@@ -15,8 +15,9 @@ mod parse;
 mod sources;
 mod spec;
 mod tree;
+mod typescript;
 
-pub use build::{Built, build};
+pub use build::{Built, build, types};
 pub use diagnostic::{Diagnostic, SLUGS, Severity};
 pub use fetch::{FILE_BYTES_MAX, Fetch, FetchError, Files, RootError, root_url};
 pub use host::{BindingRules, ConfigAt, ConfigError, Constraint, Host, ModuleError};
@@ -26,3 +27,7 @@ pub use spec::{
     Materialization, Module, Projection, Selector, Step, StepKind, Test, Text, Transform, Using,
 };
 pub use tree::{Kind, Member, Tree};
+pub use typescript::Generated;
+
+/// A JSON Schema of catalog files, for editors.
+pub const SCHEMA: &str = include_str!("catalog.schema.json");

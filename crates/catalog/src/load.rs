@@ -103,6 +103,15 @@ impl<'f> Library<'f> {
         document.ok_or(Unread::Broken)
     }
 
+    /// The documents that could be parsed so far, in the order of their URLs.
+    pub(crate) fn documents(&self) -> Vec<(Url, Document)> {
+        let shelves = self.shelves.borrow();
+        let parsed = shelves.documents.iter().filter_map(|(url, document)| Some((url.clone(), document.clone()?)));
+        let mut documents: Vec<_> = parsed.collect();
+        documents.sort_by(|a, b| a.0.cmp(&b.0));
+        documents
+    }
+
     /// Makes a schema written inside a file a document of its own: the file's URL with `?ptr=`. Relative references in it
     /// resolve against the file's directory, and `#` is the schema itself.
     pub(crate) fn inline(&self, file: &Url, pointer: &str, tree: &Tree) -> Url {

@@ -37,10 +37,16 @@ fn invalid(name: &str, form: Form) -> Option<&str> {
     }
 }
 
+/// `a collection`, `an endpoint`.
+fn a(what: &str) -> String {
+    let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {what}")
+}
+
 /// Checks one name; `what` is `collection` and the like.
 pub(crate) fn check(what: &str, name: &Word, form: Form, report: &mut Report) {
     if name.value.is_empty() {
-        report.error("name-empty", name.place, format!("the name of a {what} cannot be empty"));
+        report.error("name-empty", name.place, format!("the name of {} cannot be empty", a(what)));
     } else if let Some(rest) = invalid(&name.value, form) {
         let message = format!("`{}` cannot be the name of a {what}: `{rest}` is not allowed there", name.value);
         let hint = match form {
@@ -163,7 +169,7 @@ mod tests {
                 .collect();
             let mut report = Report::default();
             check_distinct("collection", &words.iter().collect::<Vec<_>>(), true, &mut report);
-            let list = report.into_sorted();
+            let (list, _) = report.into_sorted();
             list.iter().map(|d| (d.slug, d.place.start, d.related[0].0.start)).collect::<Vec<_>>()
         };
         assert_eq!(check(&["foo/bar", "foo/bark", "foo"]), [("name-prefix", 0, 2), ("name-prefix", 1, 2)]);

@@ -3,21 +3,25 @@
 //! Raw definitions are complete in syntax only. What a name refers to and what a schema proves is for `build`.
 
 mod collection;
+pub(crate) mod definitions;
 mod derivation;
 mod endpoint;
+mod named_endpoint;
 mod test;
 
 use url::Url;
 
 pub(crate) use collection::{RawCollection, RawProjection};
 pub(crate) use derivation::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing};
-pub(crate) use endpoint::{RawBinding, RawCapture, RawMaterialization};
+pub(crate) use endpoint::{RawBinding, RawCapture, RawCaptureBinding, RawEndpoint, RawMaterialization};
+pub(crate) use named_endpoint::NamedUse;
 pub(crate) use test::{RawStep, RawTest};
 
 use crate::diagnostic::{Report, nearest};
 use crate::load::Library;
 use crate::tree::escaped;
 use crate::{Kind, Member, Place, Tree};
+use definitions::{fields_hint, fields_of, shown};
 
 /// Longer strings are not shown in messages.
 const SHOWN_BYTES_MAX: usize = 40;
@@ -39,6 +43,14 @@ pub(crate) struct RawSelector {
     pub(crate) exclude: Vec<(Word, Vec<Tree>)>,
 }
 
+/// A name that a selector, a transform or a step reads from, and which partitions of it.
+#[derive(Default)]
+pub(crate) struct RawSource<'t> {
+    pub(crate) name: Option<Word>,
+    pub(crate) schema: Option<&'t Tree>,
+    pub(crate) selector: RawSelector,
+}
+
 /// What one catalog file defines.
 #[derive(Default)]
 pub(crate) struct RawCatalog {
@@ -48,46 +60,58 @@ pub(crate) struct RawCatalog {
     pub(crate) captures: Vec<RawCapture>,
     pub(crate) materializations: Vec<RawMaterialization>,
     pub(crate) tests: Vec<RawTest>,
+    /// Endpoints with a name of their own, and the captures and materializations that use them by it.
+    pub(crate) endpoints: Vec<(Word, Option<RawEndpoint>)>,
+    pub(crate) named_captures: Vec<NamedUse<RawCaptureBinding>>,
+    pub(crate) named_materializations: Vec<NamedUse<RawBinding>>,
     /// Whether it may define more collections than could be read.
     pub(crate) incomplete: bool,
 }
 
-/// Reads a catalog file whose merge keys are expanded.
+/// Reads a catalog file whose merge keys are expanded. An empty file is an empty catalog.
 pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
-    const FIELDS: &[&str] = &[
-        "import",
-        "collections",
-        "captures",
-        "materializations",
-        "tests",
-        "$schema",
-        "npmDependencies",
-        "storageMappings",
-        "journalRules",
-        "resources",
-    ];
     let mut raw = RawCatalog::default();
-    let Some(object) = reader.object(tree, "a catalog", FIELDS) else {
+    if tree.is_null() {
+        return raw;
+    }
+    let Some(object) = reader.object(tree, "a catalog") else {
         raw.incomplete = true;
         return raw;
     };
     if let Some(resources) = object.get("resources") {
         reader.unsupported(resources.place, "`resources`").hint("keep what they hold in files of their own");
     }
+    if let Some(packages) = object.get("npmDependencies") {
+        reader.npm(packages, object.key_place("npmDependencies"));
+    }
     if let Some(imports) = object.get("import") {
         raw.imports = reader.list(imports, "`import`").iter().filter_map(|item| reader.import(item)).collect();
     }
-    if let Some(map) = object.get("collections") {
-        raw.incomplete = !matches!(map.kind, Kind::Object(_));
-        raw.collections =
-            reader.map(map, "`collections`").iter().map(|member| collection::read(member, reader)).collect();
+    if let Some(tree) = object.get("collections") {
+        let entities = reader.entities(tree, "collections");
+        raw.incomplete = match &tree.kind {
+            Kind::Object(_) => false,
+            Kind::Array(items) => entities.len() < items.len(),
+            _ => true,
+        };
+        raw.collections = entities.iter().map(|entity| collection::read(entity, reader)).collect();
     }
-    if let Some(map) = object.get("captures") {
-        raw.captures = reader.map(map, "`captures`").iter().map(|m| endpoint::capture(m, reader)).collect();
+    if let Some(map) = object.get("endpoints") {
+        let members = reader.map(map, "`endpoints`");
+        raw.endpoints = members.iter().map(|m| (m.name(), endpoint::named(&m.value, reader))).collect();
     }
-    if let Some(map) = object.get("materializations") {
-        let members = reader.map(map, "`materializations`");
-        raw.materializations = members.iter().map(|member| endpoint::materialization(member, reader)).collect();
+    if let Some(tree) = object.get("captures") {
+        let (named, plain) = named_endpoint::split(tree);
+        raw.named_captures = named.into_iter().filter_map(|item| named_endpoint::capture(item, reader)).collect();
+        let entities = reader.entities(&plain, "captures");
+        raw.captures = entities.iter().map(|entity| endpoint::capture(entity, reader)).collect();
+    }
+    if let Some(tree) = object.get("materializations") {
+        let (named, plain) = named_endpoint::split(tree);
+        let named = named.into_iter().filter_map(|item| named_endpoint::materialization(item, reader));
+        raw.named_materializations = named.collect();
+        let entities = reader.entities(&plain, "materializations");
+        raw.materializations = entities.iter().map(|entity| endpoint::materialization(entity, reader)).collect();
     }
     if let Some(map) = object.get("tests") {
         raw.tests = reader.map(map, "`tests`").iter().map(|member| test::read(member, reader)).collect();
@@ -101,6 +125,16 @@ pub(crate) struct Reader<'a, 'f> {
     pub(crate) report: &'a mut Report,
     /// What references in the file are relative to.
     pub(crate) file: &'a Url,
+}
+
+/// Something with a name: a member of a map, or an item of a list with the field `name`, as the first catalogs had it.
+pub(crate) struct Entity<'t> {
+    pub(crate) name: Word,
+    pub(crate) value: &'t Tree,
+    /// Its JSON pointer in the file.
+    pub(crate) at: String,
+    /// Whether it is an item of a list.
+    listed: bool,
 }
 
 /// An object whose fields are all known.
@@ -134,21 +168,100 @@ impl<'t> Object<'t> {
 }
 
 impl Reader<'_, '_> {
-    /// An object with these fields only.
-    pub(crate) fn object<'t>(&mut self, tree: &'t Tree, what: &'static str, fields: &[&str]) -> Option<Object<'t>> {
+    /// An object of this kind, with the fields that the kind has.
+    pub(crate) fn object<'t>(&mut self, tree: &'t Tree, what: &'static str) -> Option<Object<'t>> {
+        self.object_and(tree, what, None)
+    }
+
+    /// An object of this kind that may have one more field.
+    fn object_and<'t>(&mut self, tree: &'t Tree, what: &'static str, more: Option<&str>) -> Option<Object<'t>> {
+        let fields = fields_of(what);
+        let what = shown(what);
         let Kind::Object(members) = &tree.kind else {
             self.wrong(tree, what, "an object");
             return None;
         };
-        for member in members.iter().filter(|member| !fields.contains(&member.key.as_str())) {
+        let known = |key: &str| fields.contains(&key) || more == Some(key);
+        for member in members.iter().filter(|member| !known(&member.key)) {
+            // Extensions are anyone's.
+            if member.key.starts_with("x-") {
+                continue;
+            }
             let message = format!("{what} has no field `{}`", member.key);
             let error = self.report.error("field-unknown", member.key_place, message);
             match nearest(&member.key, fields.iter().copied()) {
                 Some(name) => error.hint(format!("did you mean `{name}`?")),
-                None => error.hint(format!("its fields are {}", quoted(fields))),
+                None => error.hint(fields_hint(fields)),
             };
         }
         Some(Object { what, place: tree.place, members })
+    }
+
+    /// The object of an entity.
+    pub(crate) fn definition<'t>(&mut self, entity: &Entity<'t>, what: &'static str) -> Option<Object<'t>> {
+        self.object_and(entity.value, what, entity.listed.then_some("name"))
+    }
+
+    /// The entities of a field of the catalog: a map by name, or a list of objects with `name`.
+    fn entities<'t>(&mut self, tree: &'t Tree, field: &str) -> Vec<Entity<'t>> {
+        let Kind::Array(items) = &tree.kind else {
+            let members = self.map(tree, &format!("`{field}`")).iter();
+            let entity = |member: &'t Member| Entity {
+                name: member.name(),
+                value: &member.value,
+                at: below(&format!("/{field}"), &member.key),
+                listed: false,
+            };
+            return members.map(entity).collect();
+        };
+        let mut entities = Vec::new();
+        for (at, value) in items.iter().enumerate() {
+            let Some(name) = value.get("name") else {
+                if value.as_object().is_none() {
+                    self.wrong(value, &format!("an item of `{field}`"), "an object");
+                    continue;
+                }
+                let message = format!("an item of `{field}` must have `name`");
+                let place = Place { end: value.place.start, ..value.place };
+                self.report.error("field-missing", place, message).hint(format!("or write `{field}` as a map by name"));
+                continue;
+            };
+            if let Some(name) = self.word(name, "`name`") {
+                entities.push(Entity { name, value, at: format!("/{field}/{at}"), listed: true });
+            }
+        }
+        entities
+    }
+
+    /// A name, or an object of this kind with a name and partitions.
+    pub(crate) fn source<'t>(&mut self, tree: &'t Tree, what: &'static str) -> RawSource<'t> {
+        let Kind::Object(_) = &tree.kind else {
+            return RawSource { name: self.word(tree, what), ..RawSource::default() };
+        };
+        let Some(object) = self.object(tree, what) else {
+            return RawSource::default();
+        };
+        for name in ["notBefore", "notAfter"].into_iter().filter(|name| object.get(name).is_some()) {
+            self.ignored(object.key_place(name), &format!("`{name}`"));
+        }
+        RawSource {
+            name: object.require("name", self).and_then(|tree| self.word(tree, "`name`")),
+            schema: object.get("schema"),
+            selector: self.selector(object.get("partitions")),
+        }
+    }
+
+    /// Packages are never installed.
+    pub(crate) fn npm(&mut self, packages: &Tree, place: Place) {
+        if !self.map(packages, "`npmDependencies`").is_empty() {
+            self.ignored(place, "`npmDependencies`")
+                .hint("lambdas have only their own module: copy into it what they need");
+        }
+    }
+
+    /// Warns that something has no effect.
+    pub(crate) fn ignored(&mut self, place: Place, what: &str) -> &mut crate::Diagnostic {
+        self.report.warning("ignored", place, format!("{what} has no effect here"))
     }
 
     /// An object whose keys are names of the author's choice; empty if it is something else, or `null`.
@@ -261,8 +374,7 @@ impl Reader<'_, '_> {
 
     /// A selector of partitions.
     pub(crate) fn selector(&mut self, tree: Option<&Tree>) -> RawSelector {
-        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector", &["include", "exclude"]))
-        else {
+        let Some(object) = tree.and_then(|tree| self.object(tree, "a partition selector")) else {
             return RawSelector::default();
         };
         let mut side = |name: &str| {
@@ -300,7 +412,7 @@ impl Reader<'_, '_> {
     fn import(&mut self, tree: &Tree) -> Option<Spanned<Url>> {
         let url = match &tree.kind {
             Kind::Object(_) => {
-                let object = self.object(tree, "an import", &["url", "contentType"])?;
+                let object = self.object(tree, "an import")?;
                 let url = object.require("url", self)?;
                 if let Some(kind) = object.get("contentType") {
                     let kind = self.word(kind, "`contentType`")?;

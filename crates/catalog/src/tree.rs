@@ -1,14 +1,22 @@
 //! A YAML or JSON value in which every node knows its place.
 
+mod json;
 mod yaml;
 
 use serde_json::{Map, Number, Value};
 use url::Url;
 
 use crate::diagnostic::{Diagnostic, Report};
-use crate::{Place, Sources};
+use crate::{Place, SourceId, Sources};
 
-pub(crate) use yaml::{expand_merges, parse};
+pub(crate) use yaml::expand_merges;
+
+/// The text as a tree, or nothing where its syntax is broken. What is wrong goes to the report; of duplicate keys the first
+/// stays in the tree.
+pub(crate) fn parse(source: SourceId, text: &str, report: &mut Report) -> Option<Tree> {
+    let json = if json::is_likely(text) { json::parse(source, text) } else { None };
+    json.or_else(|| yaml::parse(source, text, report))
+}
 
 /// A value and where it stands. A value that is an alias has the place of the alias, what is inside it the places of the
 /// anchor's definition.
@@ -55,8 +63,15 @@ impl Tree {
         let mut report = Report::default();
         match parse(source, text, &mut report) {
             Some(tree) if report.is_empty() => Ok(tree),
-            _ => Err(report.into_sorted()),
+            _ => Err(report.into_sorted().0),
         }
+    }
+
+    /// Replaces merge keys (`<<`) by what they name, as catalog files have them replaced.
+    pub fn expand_merges(&mut self) -> Result<(), Vec<Diagnostic>> {
+        let mut report = Report::default();
+        expand_merges(self, &mut report);
+        if report.is_empty() { Ok(()) } else { Err(report.into_sorted().0) }
     }
 
     /// Where the value stands.

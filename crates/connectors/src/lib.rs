@@ -55,6 +55,16 @@ pub fn check_capture(endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Ve
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
+/// Checks a materialization's configuration alone.
+pub fn check_endpoint(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+    match endpoint.connector.as_str() {
+        "materialize-postgres" => postgres::check_config(endpoint),
+        "materialize-sqlite" => sqlite::check_config(endpoint),
+        "materialize-webhook" => webhook::check_config(endpoint),
+        unknown => Err(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)]),
+    }
+}
+
 /// Checks a materialization's configuration and one binding's resource; says what may be done with each field of the
 /// collection, in the order of [`Collection::projections`].
 pub fn check_binding(

@@ -120,6 +120,11 @@ fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError
     resource.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
+/// Checks the configuration alone.
+pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+    read_config(endpoint).map(drop)
+}
+
 /// Checks the configuration and one binding's resource.
 pub(crate) fn check(
     endpoint: &Endpoint,

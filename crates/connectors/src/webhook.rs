@@ -81,6 +81,11 @@ fn read_resource(n: usize, resource: &Value, base: Option<&Url>) -> Result<Optio
     if errors.is_empty() { Ok(url) } else { Err(errors) }
 }
 
+/// Checks the configuration alone.
+pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+    read_config(endpoint).map(drop)
+}
+
 /// Checks the configuration and one binding's resource.
 pub(crate) fn check(
     endpoint: &Endpoint,

@@ -4,14 +4,23 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 use anyhow::Context as _;
-use catalog::{Catalog, Diagnostic, Severity, Sources};
+use catalog::{Built, Catalog, Diagnostic, Severity, Sources};
 use url::Url;
 
 use crate::host::Program;
 use crate::output::{is_coloured, plural, tell};
 
-/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from running.
-pub fn build(source: &str) -> anyhow::Result<Option<Arc<Catalog>>> {
+/// What a catalog is built for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    /// Its tests, which use neither captures nor materializations: those without a connector may be left out.
+    Tests,
+    /// To run all of it.
+    Run,
+}
+
+/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from being used so.
+pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>> {
     let cwd = std::env::current_dir().context("the current directory cannot be found")?;
     let root = catalog::root_url(source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
     if root.to_file_path().is_ok_and(|path| !path.is_file()) {
@@ -21,15 +30,25 @@ pub fn build(source: &str) -> anyhow::Result<Option<Arc<Catalog>>> {
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
     }
-    for diagnostic in &built.diagnostics {
-        tell(&render(&built.catalog.sources, diagnostic));
-    }
-    let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
-    if errors > 0 {
+    let omissions = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.is_omission());
+    omissions.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
+    show(&built);
+    if !built.is_sound() {
+        let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
         tell(&format!("{} in {source}", plural(errors, "mistake")));
         return Ok(None);
     }
     Ok(Some(Arc::new(built.catalog)))
+}
+
+/// Shows the mistakes of a catalog.
+pub fn show(built: &Built) {
+    for diagnostic in &built.diagnostics {
+        tell(&render(&built.catalog.sources, diagnostic));
+    }
+    if built.more > 0 {
+        tell(&format!("and {} more", built.more));
+    }
 }
 
 /// A diagnostic over the lines it is about.

@@ -42,6 +42,17 @@ pub enum Command {
     Develop(Develop),
     /// Receive webhooks and print them
     Webhook(Webhook),
+    /// Write files that are made from a catalog
+    #[command(subcommand)]
+    Generate(Generate),
+    /// Print the JSON Schema of catalog files, for editors
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// The TypeScript types of documents, registers and lambdas, in flow_generated/ beside the catalog
+    Types(Source),
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use runtime::Status;
 
-use crate::build::build;
+use crate::build::{For, build};
 use crate::cli::Demo;
 use crate::data;
 use crate::develop::Running;
@@ -52,7 +52,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let received_at = format!("http://localhost:{}/", receiver.number());
     write_catalog(directory, &received_at, args.rate)?;
     let source = directory.join("materialize.flow.yaml");
-    let Some(catalog) = build(&source.to_string_lossy())? else { return Ok(Exit::Invalid) };
+    let Some(catalog) = build(&source.to_string_lossy(), For::Run)? else { return Ok(Exit::Invalid) };
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());

@@ -9,7 +9,7 @@ use catalog::Catalog;
 use journal::{Embedded, Log};
 use runtime::{Connectors, Ingest, Options, Runtime, State, Status};
 
-use crate::build::build;
+use crate::build::{For, build};
 use crate::cli::Develop;
 use crate::clock::SystemClock;
 use crate::host::Program;
@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(50);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Develop) -> anyhow::Result<Exit> {
-    let Some(catalog) = build(&args.source.source)? else { return Ok(Exit::Invalid) };
+    let Some(catalog) = build(&args.source.source, For::Run)? else { return Ok(Exit::Invalid) };
     if args.poll && catalog.captures.is_empty() {
         fail("--poll reads what captures find, and this catalog has no captures");
         return Ok(Exit::Invalid);

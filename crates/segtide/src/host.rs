@@ -34,6 +34,10 @@ impl Host for Program {
         connectors::check_capture(endpoint, resources)
     }
 
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+        connectors::check_endpoint(endpoint)
+    }
+
     fn check_binding(
         &self,
         endpoint: &Endpoint,

@@ -7,9 +7,11 @@ mod clock;
 mod data;
 mod demo;
 mod develop;
+mod generate;
 mod host;
 mod http;
 mod output;
+mod schema;
 mod signals;
 mod test;
 mod webhook;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Webhook(args) => webhook::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Schema => schema::run(),
     };
     match exit {
         Ok(exit) => exit.into(),

@@ -5,13 +5,13 @@ use std::time::Instant;
 use catalog::{Catalog, StepKind, Test};
 use runtime::testing::{Difference, Failed, Tests, Why};
 
-use crate::build::build;
+use crate::build::{For, build};
 use crate::cli::Source;
 use crate::host::Program;
 use crate::output::{Exit, Paint, fail, paint, plural, say};
 
 pub fn run(args: &Source) -> anyhow::Result<Exit> {
-    let Some(catalog) = build(&args.source)? else { return Ok(Exit::Invalid) };
+    let Some(catalog) = build(&args.source, For::Tests)? else { return Ok(Exit::Invalid) };
     say(&format!("Running {}...", plural(catalog.tests.len(), "test")));
     let mut tests = match Tests::open(&catalog, &Program::new()) {
         Ok(tests) => tests,

@@ -91,7 +91,7 @@ impl Build<'_, '_> {
             _ => key,
         };
         let lambda = |lambda: &Option<RawLambda>, suffix: &str, build: &mut Self| match lambda {
-            Some(RawLambda::Method) => {
+            Some(RawLambda::Method | RawLambda::Body(_)) => {
                 let suffix = if modern { "" } else { suffix };
                 Some(Lambda::Method(camel_case(name, false) + suffix))
             }
@@ -164,6 +164,9 @@ impl Build<'_, '_> {
                 let migrations = migrations.iter().filter_map(|word| self.sql(file, word)).collect();
                 return Some(Using::Sqlite { migrations });
             }
+            RawUsing::Sibling if bodies(raw).next().is_some() => {
+                (self.written_module(file, collection, raw)?, CLASS_OF_ONE.to_owned(), false)
+            }
             RawUsing::Module { module, modern } => (self.module(file, module)?, CLASS_OF_ONE.to_owned(), *modern),
             RawUsing::Sibling => {
                 let url = sibling(file);
@@ -191,7 +194,7 @@ impl Build<'_, '_> {
         for transform in &raw.transforms {
             let method = camel_case(&transform.name.value, false);
             for (lambda, suffix) in [(&transform.update, "Update"), (&transform.publish, "Publish")] {
-                if let Some(RawLambda::Method) = lambda {
+                if let Some(RawLambda::Method | RawLambda::Body(_)) = lambda {
                     methods.push(if modern { method.clone() } else { method.clone() + suffix });
                 }
             }
@@ -210,6 +213,48 @@ impl Build<'_, '_> {
             }
         }
         Some(Using::Typescript(module))
+    }
+
+    /// The module of lambdas that are written in the catalog, each the body of a function or an expression.
+    fn written_module(&mut self, file: &Url, collection: &str, raw: &RawDerivation) -> Option<Text> {
+        let first = bodies(raw).next()?.place;
+        let mut text = format!("export class {CLASS_OF_ONE} {{\n");
+        let mut sound = true;
+        for transform in &raw.transforms {
+            let name = camel_case(&transform.name.value, false);
+            for (lambda, suffix, parameters) in
+                [(&transform.update, "Update", "source"), (&transform.publish, "Publish", "source, register, previous")]
+            {
+                match lambda {
+                    Some(RawLambda::Body(body)) => {
+                        let code = body.value.trim();
+                        let words: Vec<&str> = code.split(|c: char| !(c.is_alphanumeric() || c == '_')).collect();
+                        if let Some(word) = ["await", "yield", "require", "import"].iter().find(|w| words.contains(w)) {
+                            let message =
+                                format!("`{word}` is not supported in a lambda that is written in the catalog");
+                            let error = self.report.error("unsupported", body.place, message);
+                            error.hint("a lambda takes a document and returns a list, and uses nothing else");
+                            sound = false;
+                        }
+                        let statements = match words.contains(&"return") {
+                            true => code.to_owned(),
+                            false => format!("return ({});", code.trim_end_matches(';')),
+                        };
+                        text += &format!("{name}{suffix}({parameters}) {{\n{statements}\n}}\n");
+                    }
+                    Some(_) => {
+                        let message =
+                            format!("some lambdas of `{collection}` are written in the catalog, this one is not");
+                        let error = self.report.error("lambda-mixed", transform.name.place, message);
+                        error.related(first, "one is written here").hint("move all of them to the module");
+                        sound = false;
+                    }
+                    None => {}
+                }
+            }
+        }
+        text += "}\n";
+        sound.then(|| Text { url: file.clone(), text: text.into(), place: first })
     }
 
     /// A module: text with a line break, or else a file.
@@ -242,6 +287,15 @@ impl Build<'_, '_> {
             self.module(file, word)
         }
     }
+}
+
+/// The lambdas of a derivation that are written in the catalog.
+fn bodies(raw: &RawDerivation) -> impl Iterator<Item = &Word> {
+    let lambdas = raw.transforms.iter().flat_map(|transform| [&transform.update, &transform.publish]);
+    lambdas.flatten().filter_map(|lambda| match lambda {
+        RawLambda::Body(body) => Some(body),
+        _ => None,
+    })
 }
 
 /// The TypeScript file beside a catalog file: its last extension replaced by `.ts`.

@@ -3,17 +3,38 @@
 use super::{Build, suggest};
 use crate::fields::{FieldProblem, Wanted, select};
 use crate::parse::{RawBinding, RawMaterialization, Word};
-use crate::{Binding, Materialization, Place};
+use crate::{Binding, Materialization, Place, Selector};
 
 impl Build<'_, '_> {
     pub(super) fn materialization(&mut self, raw: &RawMaterialization) -> Option<Materialization> {
         let mut bindings = Vec::new();
         let mut paths: Vec<(Vec<String>, Place)> = Vec::new();
+        let Some(endpoint) = &raw.endpoint else {
+            for binding in &raw.bindings {
+                self.source(raw, binding);
+            }
+            return None;
+        };
+        if let Err(errors) = self.host.check_endpoint(&endpoint.endpoint)
+            && !self.config_errors(&format!("materialization `{}`", raw.name.value), endpoint, &[], errors)
+        {
+            // What its bindings refer to is looked at all the same.
+            for binding in &raw.bindings {
+                self.source(raw, binding);
+            }
+            return None;
+        }
         for binding in &raw.bindings {
             bindings.extend(self.binding(raw, binding, &mut paths));
         }
-        let endpoint = raw.endpoint.as_ref()?.endpoint.clone();
+        let endpoint = endpoint.endpoint.clone();
         Some(Materialization { name: raw.name.value.clone(), endpoint, bindings, place: raw.name.place })
+    }
+
+    /// Resolves the collection of a binding, and which partitions of it.
+    fn source(&mut self, raw: &RawMaterialization, binding: &RawBinding) -> Option<Selector> {
+        self.resolve(&binding.source, &format!("materialization `{}`", raw.name.value))?;
+        Some(self.selector(&binding.selector, &binding.source.value))
     }
 
     fn binding(
@@ -22,8 +43,7 @@ impl Build<'_, '_> {
         binding: &RawBinding,
         paths: &mut Vec<(Vec<String>, Place)>,
     ) -> Option<Binding> {
-        self.resolve(&binding.source, &format!("materialization `{}`", raw.name.value))?;
-        let selector = self.selector(&binding.selector, &binding.source.value);
+        let selector = self.source(raw, binding)?;
         let endpoint = raw.endpoint.as_ref()?;
         let collection = self.collections.get(&binding.source.value)?;
         let resource = binding.resource.to_value();
@@ -31,7 +51,7 @@ impl Build<'_, '_> {
             Ok(rules) => rules,
             Err(errors) => {
                 let resources = [&binding.resource];
-                self.config_errors(&endpoint.endpoint, endpoint.connector_place, &endpoint.config, &resources, errors);
+                self.config_errors(&format!("materialization `{}`", raw.name.value), endpoint, &resources, errors);
                 return None;
             }
         };

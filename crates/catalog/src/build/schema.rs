@@ -1,9 +1,11 @@
 //! Compiling schemas, and finding in their text what is said of them.
 
 use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use doc::{Exists, Invalid, Pointer, Schema, Shape, Types};
+use doc::{Exists, Invalid, Pointer, Schema, SchemaError, Shape, Types};
+use serde_json::Value;
 use url::Url;
 
 use super::Build;
@@ -18,6 +20,8 @@ use crate::{FetchError, Kind, Place, Tree};
 const NO_FRAGMENT: &str = "schema-fragment-not-found";
 /// The types that can be part of a key.
 const KEY_TYPES: Types = Types::INTEGER.union(Types::STRING).union(Types::BOOLEAN);
+/// How often a schema is compiled again without definitions that turn out to be broken.
+const MENDS_MAX: usize = 4;
 /// How many references are followed in search of a place.
 const REFERENCES_MAX: usize = 64;
 
@@ -72,6 +76,7 @@ impl Build<'_, '_> {
         match Schema::compile(&url.value, &documents) {
             Ok(schema) => Some(schema),
             Err(errors) => {
+                let mended = mended(library, &url.value, &errors);
                 for error in errors {
                     let target = reference_of(library, &error.url, &error.pointer).map(|mut url| {
                         url.set_fragment(None);
@@ -96,7 +101,7 @@ impl Build<'_, '_> {
                     }
                     self.report.error(error.slug, place, error.message).hint = error.hint;
                 }
-                None
+                mended
             }
         }
     }
@@ -142,7 +147,8 @@ impl Build<'_, '_> {
                 Some(error)
             }
             _ => {
-                let bad = located.shape.types.without(KEY_TYPES);
+                let allowed = if self.modern { KEY_TYPES.union(Types::NULL) } else { KEY_TYPES };
+                let bad = located.shape.types.without(allowed);
                 if !bad.is_empty() {
                     let message = format!("`{text}`, {role}, may be {bad}; only {KEY_TYPES} can be");
                     let error = report.error("key-type", word.place, message);
@@ -180,6 +186,82 @@ impl Build<'_, '_> {
             }
         }
     }
+}
+
+/// The schema without the definitions that are broken, if it does not need them: what else is wrong with those who use it can
+/// then be found. The catalog has mistakes all the same.
+fn mended(library: &Library, root: &Url, errors: &[SchemaError]) -> Option<Schema> {
+    let mut broken: HashMap<Url, BTreeSet<String>> = HashMap::new();
+    let mut errors = errors.to_vec();
+    for _ in 0..MENDS_MAX {
+        for error in &errors {
+            broken.entry(error.url.clone()).or_default().insert(definition(&error.pointer)?.to_owned());
+        }
+        let places = broken.iter().flat_map(|(url, pointers)| pointers.iter().map(|at| library.place(url, at)));
+        if reaches(library, root, &places.collect::<Option<Vec<_>>>()?) {
+            return None;
+        }
+        let documents = |url: &Url| {
+            let mut value = library.document(url).ok()?.value;
+            for pointer in broken.get(url).into_iter().flatten() {
+                if let Some(schema) = Arc::make_mut(&mut value).pointer_mut(pointer) {
+                    *schema = Value::Bool(true);
+                }
+            }
+            Some(value)
+        };
+        match Schema::compile(root, &documents) {
+            Ok(schema) => return Some(schema),
+            Err(more) => errors = more,
+        }
+    }
+    None
+}
+
+/// The definition that a JSON pointer of a schema document leads into.
+fn definition(pointer: &str) -> Option<&str> {
+    let rest = pointer.strip_prefix("/$defs/").or_else(|| pointer.strip_prefix("/definitions/"))?;
+    let end = pointer.len() - rest.len() + rest.find('/').unwrap_or(rest.len());
+    Some(&pointer[..end])
+}
+
+/// Whether a schema refers, however indirectly, to something at one of these places.
+fn reaches(library: &Library, root: &Url, broken: &[Place]) -> bool {
+    fn walk(tree: &Tree, url: &Url, broken: &[Place], waiting: &mut Vec<Url>) -> bool {
+        let at = tree.place;
+        let inside = |b: &Place| b.source == at.source && b.start <= at.start && at.end <= b.end;
+        if broken.iter().any(inside) {
+            return true;
+        }
+        let reference = tree.get("$ref").and_then(Tree::as_str);
+        waiting.extend(reference.and_then(|reference| url.join(reference).ok()));
+        match &tree.kind {
+            Kind::Array(items) => items.iter().any(|item| walk(item, url, broken, waiting)),
+            Kind::Object(members) => {
+                let applied = members.iter().filter(|member| !matches!(&*member.key, "$defs" | "definitions"));
+                applied.into_iter().any(|member| walk(&member.value, url, broken, waiting))
+            }
+            _ => false,
+        }
+    }
+    let mut seen = HashSet::new();
+    let mut waiting = vec![root.clone()];
+    while let Some(url) = waiting.pop() {
+        if !seen.insert(url.clone()) {
+            continue;
+        }
+        let Ok(document) = library.document(&url) else {
+            return true;
+        };
+        // What cannot be found here may be anywhere.
+        let Some(tree) = at_fragment(&document.tree, url.fragment().unwrap_or_default()) else {
+            return true;
+        };
+        if walk(tree, &url, broken, &mut waiting) {
+            return true;
+        }
+    }
+    false
 }
 
 /// What would make a location exist.

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::derivation::{self, RawDerivation};
-use super::{Reader, Spanned, Word, below};
+use super::{Entity, Reader, Spanned, Word, below};
 use crate::{Kind, Member, Place};
 
 /// A collection as written.
@@ -16,6 +16,8 @@ pub(crate) struct RawCollection {
     pub(crate) key: Option<Spanned<Vec<Word>>>,
     pub(crate) projections: Vec<RawProjection>,
     pub(crate) derivation: Option<RawDerivation>,
+    /// Whether it has a field that there is since 2023.
+    pub(crate) modern: bool,
 }
 
 /// A projection as written.
@@ -26,31 +28,18 @@ pub(crate) struct RawProjection {
     pub(crate) partition: Option<Place>,
 }
 
-pub(crate) fn read(member: &Member, reader: &mut Reader) -> RawCollection {
-    const FIELDS: &[&str] = &[
-        "schema",
-        "key",
-        "projections",
-        "derivation",
-        "derive",
-        "readSchema",
-        "writeSchema",
-        "journals",
-        "delete",
-        "expectPubId",
-        "reset",
-        "redactSalt",
-    ];
+pub(super) fn read(entity: &Entity, reader: &mut Reader) -> RawCollection {
     let mut raw = RawCollection {
-        name: member.name(),
+        name: entity.name.clone(),
         schema: None,
         read_schema: None,
         key: None,
         projections: Vec::new(),
         derivation: None,
+        modern: ["derive", "readSchema", "writeSchema"].iter().any(|name| entity.value.get(name).is_some()),
     };
-    let at = below("/collections", &member.key);
-    let Some(object) = reader.object(&member.value, "a collection", FIELDS) else {
+    let at = entity.at.clone();
+    let Some(object) = reader.definition(entity, "a collection") else {
         return raw;
     };
     if object.get("readSchema").is_some() || object.get("writeSchema").is_some() {
@@ -91,7 +80,7 @@ fn projection(member: &Member, reader: &mut Reader) -> Option<RawProjection> {
         let location = reader.word(&member.value, "a projection")?;
         return Some(RawProjection { field, location, partition: None });
     };
-    let object = reader.object(&member.value, "a projection", &["location", "partition"])?;
+    let object = reader.object(&member.value, "a projection")?;
     let location = object.require("location", reader)?;
     let location = reader.word(location, "`location`")?;
     let partition = object.get("partition").filter(|tree| reader.boolean(tree, "`partition`") == Some(true));

@@ -54,15 +54,17 @@ pub(crate) enum RawShuffle {
 pub(crate) enum RawLambda {
     /// A method, named after the transform.
     Method,
+    /// The body of such a method, written in the catalog.
+    Body(Word),
     /// SQL statements: a relative URL or the text.
     Sql(Word),
 }
 
 /// `derivation: {register, transform}`.
 pub(super) fn register_style(tree: &Tree, at: &str, reader: &mut Reader) -> Option<RawDerivation> {
-    let object = reader.object(tree, "a derivation", &["register", "transform", "shards", "typescript"])?;
+    let object = reader.object(tree, "a derivation with registers")?;
     let register = object.get("register").and_then(|tree| {
-        let object = reader.object(tree, "a register", &["schema", "initial"])?;
+        let object = reader.object(tree, "a register")?;
         let schema = object.require("schema", reader);
         Some(RawRegister {
             schema: schema.and_then(|tree| reader.schema(tree, &below(&below(at, "register"), "schema"))),
@@ -82,12 +84,12 @@ pub(super) fn register_style(tree: &Tree, at: &str, reader: &mut Reader) -> Opti
 
 /// `derive: {using, transforms}`.
 pub(super) fn derive_style(tree: &Tree, reader: &mut Reader) -> Option<RawDerivation> {
-    let object = reader.object(tree, "a derivation", &["using", "transforms", "shuffleKeyTypes", "shards"])?;
+    let object = reader.object(tree, "a derivation")?;
     let using = object.require("using", reader)?;
     let using = match reader.map(using, "`using`") {
         [one] if one.key == "typescript" => RawUsing::Module { module: module(&one.value, reader)?, modern: true },
         [one] if one.key == "sqlite" => {
-            let object = reader.object(&one.value, "`sqlite`", &["migrations"])?;
+            let object = reader.object(&one.value, "`sqlite`")?;
             let migrations = object.get("migrations");
             let migrations = migrations.map(|tree| reader.words(tree, "`migrations`", "a migration"));
             RawUsing::Sqlite { migrations: migrations.unwrap_or_default() }
@@ -113,31 +115,31 @@ pub(super) fn derive_style(tree: &Tree, reader: &mut Reader) -> Option<RawDeriva
 }
 
 fn module(tree: &Tree, reader: &mut Reader) -> Option<Word> {
-    let object = reader.object(tree, "`typescript`", &["module", "npmDependencies"])?;
+    let object = reader.object(tree, "`typescript`")?;
+    if let Some(packages) = object.get("npmDependencies") {
+        reader.npm(packages, object.key_place("npmDependencies"));
+    }
     let module = object.require("module", reader)?;
     reader.word(module, "`module`")
 }
 
 fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
-    const FIELDS: &[&str] =
-        &["source", "shuffle", "update", "publish", "priority", "readDelay", "rollbackOnRegisterConflict"];
     let mut raw = RawTransform::new(member.name());
     let at = below(at, &member.key);
-    let Some(object) = reader.object(&member.value, "a transform", FIELDS) else {
+    let Some(object) = reader.object(&member.value, "a transform with lambdas") else {
         raw.shuffle = RawShuffle::Unknown;
         return raw;
     };
-    if let Some(tree) = object.require("source", reader)
-        && let Some(object) = reader.object(tree, "a source", &["name", "schema", "partitions"])
-    {
-        raw.source = object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"));
-        let schema = object.get("schema");
-        raw.source_schema = schema.and_then(|tree| reader.schema(tree, &below(&below(&at, "source"), "schema")));
-        raw.selector = reader.selector(object.get("partitions"));
+    if let Some(tree) = object.require("source", reader) {
+        let source = reader.source(tree, "a source with a schema");
+        let at = below(&below(&at, "source"), "schema");
+        raw.source_schema = source.schema.and_then(|tree| reader.schema(tree, &at));
+        raw.source = source.name;
+        raw.selector = source.selector;
     }
     raw.shuffle = shuffle(object.get("shuffle"), reader);
-    raw.update = object.get("update").and_then(|tree| lambda(tree, "`update`", reader));
-    raw.publish = object.get("publish").and_then(|tree| lambda(tree, "`publish`", reader));
+    raw.update = object.get("update").and_then(|tree| lambda(tree, reader));
+    raw.publish = object.get("publish").and_then(|tree| lambda(tree, reader));
     if object.get("update").is_none() && object.get("publish").is_none() {
         let message = format!("transform `{}` does nothing: it has neither an `update` nor a `publish`", member.key);
         reader
@@ -150,26 +152,16 @@ fn transform(member: &Member, at: &str, reader: &mut Reader) -> RawTransform {
 }
 
 fn derive_transform(tree: &Tree, sql: bool, reader: &mut Reader) -> Option<RawTransform> {
-    const FIELDS: &[&str] = &["name", "source", "shuffle", "lambda", "priority", "readDelay", "disable", "backfill"];
-    let object = reader.object(tree, "a transform", FIELDS)?;
+    let object = reader.object(tree, "a transform")?;
     let name = object.require("name", reader)?;
     let mut raw = RawTransform::new(reader.word(name, "`name`")?);
     if object.get("disable").and_then(|tree| reader.boolean(tree, "`disable`")) == Some(true) {
         return None;
     }
-    match object.require("source", reader) {
-        Some(tree) if matches!(tree.kind, Kind::Object(_)) => {
-            let fields = ["name", "partitions", "notBefore", "notAfter"];
-            if let Some(object) = reader.object(tree, "a source", &fields) {
-                for name in ["notBefore", "notAfter"].into_iter().filter(|name| object.get(name).is_some()) {
-                    reader.unsupported(object.key_place(name), &format!("`{name}`"));
-                }
-                raw.source = object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"));
-                raw.selector = reader.selector(object.get("partitions"));
-            }
-        }
-        Some(tree) => raw.source = reader.word(tree, "`source`"),
-        None => {}
+    if let Some(tree) = object.require("source", reader) {
+        let source = reader.source(tree, "a source");
+        raw.source = source.name;
+        raw.selector = source.selector;
     }
     raw.shuffle = shuffle(object.get("shuffle"), reader);
     raw.publish = if sql {
@@ -212,9 +204,16 @@ fn shuffle(tree: Option<&Tree>, reader: &mut Reader) -> RawShuffle {
     if tree.as_str() == Some("any") {
         return RawShuffle::Any;
     }
-    let Some(object) = reader.object(tree, "a shuffle", &["key", "lambda", "hash"]) else {
+    // The first catalogs had the key alone.
+    if tree.as_array().is_some() {
+        return reader.key(tree, "`shuffle`").map_or(RawShuffle::Unknown, RawShuffle::Key);
+    }
+    let Some(object) = reader.object(tree, "a shuffle") else {
         return RawShuffle::Unknown;
     };
+    if object.get("hash").is_some() && object.get("key").is_none() {
+        return RawShuffle::Source;
+    }
     if object.get("lambda").is_some() {
         let place = object.key_place("lambda");
         reader.unsupported(place, "shuffling by a lambda").hint("shuffle by a `key`");
@@ -224,8 +223,12 @@ fn shuffle(tree: Option<&Tree>, reader: &mut Reader) -> RawShuffle {
     key.map_or(RawShuffle::Unknown, RawShuffle::Key)
 }
 
-fn lambda(tree: &Tree, what: &'static str, reader: &mut Reader) -> Option<RawLambda> {
-    let object = reader.object(tree, what, &["lambda"])?;
+/// `{lambda: typescript}`, or JavaScript written here: `{lambda: {nodeJS: ...}}`, and once `{nodeJS: ...}`.
+fn lambda(tree: &Tree, reader: &mut Reader) -> Option<RawLambda> {
+    let object = reader.object(tree, "an update or publish")?;
+    if let Some(body) = object.get("nodeJS") {
+        return reader.word(body, "`nodeJS`").map(RawLambda::Body);
+    }
     let lambda = object.require("lambda", reader)?;
     match &lambda.kind {
         Kind::String(language) if language == "typescript" => Some(RawLambda::Method),
@@ -234,9 +237,14 @@ fn lambda(tree: &Tree, what: &'static str, reader: &mut Reader) -> Option<RawLam
             reader.report.error("lambda-unknown", lambda.place, message).hint("write `lambda: typescript`");
             None
         }
-        Kind::Object(_) if lambda.get("remote").is_some() => {
-            reader.unsupported(lambda.place, "a remote lambda").hint("write `lambda: typescript`");
-            None
+        Kind::Object(_) => {
+            let object = reader.object(lambda, "a lambda")?;
+            if object.get("remote").is_some() {
+                reader.unsupported(lambda.place, "a remote lambda").hint("write `lambda: typescript`");
+                return None;
+            }
+            let body = object.require("nodeJS", reader)?;
+            reader.word(body, "`nodeJS`").map(RawLambda::Body)
         }
         _ => {
             reader.wrong(lambda, "`lambda`", "`typescript`");

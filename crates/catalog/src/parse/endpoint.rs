@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::{Object, RawSelector, Reader, Spanned, Word, quoted};
+use super::{Entity, Object, RawSelector, Reader, Spanned, Word, quoted};
 use crate::load::{Unread, unreadable};
 use crate::{Endpoint, Kind, Member, Place, Tree};
 
@@ -10,6 +10,7 @@ use crate::{Endpoint, Kind, Member, Place, Tree};
 const INTERVAL_SECONDS_DEFAULT: u64 = 5 * 60;
 
 /// An endpoint and its configuration with places.
+#[derive(Clone)]
 pub(crate) struct RawEndpoint {
     pub(crate) endpoint: Endpoint,
     pub(crate) config: Tree,
@@ -53,20 +54,48 @@ pub(crate) struct RawFields {
     pub(crate) recommended: bool,
 }
 
-pub(super) fn capture(member: &Member, reader: &mut Reader) -> RawCapture {
-    const FIELDS: &[&str] =
-        &["endpoint", "bindings", "interval", "shards", "autoDiscover", "expectPubId", "delete", "redactSalt"];
+/// A kind of endpoint, and the connector it means where that is not told by an image.
+type Variant = (&'static str, Option<&'static str>);
+
+/// What a capture reads from. Kinds that no connector serves are known as well: catalogs that have them can be tested.
+const CAPTURE_VARIANTS: &[Variant] = &[
+    ("airbyteSource", None),
+    ("connector", None),
+    ("ingest", Some("source-http-ingest")),
+    ("local", Some("local")),
+    ("remote", Some("remote")),
+    ("s3", Some("source-s3")),
+    ("gcs", Some("source-gcs")),
+    ("kinesis", Some("source-kinesis")),
+    ("kafka", Some("source-kafka")),
+];
+/// Those that hints name.
+const SERVED: &[&str] = &["source-http-ingest", "materialize-sqlite", "materialize-postgres", "materialize-webhook"];
+/// What a materialization writes to.
+const MATERIALIZATION_VARIANTS: &[Variant] = &[
+    ("flowSink", None),
+    ("connector", None),
+    ("sqlite", Some("materialize-sqlite")),
+    ("postgres", Some("materialize-postgres")),
+    ("webhook", Some("materialize-webhook")),
+    ("snowflake", Some("materialize-snowflake")),
+    ("bigquery", Some("materialize-bigquery")),
+    ("dekaf", Some("dekaf")),
+    ("local", Some("local")),
+    ("remote", Some("remote")),
+];
+
+pub(super) fn capture(entity: &Entity, reader: &mut Reader) -> RawCapture {
     let mut raw = RawCapture {
-        name: member.name(),
+        name: entity.name.clone(),
         endpoint: None,
         bindings: Vec::new(),
         interval_seconds: INTERVAL_SECONDS_DEFAULT,
     };
-    let Some(object) = reader.object(&member.value, "a capture", FIELDS) else {
+    let Some(object) = reader.definition(entity, "a capture") else {
         return raw;
     };
-    let variants = [("airbyteSource", None), ("connector", None), ("ingest", Some("source-http-ingest"))];
-    raw.endpoint = endpoint(object, &variants, reader);
+    raw.endpoint = object.require("endpoint", reader).and_then(|tree| endpoint(tree, &[CAPTURE_VARIANTS], reader));
     raw.bindings = bindings(object, reader).iter().filter_map(|tree| capture_binding(tree, reader)).collect();
     if let Some(seconds) = object.get("interval").and_then(|tree| reader.seconds(tree, "`interval`")) {
         raw.interval_seconds = seconds;
@@ -74,37 +103,35 @@ pub(super) fn capture(member: &Member, reader: &mut Reader) -> RawCapture {
     raw
 }
 
-pub(super) fn materialization(member: &Member, reader: &mut Reader) -> RawMaterialization {
-    const FIELDS: &[&str] = &[
-        "endpoint",
-        "bindings",
-        "shards",
-        "expectPubId",
-        "delete",
-        "onIncompatibleSchemaChange",
-        "source",
-        "sourceCapture",
-    ];
-    let mut raw = RawMaterialization { name: member.name(), endpoint: None, bindings: Vec::new() };
-    let Some(object) = reader.object(&member.value, "a materialization", FIELDS) else {
+impl RawCapture {
+    /// The capture of one binding.
+    pub(crate) fn of(name: Word, endpoint: Option<RawEndpoint>, binding: RawCaptureBinding) -> RawCapture {
+        RawCapture { name, endpoint, bindings: vec![binding], interval_seconds: INTERVAL_SECONDS_DEFAULT }
+    }
+}
+
+pub(super) fn materialization(entity: &Entity, reader: &mut Reader) -> RawMaterialization {
+    let mut raw = RawMaterialization { name: entity.name.clone(), endpoint: None, bindings: Vec::new() };
+    let Some(object) = reader.definition(entity, "a materialization") else {
         return raw;
     };
-    let variants = [
-        ("flowSink", None),
-        ("connector", None),
-        ("sqlite", Some("materialize-sqlite")),
-        ("postgres", Some("materialize-postgres")),
-        ("webhook", Some("materialize-webhook")),
-    ];
-    raw.endpoint = endpoint(object, &variants, reader);
+    let endpoint_tree = object.require("endpoint", reader);
+    raw.endpoint = endpoint_tree.and_then(|tree| endpoint(tree, &[MATERIALIZATION_VARIANTS], reader));
     raw.bindings = bindings(object, reader).iter().filter_map(|tree| binding(tree, reader)).collect();
     raw
 }
 
+/// An endpoint that captures and materializations refer to by name.
+pub(super) fn named(tree: &Tree, reader: &mut Reader) -> Option<RawEndpoint> {
+    endpoint(tree, &[CAPTURE_VARIANTS, MATERIALIZATION_VARIANTS], reader)
+}
+
 /// The endpoint: one of these variants, each with an image, or with a configuration alone for a built-in connector.
-fn endpoint(object: Object, variants: &[(&str, Option<&str>)], reader: &mut Reader) -> Option<RawEndpoint> {
-    let tree = object.require("endpoint", reader)?;
-    let names: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
+fn endpoint(tree: &Tree, variants: &[&[Variant]], reader: &mut Reader) -> Option<RawEndpoint> {
+    let variants: Vec<Variant> = variants.concat();
+    let served = |(_, connector): &&Variant| connector.is_none_or(|name| SERVED.contains(&name));
+    let mut names: Vec<&str> = variants.iter().filter(served).map(|(name, _)| *name).collect();
+    names.dedup();
     let one = match reader.map(tree, "`endpoint`") {
         [one] => one,
         [] if !matches!(tree.kind, Kind::Object(_)) => return None,
@@ -125,7 +152,7 @@ fn endpoint(object: Object, variants: &[(&str, Option<&str>)], reader: &mut Read
         let config = if one.value.is_null() { &empty } else { &one.value };
         return raw_endpoint((*connector).to_owned(), one.key_place, config, one.key_place, reader);
     }
-    let object = reader.object(&one.value, "an endpoint", &["image", "config"])?;
+    let object = reader.object(&one.value, "an endpoint with an image")?;
     let image = object.require("image", reader).and_then(|tree| reader.word(tree, "`image`"));
     let config = object.require("config", reader);
     let (image, config) = (image?, config?);
@@ -178,7 +205,11 @@ fn connector_of(image: &str) -> &str {
     last.split(':').next().unwrap_or(last)
 }
 
+/// The bindings; a materialization that takes them from a capture need not list any.
 fn bindings<'t>(object: Object<'t>, reader: &mut Reader) -> &'t [Tree] {
+    if object.get("bindings").is_none() && (object.get("source").is_some() || object.get("sourceCapture").is_some()) {
+        return &[];
+    }
     match object.require("bindings", reader) {
         Some(tree) => reader.list(tree, "`bindings`"),
         None => &[],
@@ -186,7 +217,7 @@ fn bindings<'t>(object: Object<'t>, reader: &mut Reader) -> &'t [Tree] {
 }
 
 fn capture_binding(tree: &Tree, reader: &mut Reader) -> Option<RawCaptureBinding> {
-    let object = reader.object(tree, "a binding of a capture", &["resource", "target", "disable", "backfill"])?;
+    let object = reader.object(tree, "a binding of a capture")?;
     if disabled(object, reader) {
         return None;
     }
@@ -196,34 +227,27 @@ fn capture_binding(tree: &Tree, reader: &mut Reader) -> Option<RawCaptureBinding
 }
 
 fn binding(tree: &Tree, reader: &mut Reader) -> Option<RawBinding> {
-    const FIELDS: &[&str] = &[
-        "resource",
-        "source",
-        "partitions",
-        "fields",
-        "disable",
-        "priority",
-        "backfill",
-        "onIncompatibleSchemaChange",
-    ];
-    let object = reader.object(tree, "a binding of a materialization", FIELDS)?;
+    let object = reader.object(tree, "a binding of a materialization")?;
     if disabled(object, reader) {
         return None;
     }
     let resource = resource(object, reader);
-    let mut selector = reader.selector(object.get("partitions"));
-    let source = object.require("source", reader).and_then(|tree| match &tree.kind {
-        Kind::Object(_) => {
-            let object = reader.object(tree, "a source", &["name", "partitions"])?;
-            if object.get("partitions").is_some() {
-                selector = reader.selector(object.get("partitions"));
-            }
-            object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"))
-        }
-        _ => reader.word(tree, "`source`"),
-    });
+    let (source, selector) = binding_source(object, reader);
     let fields = fields(object.get("fields"), reader);
     Some(RawBinding { place: tree.place, resource: resource?, source: source?, selector, fields })
+}
+
+/// The collection of a binding and which partitions of it.
+pub(super) fn binding_source(object: Object, reader: &mut Reader) -> (Option<Word>, RawSelector) {
+    let selector = reader.selector(object.get("partitions"));
+    match object.require("source", reader) {
+        Some(tree) => {
+            let source = reader.source(tree, "a source");
+            let own = tree.get("partitions").is_some();
+            (source.name, if own { source.selector } else { selector })
+        }
+        None => (None, selector),
+    }
 }
 
 fn disabled(object: Object, reader: &mut Reader) -> bool {
@@ -239,12 +263,14 @@ fn resource(object: Object, reader: &mut Reader) -> Option<Tree> {
     Some(tree.clone())
 }
 
-fn fields(tree: Option<&Tree>, reader: &mut Reader) -> RawFields {
+pub(super) fn fields(tree: Option<&Tree>, reader: &mut Reader) -> RawFields {
     let mut raw = RawFields { include: Vec::new(), exclude: Vec::new(), recommended: true };
-    let fields = ["include", "require", "exclude", "recommended"];
-    let Some(object) = tree.and_then(|tree| reader.object(tree, "a field selection", &fields)) else {
+    let Some(object) = tree.and_then(|tree| reader.object(tree, "a field selection")) else {
         return raw;
     };
+    if object.get("groupBy").is_some() {
+        reader.ignored(object.key_place("groupBy"), "`groupBy`");
+    }
     for name in ["include", "require"] {
         if let Some(tree) = object.get(name) {
             raw.include.extend(reader.map(tree, "the included fields").iter().map(Member::name));

@@ -1,5 +1,6 @@
 //! Reading catalog tests.
 
+use super::definitions::fields_of;
 use super::endpoint::read_file;
 use super::{RawSelector, Reader, Spanned, Word, quoted};
 use crate::{Kind, Member, Place, StepKind, Tree};
@@ -23,8 +24,7 @@ pub(super) fn read(member: &Member, reader: &mut Reader) -> RawTest {
     let mut raw = RawTest { name: member.name(), steps: Vec::new() };
     let steps = match &member.value.kind {
         Kind::Object(_) => {
-            let fields = ["description", "steps", "expectPubId", "delete"];
-            let object = reader.object(&member.value, "a test", &fields);
+            let object = reader.object(&member.value, "a test");
             object.and_then(|object| object.require("steps", reader))
         }
         _ => Some(&member.value),
@@ -40,29 +40,28 @@ pub(super) fn read(member: &Member, reader: &mut Reader) -> RawTest {
 }
 
 fn step(tree: &Tree, reader: &mut Reader) -> Option<RawStep> {
-    const KINDS: &[&str] = &["ingest", "verify"];
-    let member = match reader.object(tree, "a test step", KINDS)?.members {
+    let member = match reader.object(tree, "a test step")?.members {
         [one] => one,
         _ => {
-            let message = format!("a test step is one of {}", quoted(KINDS));
+            let message = format!("a test step is one of {}", quoted(fields_of("a test step")));
             reader.report.error("step-count", tree.place, message).hint("begin each step with `- `");
             return None;
         }
     };
-    let (kind, what, fields): (_, _, &[&str]) = match member.key.as_str() {
-        "ingest" => (StepKind::Ingest, "an `ingest` step", &["collection", "documents", "description"]),
-        "verify" => (StepKind::Verify, "a `verify` step", &["collection", "documents", "partitions", "description"]),
+    let (kind, what) = match member.key.as_str() {
+        "ingest" => (StepKind::Ingest, "an `ingest` step"),
+        "verify" => (StepKind::Verify, "a `verify` step"),
         _ => return None,
     };
-    let object = reader.object(&member.value, what, fields)?;
+    let object = reader.object(&member.value, what)?;
     let mut selector = reader.selector(object.get("partitions"));
     let collection = object.require("collection", reader).and_then(|tree| match &tree.kind {
         Kind::Object(_) if kind == StepKind::Verify => {
-            let object = reader.object(tree, "a source", &["name", "partitions"])?;
-            if object.get("partitions").is_some() {
-                selector = reader.selector(object.get("partitions"));
+            let source = reader.source(tree, "a source");
+            if tree.get("partitions").is_some() {
+                selector = source.selector;
             }
-            object.require("name", reader).and_then(|tree| reader.word(tree, "`name`"))
+            source.name
         }
         _ => reader.word(tree, "`collection`"),
     });

@@ -14,15 +14,48 @@ use crate::diagnostic::Report;
 use crate::{Place, SourceId};
 
 /// How deep lists and objects may nest, aliases followed.
-const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 100;
 /// How many values a file may hold, aliases expanded and each anchor's copy counted.
-const NODES_MAX: usize = 1_000_000;
+pub(super) const NODES_MAX: usize = 1_000_000;
 /// How many bytes of strings a file may hold, counted likewise.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
-/// The text as a tree, or nothing where its syntax is broken. What is wrong goes to the report; of duplicate keys the first
-/// stays in the tree.
-pub(crate) fn parse(source: SourceId, text: &str, report: &mut Report) -> Option<Tree> {
+/// The text as a tree, as [`super::parse`] says.
+pub(super) fn parse(source: SourceId, text: &str, report: &mut Report) -> Option<Tree> {
+    let mut own = Report::default();
+    let mut tree = read(source, text, &mut own);
+    if tree.is_none()
+        && let Some(text) = without_separating_tabs(text)
+    {
+        let mut second = Report::default();
+        if let Some(read) = read(source, &text, &mut second) {
+            (tree, own) = (Some(read), second);
+        }
+    }
+    report.append(&mut own);
+    tree
+}
+
+/// The text with spaces for the tabs between a `:` or `-` and what follows, which YAML allows and the parser does not; nothing
+/// if there are none. Bytes stay where they are.
+fn without_separating_tabs(text: &str) -> Option<String> {
+    let mut found = false;
+    let mut result = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let mut separates = false;
+        let mut quoted = false;
+        for c in line.chars() {
+            quoted |= matches!(c, '"' | '\'' | '#');
+            let is_tab = c == '\t' && separates && !quoted;
+            found |= is_tab;
+            result.push(if is_tab { ' ' } else { c });
+            separates = matches!(c, ':' | '-') || separates && matches!(c, ' ' | '\t');
+        }
+    }
+    found.then_some(result)
+}
+
+fn read(source: SourceId, text: &str, report: &mut Report) -> Option<Tree> {
     let skipped = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut builder = Builder {
         source,
@@ -33,6 +66,7 @@ pub(crate) fn parse(source: SourceId, text: &str, report: &mut Report) -> Option
         nodes: 0,
         text_bytes: 0,
         root: None,
+        second: None,
     };
     for event in Parser::new_from_str(&text[skipped..]) {
         match event {
@@ -137,6 +171,8 @@ struct Builder<'r> {
     nodes: usize,
     text_bytes: usize,
     root: Option<Tree>,
+    /// Where a second document begins.
+    second: Option<Place>,
 }
 
 impl Builder<'_> {
@@ -202,9 +238,8 @@ impl Builder<'_> {
                 self.value(Tree { kind, place }, 0)
             }
             Event::DocumentStart(_) if self.root.is_some() => {
-                let message = "a second document begins here, and a file holds one".to_owned();
-                self.report.error("yaml-documents", place, message).hint("move it to a file of its own");
-                None
+                self.second = Some(place);
+                Some(())
             }
             _ => Some(()),
         }
@@ -245,7 +280,16 @@ impl Builder<'_> {
             self.anchors.insert(anchor, Anchored { tree: tree.clone(), size });
         }
         match self.open.last_mut() {
-            None => self.root = Some(tree),
+            // A separator at the end of a file begins an empty document.
+            None if self.second.is_some() && tree.is_null() => {}
+            None => match self.second {
+                Some(place) => {
+                    let message = "a second document begins here, and a file holds one".to_owned();
+                    self.report.error("yaml-documents", place, message).hint("move it to a file of its own");
+                    return None;
+                }
+                None => self.root = Some(tree),
+            },
             Some(Open { content: Content::Array(items), .. }) => items.push(tree),
             Some(Open { content: Content::Object { members, seen, key }, .. }) => {
                 let (key, key_place) = key.take().expect("a value follows a key");
@@ -368,7 +412,7 @@ mod tests {
     use super::*;
     use crate::Sources;
 
-    fn read(text: &str) -> Result<serde_json::Value, String> {
+    fn parsed(text: &str) -> Result<serde_json::Value, String> {
         let mut sources = Sources::default();
         let url = Url::parse("file:///w/a.yaml").unwrap();
         match Tree::from_yaml(&mut sources, url, text) {
@@ -414,9 +458,27 @@ mod tests {
             ("? \"long name\"\n: - ingest: 1\n", json!({"long name": [{"ingest": 1}]})),
             ("{55: 1, true: 2}", json!({"55": 1, "true": 2})),
             ("a: CREATE\n  TABLE;\n", json!({"a": "CREATE TABLE;"})),
+            (
+                "migrations: [CREATE TABLE a (\n  x INT,  -- é\n  y INT\n);]",
+                json!({"migrations": ["CREATE TABLE a ( x INT", "-- é y INT );"]}),
+            ),
+            ("{ ? \"a b\" : 1, ? c : 2 }", json!({"a b": 1, "c": 2})),
+            ("? a b\n: 1\n? c\n", json!({"a b": 1, "c": null})),
+            ("a: # 🦀 é\n  - x # ü\n", json!({"a": ["x"]})),
+            ("---\na: 1\n...\n", json!({"a": 1})),
+            ("a: 1\n---\n", json!({"a": 1})),
+            ("%YAML 1.2\n---\na: 1\n", json!({"a": 1})),
+            ("# nothing\n", json!(null)),
+            ("\u{feff}a:\r\n  - b\r\n", json!({"a": ["b"]})),
+            ("a:\t1\nb:\t\t[\t2,\t3 ]\t\n", json!({"a": 1, "b": [2, 3]})),
+            ("{\n\t\"a\":\n\t\t\"\\ud83d\\ude00\"\n}", json!({"a": "😀"})),
+            ("sql: >-\n  SELECT\n  1\nraw: |\n  a\n   b\n", json!({"sql": "SELECT 1", "raw": "a\n b\n"})),
+            ("a: [x, 'y'': z', \"\\x41\\u00e9\"]", json!({"a": ["x", "y': z", "Aé"]})),
+            ("a: &x\n  - 1\nb: *x\n? *x2\n: 1\n".split("? *x2").next().unwrap(), json!({"a": [1], "b": [1]})),
+            ("a: !!int \"5\"\nb: !custom x\n", json!({"a": "5", "b": "x"})),
         ];
         for (text, expected) in cases {
-            assert_eq!(read(text), Ok(expected), "{text}");
+            assert_eq!(parsed(text), Ok(expected), "{text}");
         }
     }
 
@@ -426,12 +488,12 @@ mod tests {
         let expected = json!({
             "a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}, "c": {"p": 9}, "d": {"p": 9}, "e": {"p": 9, "q": 4, "r": 6},
         });
-        assert_eq!(read(text), Ok(expected));
+        assert_eq!(parsed(text), Ok(expected));
         assert_eq!(
-            read("- ingest: &r {a: [1]}\n- ingest: *r\n"),
+            parsed("- ingest: &r {a: [1]}\n- ingest: *r\n"),
             Ok(json!([{"ingest": {"a": [1]}}, {"ingest": {"a": [1]}}]))
         );
-        assert_eq!(read("&k key: 1\nother: {*k : 2}\n"), Ok(json!({"key": 1, "other": {"key": 2}})));
+        assert_eq!(parsed("&k key: 1\nother: {*k : 2}\n"), Ok(json!({"key": 1, "other": {"key": 2}})));
     }
 
     #[test]
@@ -456,10 +518,10 @@ mod tests {
             (&chain, "21:16 yaml-too-deep"),
         ];
         for (text, expected) in cases {
-            assert_eq!(read(text), Err(expected.to_owned()), "{:.80}", text);
+            assert_eq!(parsed(text), Err(expected.to_owned()), "{:.80}", text);
         }
-        assert!(read(&"[".repeat(5_000)).is_err());
-        assert!(read(&"{a: ".repeat(5_000)).is_err());
+        assert!(parsed(&"[".repeat(5_000)).is_err());
+        assert!(parsed(&"{a: ".repeat(5_000)).is_err());
     }
 
     #[test]

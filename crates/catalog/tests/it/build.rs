@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use catalog::{Lambda, Using};
+use catalog::{Lambda, Sources, Tree, Using};
 use expect_test::expect;
 
 use crate::host::{AnyConnector, Memory, Shop};
@@ -184,6 +184,143 @@ tests:
 }
 
 #[test]
+fn spellings_of_every_era_build() {
+    let files = Memory::of("spellings");
+    let built = files.build_at("2023.yaml");
+    let mut text = render(&built);
+    let catalog = &built.catalog;
+    for collection in &catalog.collections {
+        let derivation = collection.derivation.as_ref();
+        writeln!(text, "{} {:?} derived: {}", collection.name, collection.key, derivation.is_some()).unwrap();
+        if let Some(Using::Typescript(module)) = derivation.map(|derivation| &derivation.using) {
+            writeln!(text, "{}", module.text.text.trim_end()).unwrap();
+        }
+    }
+    for capture in &catalog.captures {
+        writeln!(text, "{}: {}, {} bindings", capture.name, capture.endpoint.connector, capture.bindings.len())
+            .unwrap();
+    }
+    for task in &catalog.materializations {
+        writeln!(text, "{}: {}, {} bindings", task.name, task.endpoint.connector, task.bindings.len()).unwrap();
+    }
+    for test in &catalog.tests {
+        writeln!(text, "{}: {} steps", test.name, test.steps.len()).unwrap();
+    }
+    expect![[r#"
+        2023.yaml:23:17: connector-unknown: there is no connector `local`, so capture `acme/discovered` is left out
+          only a warning
+        2023.yaml:29:17: connector-unknown: there is no connector `dekaf`, so materialization `acme/kafka` is left out
+          only a warning
+        2023.yaml:35:35: ignored: `groupBy` has no effect here
+          only a warning
+        2021-07.yaml:8:41: connector-unknown: there is no connector `source-postgres`, so capture `acme/airbyte` is left out
+          only a warning
+        2021-07.yaml:14:36: connector-unknown: there is no connector `materialize-bigquery`, so materialization `acme/sink` is left out
+          only a warning
+        acme/clicks ["/id"] derived: false
+        acme/mirror ["/id"] derived: true
+        export class Derivation {
+        copyPublish(source, register, previous) {
+        return [source];
+        }
+        }
+        acme/module ["/id"] derived: true
+        export class Derivation implements IDerivation {
+            fromClicksPublish(source) { return [source]; }
+        }
+        acme/nullable ["/id"] derived: true
+        acme/users ["/user"] derived: true
+        export class Derivation {
+        clicksUpdate(source) {
+        return ([1]);
+        }
+        clicksPublish(source, register, previous) {
+        if (register > 1) { return []; }
+        return [{ user: source.user, clicks: 1 }];
+        }
+        }
+        acme/pushed: source-http-ingest, 1 bindings
+        acme/connected: materialize-webhook, 1 bindings
+        acme/db: materialize-sqlite, 2 bindings
+        acme/more: materialize-sqlite, 1 bindings
+        acme/named: materialize-sqlite, 1 bindings
+        It counts users, once: really?: 3 steps
+        an aliased step, again: 1 steps
+        acme/tests/nullable: 2 steps
+    "#]].assert_eq(&text);
+    assert!(built.is_sound());
+    assert!(!built.is_whole());
+}
+
+#[test]
+fn schemas_may_have_ids_of_the_web() {
+    let mut files = Memory::golden();
+    let schemas = files.0.get_mut("schemas.yaml").unwrap();
+    *schemas =
+        format!("$schema: http://json-schema.org/draft-07/schema#\n$id: https://example.com/schemas.yaml\n{schemas}");
+    assert_eq!(render(&files.build()), "");
+}
+
+#[test]
+fn the_first_mistakes_are_told_and_the_others_counted() {
+    let mut files = Memory::golden();
+    let fields: String = (0..260).map(|n| format!("f{n}: 1\n")).collect();
+    files.0.insert("catalog.yaml".into(), format!("npmDependencies: {{ x: '1' }}\n{fields}"));
+    let built = files.build();
+    assert_eq!((built.diagnostics.len(), built.more), (200, 61));
+    assert!(built.diagnostics.iter().all(|diagnostic| diagnostic.slug == "field-unknown"));
+    let fields: String = (0..20_000).map(|n| format!("f{n}: 1\n")).collect();
+    files.0.insert("catalog.yaml".into(), fields);
+    let built = files.build();
+    assert_eq!((built.diagnostics.len(), built.more), (200, 19_800));
+}
+
+#[test]
+fn the_schema_for_editors_takes_every_catalog() {
+    let url = url::Url::parse("file:///catalog.schema.json").unwrap();
+    let text: std::sync::Arc<serde_json::Value> = std::sync::Arc::new(serde_json::from_str(catalog::SCHEMA).unwrap());
+    let schema = doc::Schema::compile(&url, &|asked| (*asked == url).then(|| text.clone())).unwrap();
+    let valid = |name: &str, text: &str| {
+        let place = url::Url::parse("file:///w/x.yaml").unwrap();
+        let mut tree = Tree::from_yaml(&mut Sources::default(), place, text).unwrap();
+        tree.expand_merges().unwrap();
+        let arena = doc::Arena::new();
+        schema.validate(doc::from_value(&arena, &tree.to_value())).map_err(|e| format!("{name}: {e}"))
+    };
+    let (golden, spellings) = (Memory::golden(), Memory::of("spellings"));
+    for (name, text) in golden.0.iter().chain(&spellings.0) {
+        if name.ends_with(".yaml")
+            && !["schemas.yaml", "hooks.config.yaml", "hook.config.yaml"].contains(&name.as_str())
+        {
+            valid(name, text).unwrap();
+        }
+    }
+    for path in examples() {
+        valid(path.to_str().unwrap(), &std::fs::read_to_string(&path).unwrap()).unwrap();
+    }
+    assert!(valid("x", "collections: { a: { key: [/id], shema: {} } }").is_err());
+    assert!(valid("x", "tests: { a: [] }").is_err());
+}
+
+/// The catalog files of the examples.
+fn examples() -> Vec<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
+    let mut found = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_str().unwrap().ends_with(".flow.yaml") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty());
+    found
+}
+
+#[test]
 fn files_on_disk_build() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Memory::golden();
@@ -200,34 +337,19 @@ fn files_on_disk_build() {
 
 #[test]
 fn examples_build() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").canonicalize().unwrap();
-    let mut seen = 0;
-    for example in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        for path in std::fs::read_dir(example).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.to_str().unwrap().ends_with(".flow.yaml") {
-                let root = url::Url::from_file_path(&path).unwrap();
-                let built = catalog::build(&root, &catalog::Files, &AnyConnector);
-                assert_eq!(render(&built), "", "{}", path.display());
-                seen += 1;
-            }
-        }
+    for path in examples() {
+        let root = url::Url::from_file_path(&path).unwrap();
+        let built = catalog::build(&root, &catalog::Files, &AnyConnector);
+        assert_eq!(render(&built), "", "{}", path.display());
     }
-    assert!(seen > 0);
 }
 
 #[test]
 fn hostile_catalogs_are_refused() {
     let nested = |open: &str, close: &str| format!("x: {}{}", open.repeat(5_000), close.repeat(5_000));
     let block: String = (0..5_000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
-    let texts = [
-        nested("[", "]"),
-        nested("{a: ", "}"),
-        block,
-        "- ".repeat(5_000),
-        "&a ".to_owned(),
-        "\u{0}".to_owned(),
-        "\t- x".to_owned(),
-    ];
+    let texts =
+        [nested("[", "]"), nested("{a: ", "}"), block, "- ".repeat(5_000), "\u{0}".to_owned(), "\t- x".to_owned()];
     for text in texts {
         let mut files = Memory::golden();
         files.0.insert("catalog.yaml".into(), text.clone());

@@ -17,7 +17,12 @@ pub(crate) struct Memory(pub(crate) BTreeMap<String, String>);
 impl Memory {
     /// The golden catalog.
     pub(crate) fn golden() -> Memory {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden");
+        Memory::of("golden")
+    }
+
+    /// The files of a folder of these tests.
+    pub(crate) fn of(folder: &str) -> Memory {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(folder);
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         let files = entries.map(|path| {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -28,7 +33,12 @@ impl Memory {
 
     /// Builds `catalog.yaml`.
     pub(crate) fn build(&self) -> catalog::Built {
-        catalog::build(&Url::parse("file:///w/catalog.yaml").unwrap(), self, &Shop)
+        self.build_at("catalog.yaml")
+    }
+
+    /// Builds a file.
+    pub(crate) fn build_at(&self, name: &str) -> catalog::Built {
+        catalog::build(&Url::parse("file:///w/").unwrap().join(name).unwrap(), self, &Shop)
     }
 }
 
@@ -77,20 +87,27 @@ impl Host for Shop {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
+        let config = match endpoint.connector.as_str() {
+            "materialize-sqlite" => "path",
+            "materialize-webhook" => "address",
+            other => return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{other}`"))]),
+        };
+        let errors = one_string(&endpoint.config, config, &ConfigAt::Config);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
     fn check_binding(
         &self,
         endpoint: &Endpoint,
         resource: &Value,
         collection: &Collection,
     ) -> Result<BindingRules, Vec<ConfigError>> {
-        let (config, name) = match endpoint.connector.as_str() {
-            "materialize-sqlite" => ("path", "table"),
-            "materialize-webhook" => ("address", "relativePath"),
-            other => {
-                return Err(vec![error(ConfigAt::Connector, &format!("there is no connector `{other}`"))]);
-            }
-        };
-        let mut errors = one_string(&endpoint.config, config, &ConfigAt::Config);
+        let mut errors = self.check_endpoint(endpoint).err().unwrap_or_default();
+        if let [ConfigError { at: ConfigAt::Connector, .. }] = errors[..] {
+            return Err(errors);
+        }
+        let name = if endpoint.connector == "materialize-sqlite" { "table" } else { "relativePath" };
         errors.extend(one_string(resource, name, &|pointer| ConfigAt::Resource(0, pointer)));
         if !errors.is_empty() {
             return Err(errors);

@@ -5,4 +5,6 @@
 
 mod build;
 mod host;
+mod hostile;
 mod mistakes;
+mod types;

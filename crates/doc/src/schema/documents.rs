@@ -226,7 +226,10 @@ impl Documents {
         let resource = self.resources.get(&without_fragment(url))?.clone();
         let fragment = percent_decode_str(url.fragment().unwrap_or("")).decode_utf8().ok()?.into_owned();
         if !fragment.is_empty() && !fragment.starts_with('/') {
-            return self.anchors.get(url).cloned();
+            // A document goes by where it was read from as well as by its `$id`, which anchors are kept under.
+            let mut own = self.bases.get(&resource)?.clone();
+            own.set_fragment(url.fragment());
+            return self.anchors.get(url).or_else(|| self.anchors.get(&own)).cloned();
         }
         let place = Place { document: resource.document, pointer: resource.pointer.clone() + &fragment };
         let (_, document) = &self.documents[place.document];

@@ -1,0 +1,3 @@
+export class Derivation implements IDerivation {
+    fromClicksPublish(source) { return [source]; }
+}

@@ -6,6 +6,8 @@ mod catalogs;
 mod crash;
 mod demo;
 mod develop;
+mod examples;
+mod failing;
 mod help;
 mod ingestion;
 mod kit;

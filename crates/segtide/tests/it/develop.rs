@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::{Answer, Postgres, Receiver};
 
@@ -18,16 +18,19 @@ fn run(project: &Project, source: &str, postgres: Option<&Postgres>) {
     let receiver = Receiver::start(|_, _| Answer::status(200).delay(Duration::from_millis(5)));
     project.send_toggles_to(&receiver.url("/"));
     project.patch("capture.flow.yaml", "# seed: 42", "seed: 42");
+    let begun = Instant::now();
     let (mut process, _) = Process::develop(project.directory(), source, &[]);
     // This is the length of the run, not a wait for something.
     std::thread::sleep(RUN);
-    let status = process.terminate(Duration::from_secs(60));
+    let status = process.terminate(Duration::from_secs(120));
+    let took = begun.elapsed();
     assert_eq!(status.code(), Some(0), "{}", process.output());
 
     let said = Run { project, postgres, received: &receiver.received() }.check();
     println!("{said}");
     let events: u64 = said.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!((4_000..=9_000).contains(&events), "{events} events at 1,000 a second for {RUN:?}");
+    let most = 1_000 * (took.as_secs() + 2);
+    assert!((2_000..=most).contains(&events), "{events} events at 1,000 a second for {RUN:?} to {took:?}");
     assert!(!receiver.received().is_empty(), "no toggles were sent");
 }
 

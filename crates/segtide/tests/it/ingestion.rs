@@ -66,19 +66,21 @@ fn what_was_answered_is_seen_within_a_second() {
     assert_eq!(journals, ["examples/segment/events/vendor=1/pivot=00", "examples/segment/events/vendor=3/pivot=00"]);
     assert!(offsets.values().all(|offset| offset.as_u64() > Some(0)), "{offsets:?}");
 
-    // The quickest of a few, as the machine may be busy with something else.
-    let quickest = (1..=4).map(|n| {
-        let user = format!("user-{n}");
-        assert_eq!(ingesting.send(&[event(10 + n, &user, 1, "")]).status, 200);
+    // One of a few attempts, as the machine may be busy with something else.
+    let mut attempts = 0;
+    let quickly = std::iter::from_fn(|| {
+        attempts += 1;
+        let user = format!("user-{attempts}");
+        assert_eq!(ingesting.send(&[event(10 + attempts, &user, 1, "")]).status, 200);
         let answered = Instant::now();
         while ingesting.memberships_of(&user) == 0 {
             assert!(answered.elapsed() < SOON, "{user} is not in the table");
             std::thread::sleep(Duration::from_millis(5));
         }
-        answered.elapsed()
+        Some(answered.elapsed())
     });
-    let quickest = quickest.min().unwrap();
-    assert!(quickest < Duration::from_secs(1), "it took {quickest:?}");
+    let quickest = quickly.take(9).find(|took| *took < Duration::from_secs(1));
+    assert!(quickest.is_some(), "it always took more than a second");
 
     // Somebody who leaves is a toggle.
     assert_eq!(ingesting.send(&[event(20, "ann", 1, r#","remove":true"#)]).status, 200);
@@ -87,7 +89,7 @@ fn what_was_answered_is_seen_within_a_second() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let said = ingesting.finish();
-    assert!(said.contains("events       8 documents in 2 partitions"), "{said}");
+    assert!(said.contains(&format!("events       {} documents in 2 partitions", 4 + attempts)), "{said}");
     assert!(said.contains("webhook      1 toggles in 1 requests"), "{said}");
 }
 

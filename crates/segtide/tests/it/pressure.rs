@@ -31,10 +31,10 @@ fn run(delay: Duration) -> (usize, usize) {
 /// Would catch a webhook that gets a call per small transaction and queues them, or tasks that wait for it.
 #[test]
 fn a_slow_webhook_gets_fewer_and_larger_calls() {
-    let slow = std::thread::spawn(|| run(Duration::from_millis(300)));
+    let slow = std::thread::spawn(|| run(Duration::from_millis(600)));
     let (quick_calls, quick_toggles) = run(Duration::from_millis(5));
     let (slow_calls, slow_toggles) = slow.join().unwrap();
     println!("quick: {quick_toggles} toggles in {quick_calls} calls; slow: {slow_toggles} in {slow_calls}");
-    assert!(slow_calls > 0 && slow_calls * 3 < quick_calls);
-    assert!(slow_toggles * quick_calls > 3 * quick_toggles * slow_calls, "toggles per call");
+    assert!(slow_calls > 0 && slow_calls * 2 < quick_calls);
+    assert!(slow_toggles * quick_calls > 2 * quick_toggles * slow_calls, "toggles per call");
 }

@@ -4,3 +4,4 @@
 mod borders;
 #[expect(dead_code, unused_imports, reason = "end-to-end tests use it once the program has commands")]
 mod kit;
+mod lambdas;

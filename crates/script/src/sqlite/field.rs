@@ -20,13 +20,14 @@ pub(super) struct Field {
     /// Its name.
     pub(super) name: String,
     pointer: Pointer,
-    text: Text,
+    strings: Strings,
 }
 
 /// What strings of a field are to SQLite.
 #[derive(Debug, Clone, Copy)]
-enum Text {
-    Text,
+enum Strings {
+    /// TEXT.
+    Plain,
     /// Decimal digits: INTEGER where they are one.
     Integer,
     /// REAL where it is one.
@@ -41,13 +42,13 @@ impl Fields {
         let shape = source.read_schema.shape();
         let field = |projection: &Projection| {
             let encoding = &shape.locate(&projection.pointer).shape.content_encoding;
-            let text = match (encoding.as_deref(), projection.format.as_deref()) {
-                (Some("base64"), _) => Text::Base64,
-                (_, Some("integer")) => Text::Integer,
-                (_, Some("number")) => Text::Number,
-                _ => Text::Text,
+            let strings = match (encoding.as_deref(), projection.format.as_deref()) {
+                (Some("base64"), _) => Strings::Base64,
+                (_, Some("integer")) => Strings::Integer,
+                (_, Some("number")) => Strings::Number,
+                _ => Strings::Plain,
             };
-            Field { name: projection.field.clone(), pointer: projection.pointer.clone(), text }
+            Field { name: projection.field.clone(), pointer: projection.pointer.clone(), strings }
         };
         Fields(source.projections.iter().map(field).collect())
     }
@@ -99,12 +100,12 @@ impl Field {
             Node::I64(value) => Value::Integer(value),
             Node::F64(value) => Value::Real(value),
             Node::Str(text) => {
-                let parsed = match self.text {
-                    Text::Text => None,
-                    Text::Integer => text.parse().ok().map(Value::Integer),
+                let parsed = match self.strings {
+                    Strings::Plain => None,
+                    Strings::Integer => text.parse().ok().map(Value::Integer),
                     // SQLite has no NaN: it would be NULL.
-                    Text::Number => text.parse().ok().filter(|n: &f64| !n.is_nan()).map(Value::Real),
-                    Text::Base64 => STANDARD.decode(text).ok().map(Value::Blob),
+                    Strings::Number => text.parse().ok().filter(|n: &f64| !n.is_nan()).map(Value::Real),
+                    Strings::Base64 => STANDARD.decode(text).ok().map(Value::Blob),
                 };
                 match parsed {
                     Some(value) => value,
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn parameters_mean_fields() {
         let names = ["a", "a/b", "a-b", "my field", "my_field", "odd one-out", "flow_document"];
-        let field = |name: &&str| Field { name: (*name).into(), pointer: Pointer::root(), text: Text::Text };
+        let field = |name: &&str| Field { name: (*name).into(), pointer: Pointer::root(), strings: Strings::Plain };
         let fields = Fields(names.iter().map(field).collect());
         let cases: &[(&str, Result<&str, &str>)] = &[
             ("$a", Ok("a")),

@@ -11,5 +11,6 @@ mod failing;
 mod help;
 mod ingestion;
 mod kit;
+mod lambdas;
 mod pressure;
 mod refusals;

@@ -27,7 +27,7 @@ fn run(project: &Project, source: &str, postgres: Option<&Postgres>) {
     assert_eq!(status.code(), Some(0), "{}", process.output());
 
     let said = Run { project, postgres, received: &receiver.received() }.check();
-    println!("{said}");
+
     let events: u64 = said.split_whitespace().nth(1).unwrap().parse().unwrap();
     let most = 1_000 * (took.as_secs() + 2);
     assert!((2_000..=most).contains(&events), "{events} events at 1,000 a second for {RUN:?} to {took:?}");

@@ -147,10 +147,15 @@ impl Reader {
     }
 
     /// Looks for new journals and new ends, and loads every cursor that has something and holds nothing, so that what is
-    /// merged next can be compared with everything that was committed before this moment.
+    /// merged next can be compared with everything that was committed before this moment. Reads of one collection see it as
+    /// of the same moment: what one of them cannot see yet, no other may overtake.
     fn look(&mut self) -> Result<(), LogError> {
+        let mut seen: BTreeMap<String, Vec<journal::Head>> = BTreeMap::new();
         for state in &mut self.reads {
-            for head in self.log.heads(&state.prefix) {
+            if !seen.contains_key(&state.prefix) {
+                seen.insert(state.prefix.clone(), self.log.heads(&state.prefix));
+            }
+            for head in &seen[&state.prefix] {
                 if !state.filter.matches(&head.journal) {
                     continue;
                 }
@@ -197,8 +202,11 @@ impl State {
 }
 
 impl Cursor {
+    /// Loads what is next, up to the end that was looked at: what was committed since is not for this moment.
     fn load(&mut self, log: &dyn Log, journal: &str) -> Result<(), LogError> {
-        if let Some(block) = log.read(journal, self.next, READ_BYTES_MAX)? {
+        if let Some(mut block) = log.read(journal, self.next, READ_BYTES_MAX)? {
+            let until = usize::try_from(self.end - self.next).unwrap_or(usize::MAX);
+            block.documents.truncate(until);
             self.loaded = block.documents;
         }
         Ok(())
@@ -228,4 +236,71 @@ struct Turn {
     journal: Arc<str>,
     read: usize,
     ready_us: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use journal::{Block as Run, Commit, Delta, Head, Opened};
+
+    use super::*;
+    use crate::uuid::Stamper;
+
+    /// A journal that somebody else appends to whenever it is looked at.
+    struct Busy(Mutex<(Vec<u8>, Stamper, u64)>);
+
+    impl Busy {
+        fn grow(&self) -> Vec<u8> {
+            let (text, stamper, count) = &mut *self.0.lock().unwrap();
+            let uuid = stamper.next(1_609_459_200_000_000 + *count);
+            let uuid = std::str::from_utf8(&uuid).unwrap();
+            text.extend_from_slice(format!("{{\"_meta\":{{\"uuid\":\"{uuid}\"}},\"n\":{count}}}\n").as_bytes());
+            *count += 1;
+            text.clone()
+        }
+    }
+
+    impl Log for Busy {
+        fn open(&self, _: &str) -> Result<Opened, LogError> {
+            unreachable!()
+        }
+        fn commit(&self, _: Delta) -> Box<dyn Commit> {
+            unreachable!()
+        }
+        fn registers(&self, _: &str, _: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
+            unreachable!()
+        }
+        fn heads(&self, prefix: &str) -> Vec<Head> {
+            vec![Head { journal: format!("{prefix}pivot=00").into(), begin: 0, end: self.grow().len() as u64 }]
+        }
+        fn read(&self, _: &str, offset: u64, _: usize) -> Result<Option<Run>, LogError> {
+            let documents = self.grow().split_off(offset as usize);
+            Ok((!documents.is_empty()).then(|| Run { begin: offset, documents: documents.into() }))
+        }
+        fn follow(&self, seen: u64, _: Duration) -> u64 {
+            seen
+        }
+    }
+
+    #[test]
+    fn no_read_of_a_collection_overtakes_another() {
+        let log = Arc::new(Busy(Mutex::new((Vec::new(), Stamper::new(1), 0))));
+        let read = |name: &str| Read {
+            name: name.to_owned(),
+            collection: "c".to_owned(),
+            selector: Selector::default(),
+            priority: 0,
+            delay_seconds: 0,
+        };
+        let mut reader = Reader::new(log, vec![read("a"), read("b")], &Offsets::default());
+        let mut taken = Vec::new();
+        for _ in 0..20 {
+            let block = reader.next(u64::MAX, 100).unwrap();
+            taken.extend(block.documents.into_iter().map(|d| (clock_of_line(&d.text).unwrap(), d.read)));
+        }
+        assert!(taken.len() > 20, "only {} documents were read", taken.len());
+        assert!(taken.is_sorted(), "{taken:?}");
+    }
 }

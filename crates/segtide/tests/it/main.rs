@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod borders;
+mod examples;
+mod failing;
 #[expect(dead_code, unused_imports, reason = "end-to-end tests use it once the program has commands")]
 mod kit;

@@ -8,11 +8,11 @@ use runtime::testing::{Difference, Failed, Tests, Why};
 use crate::build::{For, build};
 use crate::cli::Source;
 use crate::host::Program;
-use crate::output::{Exit, Paint, fail, paint, plural, say};
+use crate::output::{Exit, Paint, fail, paint, say};
 
 pub fn run(args: &Source) -> anyhow::Result<Exit> {
     let Some(catalog) = build(&args.source, For::Tests)? else { return Ok(Exit::Invalid) };
-    say(&format!("Running {}...", plural(catalog.tests.len(), "test")));
+    say(&format!("Running {} tests...", catalog.tests.len()));
     let mut tests = match Tests::open(&catalog, &Program::new()) {
         Ok(tests) => tests,
         Err(why) => {
@@ -20,7 +20,6 @@ pub fn run(args: &Source) -> anyhow::Result<Exit> {
             return Ok(Exit::Invalid);
         }
     };
-    let started = Instant::now();
     let mut failures = 0;
     for test in &catalog.tests {
         let begun = Instant::now();
@@ -37,12 +36,7 @@ pub fn run(args: &Source) -> anyhow::Result<Exit> {
             }
         }
     }
-    say(&format!(
-        "\nRan {}, {} passed, {failures} failed in {:.0} ms",
-        plural(catalog.tests.len(), "test"),
-        catalog.tests.len() - failures,
-        started.elapsed().as_secs_f64() * 1e3
-    ));
+    say(&format!("\nRan {} tests, {} passed, {failures} failed", catalog.tests.len(), catalog.tests.len() - failures));
     Ok(if failures == 0 { Exit::Ok } else { Exit::Failed })
 }
 

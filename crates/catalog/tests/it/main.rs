@@ -7,4 +7,4 @@ mod build;
 mod host;
 mod hostile;
 mod mistakes;
-mod types;
+mod typescript;

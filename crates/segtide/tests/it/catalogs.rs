@@ -30,17 +30,17 @@ fn the_tests_of_the_flagship_pass() {
         ✔️ tests.flow.yaml :: Profiles gather the segments of a user (N ms)
         ✔️ tests.flow.yaml :: Toggles are changes, not repeats (N ms)
 
-        Ran 3 tests, 3 passed, 0 failed in N ms
+        Ran 3 tests, 3 passed, 0 failed
     "#]]
     .assert_eq(&said.out);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
 
     let said = test(&project, "derive-push.flow.yaml");
     expect![[r#"
-        Running 1 test...
+        Running 1 tests...
         ✔️ derive-push.flow.yaml :: Each pushed profile is the whole set (N ms)
 
-        Ran 1 test, 1 passed, 0 failed in N ms
+        Ran 1 tests, 1 passed, 0 failed
     "#]]
     .assert_eq(&said.out);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
@@ -66,7 +66,7 @@ fn a_wrong_expectation_is_shown_with_its_place() {
         ✔️ tests.flow.yaml :: Profiles gather the segments of a user (N ms)
         ✔️ tests.flow.yaml :: Toggles are changes, not repeats (N ms)
 
-        Ran 3 tests, 2 passed, 1 failed in N ms
+        Ran 3 tests, 2 passed, 1 failed
     "#]]
     .assert_eq(&said.out);
     assert_eq!((said.code, said.err.as_str()), (1, ""));
@@ -83,13 +83,13 @@ fn missing_and_unexpected_documents_are_shown() {
     );
     let said = test(&project, "derive-push.flow.yaml");
     expect![[r#"
-        Running 1 test...
+        Running 1 tests...
         ❌ derive-push.flow.yaml:40 :: Each pushed profile is the whole set
           step 2 of 4, verify examples/segment/profiles-push
             document 2 was not expected
               + actual    {"_meta":{"uuid":"4a784000-4bc4-11eb-8c00-010000000000"},"segments":[{"first":"2021-01-16T12:00:02Z","last":"2021-01-16T12:00:02Z","member":true,"segment":{"name":"trains","vendor":1}}],"user":"bob"}
 
-        Ran 1 test, 0 passed, 1 failed in N ms
+        Ran 1 tests, 0 passed, 1 failed
     "#]].assert_eq(&said.out);
     assert_eq!(said.code, 1);
 
@@ -101,13 +101,13 @@ fn missing_and_unexpected_documents_are_shown() {
     );
     let said = test(&project, "derive-push.flow.yaml");
     expect![[r#"
-        Running 1 test...
+        Running 1 tests...
         ❌ derive-push.flow.yaml:71 :: Each pushed profile is the whole set
           step 4 of 4, verify examples/segment/profiles-push (The last document of a user takes the place of those before it, and still has everything.)
             document 3 is missing
               - expected  {"user":"carol"}   derive-push.flow.yaml:87:13
 
-        Ran 1 test, 0 passed, 1 failed in N ms
+        Ran 1 tests, 0 passed, 1 failed
     "#]].assert_eq(&said.out);
     assert_eq!(said.code, 1);
 }
@@ -174,7 +174,7 @@ fn all_mistakes_come_at_once_each_with_its_place() {
            |
            = help: did you mean maximize?
 
-        error[connector-unknown]: there is no capture connector `event-generatr`
+        error[connector-unknown]: there is no capture connector `event-generatr`, so capture `more/events` is left out
           --> flow.yaml:25:16
            |
         25 |         image: segtide/event-generatr:v1
@@ -207,10 +207,12 @@ fn all_mistakes_come_at_once_each_with_its_place() {
     "#]].assert_eq(&said.err);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
 
-    for command in ["develop", "test"] {
-        let also = segtide(project.directory(), &[command, "--source", "flow.yaml"]);
-        assert_eq!(also, Said { code: 3, ..said.clone() }, "{command} says the same");
-    }
+    let develop = segtide(project.directory(), &["develop", "--source", "flow.yaml"]);
+    assert_eq!(develop, Said { code: 3, ..said.clone() }, "develop says the same");
+    // Tests run neither captures nor materializations, so they do without one whose connector nobody has.
+    let test = segtide(project.directory(), &["test", "--source", "flow.yaml"]);
+    let err = said.err.replace("error[connector-unknown]", "warning[connector-unknown]").replace("5 mis", "4 mis");
+    assert_eq!(test, Said { code: 3, err, ..said }, "test only warns of the connector");
     assert!(!project.data().exists(), "nothing ran");
 }
 

@@ -17,40 +17,42 @@ fn of_the_program() {
     check(
         &["--help"],
         &expect![[r#"
-        Exact, live user segments from a stream of events.
+            Exact, live user segments from a stream of events.
 
-        Reads a catalog of captures, collections, derivations and materializations, checks it, tests it, and runs it on this machine with nothing else to install.
+            Reads a catalog of captures, collections, derivations and materializations, checks it, tests it, and runs it on this machine with nothing else to install.
 
-        Usage: segtide <COMMAND>
+            Usage: segtide <COMMAND>
 
-        Commands:
-          demo     Show it all: the segmentation catalog, running, in a folder of its own
-          check    Find the mistakes of a catalog
-          test     Run the tests of a catalog
-          develop  Run a catalog on this machine
-          webhook  Receive webhooks and print them
-          help     Print this message or the help of the given subcommand(s)
+            Commands:
+              demo      Show it all: the segmentation catalog, running, in a folder of its own
+              check     Find the mistakes of a catalog
+              test      Run the tests of a catalog
+              develop   Run a catalog on this machine
+              webhook   Receive webhooks and print them
+              generate  Write files that are made from a catalog
+              schema    Print the JSON Schema of catalog files, for editors
+              help      Print this message or the help of the given subcommand(s)
 
-        Options:
-          -h, --help
-                  Print help (see a summary with '-h')
+            Options:
+              -h, --help
+                      Print help (see a summary with '-h')
 
-          -V, --version
-                  Print version
+              -V, --version
+                      Print version
 
-        Examples:
-          segtide demo                                             see it work in a minute
-          segtide check --source flow.yaml                         find mistakes
-          segtide test --source tests.flow.yaml                    run the catalog's tests
-          segtide develop --source flow.yaml --port 8080           run it; Ctrl-C stops it, running it again resumes
+            Examples:
+              segtide demo                                             see it work in a minute
+              segtide check --source flow.yaml                         find mistakes
+              segtide test --source tests.flow.yaml                    run the catalog's tests
+              segtide develop --source flow.yaml --port 8080           run it; Ctrl-C stops it, running it again resumes
 
-        Exit status:
-          0  all is well
-          1  a mistake was found, a test failed, a task halted
-          2  the arguments are wrong
-          3  the catalog has mistakes and was not run
-          4  a file, directory or port cannot be used
-    "#]],
+            Exit status:
+              0  all is well
+              1  a mistake was found, a test failed, a task halted
+              2  the arguments are wrong
+              3  the catalog has mistakes and was not run
+              4  a file, directory or port cannot be used
+        "#]],
     );
 }
 

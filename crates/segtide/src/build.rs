@@ -19,8 +19,8 @@ pub enum For {
     Run,
 }
 
-/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from being used so.
-pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>> {
+/// Builds the catalog of a file, with its mistakes.
+pub fn load(source: &str, purpose: For) -> anyhow::Result<Built> {
     let cwd = std::env::current_dir().context("the current directory cannot be found")?;
     let root = catalog::root_url(source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
     if root.to_file_path().is_ok_and(|path| !path.is_file()) {
@@ -32,13 +32,24 @@ pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>>
     }
     let omissions = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.is_omission());
     omissions.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
+    Ok(built)
+}
+
+/// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from being used so.
+pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>> {
+    let built = load(source, purpose)?;
     show(&built);
     if !built.is_sound() {
-        let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
-        tell(&format!("{} in {source}", plural(errors, "mistake")));
+        count(&built, source);
         return Ok(None);
     }
     Ok(Some(Arc::new(built.catalog)))
+}
+
+/// Says how many mistakes there are.
+pub fn count(built: &Built, source: &str) {
+    let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
+    tell(&format!("{} in {source}", plural(errors, "mistake")));
 }
 
 /// Shows the mistakes of a catalog.

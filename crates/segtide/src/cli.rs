@@ -35,9 +35,9 @@ pub enum Command {
     /// Show it all: the segmentation catalog, running, in a folder of its own
     Demo(Demo),
     /// Find the mistakes of a catalog
-    Check(Source),
+    Check(Check),
     /// Run the tests of a catalog
-    Test(Source),
+    Test(Test),
     /// Run a catalog on this machine
     Develop(Develop),
     /// Receive webhooks and print them
@@ -53,6 +53,48 @@ pub enum Command {
 pub enum Generate {
     /// The TypeScript types of documents, registers and lambdas, in flow_generated/ beside the catalog
     Types(Source),
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub report: Report,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtide test --source tests.flow.yaml
+  segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
+  segtide test --source tests.flow.yaml --junit report.xml")]
+pub struct Test {
+    #[command(flatten)]
+    pub source: Source,
+    /// Run only tests whose names have this in them, in upper or lower case
+    #[arg(short = 'k', value_name = "PATTERN")]
+    pub pattern: Option<String>,
+    /// Write a JUnit report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub report: Report,
+}
+
+#[derive(Debug, Args)]
+pub struct Report {
+    /// How to report
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// One JSON object on standard output
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod generate;
 mod host;
 mod http;
 mod output;
+mod report;
 mod schema;
 mod signals;
 mod test;

@@ -43,10 +43,11 @@ pub fn fail(message: &str) {
     tell(&format!("{} {message}", paint(Paint::Bad, "error:")));
 }
 
-/// Whether standard error may be coloured: `NO_COLOR`, then `FORCE_COLOR`, then whether it is a terminal.
+/// Whether output may be coloured: `NO_COLOR`, then `FORCE_COLOR`, then whether it goes to a terminal.
 pub fn is_coloured() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !is_set("NO_COLOR") && (is_set("FORCE_COLOR") || std::io::stderr().is_terminal())
+    let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    !is_set("NO_COLOR") && (is_set("FORCE_COLOR") || both)
 }
 
 /// Roles of text.
@@ -60,7 +61,7 @@ pub enum Paint {
     Dim,
 }
 
-/// Colours text for standard error, where it is coloured.
+/// Colours text, where output is coloured.
 pub fn paint(role: Paint, text: &str) -> String {
     let code = match role {
         Paint::Good => 32,
@@ -71,6 +72,11 @@ pub fn paint(role: Paint, text: &str) -> String {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
         false => text.to_owned(),
     }
+}
+
+/// Text as it is: a [`paint`] without colours.
+pub fn plain(_: Paint, text: &str) -> String {
+    text.to_owned()
 }
 
 /// `1 event`, `2 events`.

@@ -2,45 +2,78 @@
 
 use std::time::Instant;
 
-use catalog::{Catalog, StepKind, Test};
+use anyhow::Context as _;
+use catalog::{Built, Catalog, StepKind, Test};
 use runtime::testing::{Difference, Failed, Tests, Why};
 
-use crate::build::{For, build};
-use crate::cli::Source;
+use crate::build::{For, count, load, show};
+use crate::cli::{self, Format};
 use crate::host::Program;
-use crate::output::{Exit, Paint, fail, paint, say};
+use crate::output::{Exit, Paint, fail, paint, plain, say};
+use crate::report::{self, Tested};
 
-pub fn run(args: &Source) -> anyhow::Result<Exit> {
-    let Some(catalog) = build(&args.source, For::Tests)? else { return Ok(Exit::Invalid) };
-    say(&format!("Running {} tests...", catalog.tests.len()));
-    let mut tests = match Tests::open(&catalog, &Program::new()) {
-        Ok(tests) => tests,
-        Err(why) => {
-            fail(&why);
-            return Ok(Exit::Invalid);
-        }
-    };
-    let mut failures = 0;
-    for test in &catalog.tests {
-        let begun = Instant::now();
-        let outcome = tests.run(test);
-        let file = catalog.sources.locate(test.place).file;
-        match outcome {
-            Ok(()) => {
-                let took = paint(Paint::Dim, &format!("({:.1} ms)", begun.elapsed().as_secs_f64() * 1e3));
-                say(&format!("{} {file} :: {} {took}", paint(Paint::Good, "✔️"), test.name));
-            }
-            Err(failed) => {
-                failures += 1;
-                say(&describe(&catalog, test, &failed));
-            }
-        }
+/// Colours text, or does not.
+type Painter = fn(Paint, &str) -> String;
+
+pub fn run(args: &cli::Test) -> anyhow::Result<Exit> {
+    let built = load(&args.source.source, For::Tests)?;
+    let for_people = args.report.output == Format::Text;
+    if for_people {
+        show(&built);
     }
-    say(&format!("\nRan {} tests, {} passed, {failures} failed", catalog.tests.len(), catalog.tests.len() - failures));
-    Ok(if failures == 0 { Exit::Ok } else { Exit::Failed })
+    let tested = match built.is_sound() {
+        true => run_tests(&built, args.pattern.as_deref(), for_people),
+        false => None,
+    };
+    if for_people && !built.is_sound() {
+        count(&built, &args.source.source);
+    }
+    let passed = tested.as_ref().is_some_and(|tested| tested.iter().all(|test| test.failure.is_none()));
+    if !for_people {
+        say(&report::json(passed, &built, tested.as_deref()));
+    }
+    let Some(tested) = tested else { return Ok(Exit::Invalid) };
+    if let Some(file) = &args.junit {
+        std::fs::write(file, report::junit(&tested))
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    Ok(if passed { Exit::Ok } else { Exit::Failed })
 }
 
-fn describe(catalog: &Catalog, test: &Test, failed: &Failed) -> String {
+/// Runs the tests of a catalog whose names match; `None` where its lambdas cannot be opened.
+fn run_tests(built: &Built, pattern: Option<&str>, for_people: bool) -> Option<Vec<Tested>> {
+    let catalog = &built.catalog;
+    let pattern = pattern.unwrap_or_default().to_lowercase();
+    let chosen: Vec<&Test> = catalog.tests.iter().filter(|t| t.name.to_lowercase().contains(&pattern)).collect();
+    let tell = |line: &str| {
+        if for_people {
+            say(line);
+        }
+    };
+    tell(&format!("Running {} tests...", chosen.len()));
+    let mut tests = Tests::open(catalog, &Program::new()).map_err(|why| fail(&why)).ok()?;
+    let mut tested = Vec::new();
+    for test in &chosen {
+        let begun = Instant::now();
+        let outcome = tests.run(test);
+        let took = begun.elapsed();
+        let at = catalog.sources.locate(test.place);
+        match &outcome {
+            Ok(()) => {
+                let time = paint(Paint::Dim, &format!("({:.1} ms)", took.as_secs_f64() * 1e3));
+                tell(&format!("{} {} :: {} {time}", paint(Paint::Good, "✔️"), at.file, test.name));
+            }
+            Err(failed) => tell(&describe(catalog, test, failed, paint)),
+        }
+        let failure = outcome.err().map(|failed| describe(catalog, test, &failed, plain));
+        tested.push(Tested { name: test.name.clone(), file: at.file, line: at.line, took, failure });
+    }
+    let failures = tested.iter().filter(|test| test.failure.is_some()).count();
+    tell(&format!("\nRan {} tests, {} passed, {failures} failed", tested.len(), tested.len() - failures));
+    Some(tested)
+}
+
+fn describe(catalog: &Catalog, test: &Test, failed: &Failed, paint: Painter) -> String {
     let at = catalog.sources.locate(failed.place);
     let mut out = format!("{} {}:{} :: {}\n", paint(Paint::Bad, "❌"), at.file, at.line, test.name);
     if let Some(step) = test.steps.get(failed.step) {
@@ -56,32 +89,32 @@ fn describe(catalog: &Catalog, test: &Test, failed: &Failed) -> String {
     }
     match &failed.why {
         Why::Broken(why) => out += &format!("    {why}\n"),
-        Why::Different(differences) => differences.iter().for_each(|d| out += &difference(catalog, d)),
+        Why::Different(differences) => differences.iter().for_each(|d| out += &difference(catalog, d, paint)),
     }
     out.truncate(out.trim_end().len());
     out
 }
 
-fn difference(catalog: &Catalog, difference: &Difference) -> String {
+fn difference(catalog: &Catalog, difference: &Difference, paint: Painter) -> String {
     let at = catalog.sources.locate(difference.place);
     let place = paint(Paint::Dim, &format!("{}:{}:{}", at.file, at.line, at.column));
     let number = difference.document + 1;
     match (&difference.expected, &difference.actual) {
         (Some(expected), None) if difference.location.is_empty() => {
-            format!("    document {number} is missing\n{}   {place}\n", line(Paint::Bad, "- expected", expected))
+            format!("    document {number} is missing\n{}   {place}\n", line(paint, Paint::Bad, "- expected", expected))
         }
         (None, Some(actual)) => {
-            format!("    document {number} was not expected\n{}\n", line(Paint::Good, "+ actual  ", actual))
+            format!("    document {number} was not expected\n{}\n", line(paint, Paint::Good, "+ actual  ", actual))
         }
         (expected, actual) => format!(
             "    document {number} at {}\n{}   {place}\n{}\n",
             difference.location,
-            line(Paint::Bad, "- expected", expected.as_deref().unwrap_or("nothing")),
-            line(Paint::Good, "+ actual  ", actual.as_deref().unwrap_or("nothing")),
+            line(paint, Paint::Bad, "- expected", expected.as_deref().unwrap_or("nothing")),
+            line(paint, Paint::Good, "+ actual  ", actual.as_deref().unwrap_or("nothing")),
         ),
     }
 }
 
-fn line(role: Paint, label: &str, text: &str) -> String {
+fn line(paint: Painter, role: Paint, label: &str, text: &str) -> String {
     format!("      {}", paint(role, &format!("{label}  {text}")))
 }

@@ -225,3 +225,25 @@ fn a_right_catalog_is_counted() {
     .assert_eq(&said.out);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
 }
+
+/// A filter that chooses nothing or everything, or a report that no program can read, shows here.
+#[test]
+fn tests_are_chosen_by_name_and_reported_to_programs() {
+    let project = Project::segmentation();
+    let junit = project.path("report.xml");
+    let arguments = ["test", "--source", "tests.flow.yaml", "-k", "TOGGLES", "-o", "json", "--junit", "report.xml"];
+    let said = segtide(project.directory(), &arguments);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((&report["ok"], report["tests"].as_array().unwrap().len()), (&true.into(), 1));
+    assert_eq!(report["tests"][0]["name"], "Toggles are changes, not repeats");
+    assert!(std::fs::read_to_string(junit).unwrap().contains(r#"tests="1" failures="0""#));
+
+    project.patch("derive.flow.yaml", "key: [/event]", "key: [/evnt]");
+    let said = segtide(project.directory(), &["check", "--source", "derive.flow.yaml", "-o", "json"]);
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    let report: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let found = &report["diagnostics"][0];
+    assert_eq!((&found["code"], &found["file"]), (&"key-unknown".into(), &"derive.flow.yaml".into()));
+    assert!(found["line"].as_u64().unwrap() > 1 && found["end_column"].as_u64() > found["column"].as_u64());
+}

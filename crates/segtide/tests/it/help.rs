@@ -77,26 +77,65 @@ fn of_each_command() {
     check(
         &["check", "--help"],
         &expect![[r#"
-        Find the mistakes of a catalog
+            Find the mistakes of a catalog
 
-        Usage: segtide check --source <FILE>
+            Usage: segtide check [OPTIONS] --source <FILE>
 
-        Options:
-              --source <FILE>  The catalog file [env: SEGTIDE_SOURCE=]
-          -h, --help           Print help
-    "#]],
+            Options:
+                  --source <FILE>
+                      The catalog file
+          
+                      [env: SEGTIDE_SOURCE=]
+
+              -o, --output <OUTPUT>
+                      How to report
+
+                      Possible values:
+                      - text: For people
+                      - json: One JSON object on standard output
+          
+                      [default: text]
+
+              -h, --help
+                      Print help (see a summary with '-h')
+        "#]],
     );
     check(
         &["test", "--help"],
         &expect![[r#"
-        Run the tests of a catalog
+            Run the tests of a catalog
 
-        Usage: segtide test --source <FILE>
+            Usage: segtide test [OPTIONS] --source <FILE>
 
-        Options:
-              --source <FILE>  The catalog file [env: SEGTIDE_SOURCE=]
-          -h, --help           Print help
-    "#]],
+            Options:
+                  --source <FILE>
+                      The catalog file
+          
+                      [env: SEGTIDE_SOURCE=]
+
+              -k <PATTERN>
+                      Run only tests whose names have this in them, in upper or lower case
+
+                  --junit <FILE>
+                      Write a JUnit report
+
+              -o, --output <OUTPUT>
+                      How to report
+
+                      Possible values:
+                      - text: For people
+                      - json: One JSON object on standard output
+          
+                      [default: text]
+
+              -h, --help
+                      Print help (see a summary with '-h')
+
+            Examples:
+              segtide test --source tests.flow.yaml
+              segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
+              segtide test --source tests.flow.yaml --junit report.xml
+        "#]],
     );
     check(
         &["develop", "--help"],

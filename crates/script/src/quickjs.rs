@@ -39,6 +39,7 @@ type Intrinsics = (
     intrinsic::Json,
     intrinsic::MapSet,
     intrinsic::Promise,
+    intrinsic::Date,
 );
 
 /// How much lambdas may take.

@@ -91,7 +91,9 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "export class T { m() { return []; } }\n  const now = Date.now();\n",
-        &["[const now = Date.now();] the module does not load: ReferenceError: Date is not defined"],
+        &[
+            "[const now = Date.now();] the module does not load: TypeError: lambdas have no clock; make dates of what documents say, as in new Date(source.timestamp)",
+        ],
     ),
     (
         "export class T { constructor() { throw new Error('no'); } m() { return []; } }",

@@ -4,13 +4,47 @@ use crate::{call, method};
 
 #[test]
 fn the_world_is_absent() {
-    let names = "Date performance fetch process require module console std os bjson print gc navigator setTimeout \
+    let names = "performance fetch process require module std os bjson print gc navigator setTimeout \
                  queueMicrotask Promise WeakRef FinalizationRegistry Proxy eval ArrayBuffer Atomics Uint8Array crypto";
     for name in names.split_whitespace() {
         let got = call(&method(&format!("return [typeof {name}, '{name}' in globalThis];")), "m", &["{}"]).unwrap();
         assert_eq!(got, [r#"["undefined",false]"#], "{name}");
     }
     assert_eq!(call(&method("return [typeof Math.random];"), "m", &["{}"]).unwrap(), [r#"["undefined"]"#]);
+}
+
+#[test]
+fn dates_are_values_without_a_present_or_a_place() {
+    let cases = [
+        ("new Date('2021-01-16T12:34:56Z').getTime()", "1610800496000"),
+        ("Date.parse('2021-01-16T12:34:56+02:00')", "1610793296000"),
+        ("new Date('2021-01-16T12:34:56').toISOString()", "\"2021-01-16T12:34:56.000Z\""),
+        ("new Date('2021-01-16').getTime()", "1610755200000"),
+        ("new Date(2021, 0, 16, 12).toISOString()", "\"2021-01-16T12:00:00.000Z\""),
+        ("new Date('2021-01-16T23:34:56Z').getHours()", "23"),
+        ("new Date('2021-01-16T12:34:56Z').getTimezoneOffset()", "0"),
+        ("new Date(Date.UTC(2021, 0, 31)).getDay()", "0"),
+        ("new Date(0)", "\"1970-01-01T00:00:00.000Z\""),
+        ("String(new Date(0))", "\"Thu, 01 Jan 1970 00:00:00 GMT\""),
+        ("new Date(new Date(5)) instanceof Date", "true"),
+        ("((d) => { d.setHours(25); return d; })(new Date('2021-01-16T00:00:00Z'))", "\"2021-01-17T01:00:00.000Z\""),
+        ("new Date('nonsense').getTime()", "null"),
+        ("(Date as any).now.name && 1", "1"),
+    ];
+    for (expression, expected) in cases {
+        let got = call(&method(&format!("return [{expression}] as any;")), "m", &["{}"]);
+        assert_eq!(got.map_err(|e| e.message), Ok(vec![format!("[{expected}]")]), "{expression}");
+    }
+    for now in ["Date.now()", "new Date()", "(Date as any)()", "new (new Date(0).constructor as any)()"] {
+        let error = call(&method(&format!("return [{now}] as any;")), "m", &["{}"]).unwrap_err();
+        assert!(error.message.contains("lambdas have no clock"), "{now}: {error}");
+    }
+}
+
+#[test]
+fn what_is_written_to_the_console_goes_nowhere() {
+    let got = call(&method("console.log('seen', 1); console.error({}); return [1] as any;"), "m", &["{}"]);
+    assert_eq!(got.unwrap(), ["[1]"]);
 }
 
 #[test]

@@ -153,7 +153,9 @@ impl Host for Shop {
                 hint: hint(format!("export class {}", module.class)),
             }]);
         };
-        let missing = methods.iter().filter(|method| !text.contains(&format!("{method}(")));
+        let missing = methods
+            .iter()
+            .filter(|method| !text.contains(&format!("{method}(")) && !text.contains(&format!("{method}'(")));
         let errors: Vec<_> = missing
             .map(|method| ModuleError {
                 range: at..at + 5,

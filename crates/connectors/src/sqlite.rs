@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
 use doc::Node;
-use runtime::{ConnectorError, Fault, Retry, Row};
+use runtime::{ConnectorError, Fault, Retry, Row, defect, durable_point};
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde_json::Value;
 
@@ -138,7 +138,9 @@ impl Sqlite {
 
         connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
         let fence = sql::apply(&mut connection, DIALECT, &task.name, &tables)?;
+        durable_point("lite.applied");
         connection.execute_batch("COMMIT").map_err(failure)?;
+        durable_point("lite.opened");
         let bindings = tables.into_iter().map(Binding::new).collect();
         Ok(Self { connection, task: task.name.clone(), bindings, fence, scratch: Vec::new() })
     }
@@ -185,6 +187,7 @@ impl runtime::Table for Sqlite {
     }
 
     fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError> {
+        durable_point("lite.loaded");
         self.begin()?;
         let Binding { table, store, delete, .. } = &self.bindings[binding];
         let scratch = &mut self.scratch;
@@ -202,6 +205,7 @@ impl runtime::Table for Sqlite {
                 stores.raw_bind_parameter(table.columns.len(), row.document).map_err(failure)?;
             }
             stores.raw_execute().map_err(failure)?;
+            durable_point("lite.row_stored");
         }
         Ok(())
     }
@@ -212,11 +216,13 @@ impl runtime::Table for Sqlite {
         let mut update = self.connection.prepare_cached(&self.fence.commit).map_err(failure)?;
         let touched = update.execute([checkpoint, &self.task]).map_err(failure)?;
         drop(update);
-        if touched != 1 {
+        durable_point("lite.fence_row");
+        if touched != 1 && !defect("skip-fence") {
             self.connection.execute_batch("ROLLBACK").map_err(failure)?;
             return Err(error::fenced(&self.task));
         }
         self.connection.execute_batch("COMMIT").map_err(failure)?;
+        durable_point("lite.committed");
         self.fence.checkpoint = Some(checkpoint.to_owned());
         Ok(())
     }

@@ -13,6 +13,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::failpoint::{defect, durable_point};
+
 /// The format of data directories this program writes and reads.
 const FORMAT: u32 = 1;
 const FORMAT_PREFIX: &str = "segtide data directory, format ";
@@ -98,6 +100,7 @@ impl Directory {
             }
             Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
+        durable_point("boot.lock");
         // Looked at again under the lock: its former owner may just have completed it.
         let is_complete = format.try_exists().map_err(unusable)?;
         if is_complete {
@@ -113,6 +116,7 @@ impl Directory {
         write_durably(&format, format!("{FORMAT_PREFIX}{FORMAT}\n").as_bytes())
             .map_err(|error| OpenError::unusable(&format, error))?;
         self.is_complete = true;
+        durable_point("boot.format");
         Ok(())
     }
 
@@ -185,5 +189,8 @@ pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Makes the names in a directory durable.
 pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    if defect("no-directory-sync") {
+        return Ok(());
+    }
     File::open(path)?.sync_all()
 }

@@ -25,6 +25,7 @@ use crossbeam_channel::{Sender, bounded};
 use rustc_hash::FxHashMap;
 
 use crate::directory::{Directory, OpenError};
+use crate::failpoint::durable_point;
 use crate::fragment::FragmentInfo;
 use crate::log::{Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
 use cache::Cache;
@@ -143,6 +144,7 @@ impl Embedded {
         let (store, torn_bytes) = Store::open(&mut directory)?;
         let files = Files::open(&options.fragments)?;
         let journals = recover(&store, options.clock.now_us())?;
+        durable_point("boot.recovered");
         let next_journal = journals.values().map(|journal| journal.id + 1).max().unwrap_or(0);
         let shards = store.shards()?;
         let (signals, told) = bounded(SIGNALS_MAX);

@@ -5,6 +5,7 @@
 
 mod directory;
 mod embedded;
+pub mod failpoint;
 mod fragment;
 mod log;
 

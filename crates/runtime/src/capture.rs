@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use catalog::{Capture, Catalog};
 use doc::{Arena, Combiner};
+use journal::failpoint::durable_point;
 use journal::{Commit, Delta};
 
 use crate::connector::{Batch, Connectors, Progress, Source};
@@ -110,6 +111,7 @@ impl Task for CaptureTask {
         }
         let advanced = self.batch.cursor.is_some();
         if let Some(cursor) = self.batch.cursor.take() {
+            durable_point("capture.read");
             self.cursor = Some(cursor);
         }
         Ok(Extended {
@@ -139,6 +141,7 @@ impl Task for CaptureTask {
                 target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
         }
         self.context.counters.documents_out.fetch_add(published, std::sync::atomic::Ordering::Relaxed);
+        durable_point("capture.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use catalog::{Catalog, Collection, Derivation, Module, Transform, Using};
 use doc::{Arena, Combiner, Node, Pointer, Schema};
+use journal::failpoint::durable_point;
 use journal::{Commit, Delta, Log, LogError};
 use serde::{Deserialize, Serialize};
 
@@ -430,6 +431,7 @@ impl Task for DeriveTask {
         let published =
             target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
+        durable_point("derive.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));
         Ok(())
     }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::Catalog;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use doc::{Arena, CombineError, Node};
+use journal::failpoint::{defect, durable_point};
 use journal::{Append, Commit, Delta};
 
 use crate::capture::Target;
@@ -83,7 +84,7 @@ impl Ingest {
         let before = self.waiting_bytes.fetch_add(text.len(), Ordering::AcqRel);
         let body = Body { text, waiting_bytes: Arc::clone(&self.waiting_bytes) };
         // One large request is let through where nothing else waits.
-        if before > 0 && before + body.text.len() > REQUEST_BYTES_MAX {
+        if before > 0 && before + body.text.len() > REQUEST_BYTES_MAX && !defect("unbounded-queue") {
             return reply(Err(IngestError::Busy));
         }
         match self.queue.try_send(Request { body, reply }) {
@@ -98,7 +99,7 @@ impl Ingest {
 
 /// The queue between [`Ingest`] and the shard.
 pub(crate) fn queue(signal: Arc<Signal>) -> (Ingest, Receiver<Request>) {
-    let (queue, requests) = bounded(REQUESTS_MAX);
+    let (queue, requests) = if defect("unbounded-queue") { unbounded() } else { bounded(REQUESTS_MAX) };
     (Ingest { queue, waiting_bytes: Arc::default(), signal }, requests)
 }
 
@@ -263,6 +264,7 @@ impl Task for IngestTask {
         match self.accept(&request.body.text, now_us) {
             Ok((_, 0)) => (request.reply)(Ok(Ingested { offsets: BTreeMap::new(), documents: 0 })),
             Ok((reach, documents)) => {
+                durable_point("ingest.validated");
                 extended.documents = documents;
                 self.open.waiting.push(Waiting { reply: request.reply, reach, documents });
             }
@@ -274,6 +276,7 @@ impl Task for IngestTask {
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
         let open = std::mem::take(&mut self.open);
         let journals = open.appends.iter().map(|a| (a.journal.clone(), a.documents.len() as u64)).collect();
+        durable_point("ingest.before_commit");
         let commit = self.context.log.commit(Delta {
             shard: SHARD.into(),
             epoch: self.epoch,
@@ -292,6 +295,7 @@ impl Task for IngestTask {
         let Some(InFlight { commit, journals, waiting }) = self.in_flight.take() else { return Ok(true) };
         match commit.wait() {
             Ok(ends) => {
+                durable_point("ingest.committed");
                 for request in waiting {
                     self.context.counters.documents_out.fetch_add(request.documents, Ordering::Relaxed);
                     let offset = |(at, reach): &(usize, u64)| {

@@ -26,5 +26,6 @@ pub use connector::{
     Publish, Request, Retry, Row, Rows, Source, Table,
 };
 pub use ingest::{Ingest, IngestError, Ingested, Reply};
+pub use journal::failpoint::{defect, durable_point};
 pub use run::{Options, Runtime};
 pub use status::{Counts, State, Status};

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use catalog::{Catalog, Collection, Materialization};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use doc::{Arena, Combiner};
+use journal::failpoint::defect;
 
 use crate::connector::{Connectors, Destination, Retry};
 use crate::derive::Position;
@@ -106,7 +107,8 @@ impl Task for MaterializeTask {
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let block = self.reader.next(now_us, BLOCK_BYTES)?;
         self.arena.reset();
-        for sourced in &block.documents {
+        let dropped = usize::from(defect("drop-document") && block.documents.len() > 1);
+        for sourced in block.documents.iter().skip(dropped) {
             let document = doc::parse(&self.arena, &sourced.text)
                 .map_err(|e| Failure::never(format!("a stored document cannot be read: {e}")))?;
             self.open[sourced.read].combine_right(&self.arena, document).map_err(|e| {

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use journal::failpoint::durable_point;
 use runtime::{Ingest, IngestError, Ingested};
 use tokio::net::TcpListener;
 
@@ -121,10 +122,14 @@ async fn receive(State(ingest): State<Ingest>, headers: HeaderMap, body: Body) -
     }
     // A body that was cut short has nobody left to read the answer.
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return too_large() };
+    durable_point("http.body");
     let (reply, outcome) = tokio::sync::oneshot::channel();
     ingest.submit(body.into(), Box::new(move |result| drop(reply.send(result))));
     match outcome.await {
-        Ok(Ok(ingested)) => accepted(&ingested),
+        Ok(Ok(ingested)) => {
+            durable_point("http.before_answer");
+            accepted(&ingested)
+        }
         Ok(Err(IngestError::Refused(why))) => refuse(StatusCode::BAD_REQUEST, &why),
         Ok(Err(error)) => unavailable(&error.to_string()),
         Err(_) => unavailable("it is stopping"),

@@ -7,6 +7,8 @@ mod clock;
 mod data;
 mod demo;
 mod develop;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod generate;
 mod host;
 mod http;
@@ -25,6 +27,8 @@ use cli::{Cli, Command};
 use output::{Exit, fail};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    failpoints::arm();
     let cli = Cli::parse();
     let exit = match cli.command {
         Command::Develop(args) => develop::run(&args),
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Schema => schema::run(),
     };
+    #[cfg(feature = "failpoints")]
+    failpoints::tell();
     match exit {
         Ok(exit) => exit.into(),
         Err(error) => {

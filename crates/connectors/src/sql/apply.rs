@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runtime::ConnectorError;
+use runtime::{ConnectorError, durable_point};
 use serde::{Deserialize, Serialize};
 
 use super::{Dialect, Table};
@@ -90,7 +90,9 @@ pub(crate) fn apply(
         )));
     }
 
+    durable_point("apply.tables_of_ours");
     let fence = take(session, task)?;
+    durable_point("apply.fenced");
     let former = session.row(&format!("SELECT version, spec FROM {SPECS} WHERE materialization = $1"), &[task])?;
     let former = read_spec(task, former)?;
     for table in tables {
@@ -127,6 +129,7 @@ pub(crate) fn apply(
             }
         }
     }
+    durable_point("apply.tables");
     let tables = tables.iter().map(|table| (table.shown(), table.collection.clone())).collect();
     let spec = serde_json::to_string(&Spec { tables }).expect("names are JSON");
     session.row(

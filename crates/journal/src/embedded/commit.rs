@@ -17,6 +17,7 @@ use super::Shared;
 use super::journals::{Changes, TailBlock};
 use super::layout::{BlockKey, JournalRecord, ShardRecord};
 use super::store::Batch;
+use crate::failpoint::durable_point;
 use crate::fragment::{self, FragmentInfo};
 use crate::log::{Append, Commit, Delta, LogError, Opened};
 
@@ -245,6 +246,7 @@ impl Committer {
         let mut batch = shared.store.batch(1);
         batch.put_shard(&name, record);
         self.commit(batch)?;
+        durable_point("shard.fenced");
         self.next_shard = self.next_shard.max(record.id + 1);
         shared.shard_ids.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), record.id);
         self.shards.insert(name, Shard { id: record.id, epoch: record.epoch, refusal: None });
@@ -329,13 +331,16 @@ impl Committer {
                 live.insert(journal, begin, documents);
             }
             drop(live);
+            durable_point("commit.live");
             if self.shared.journals.publish(group.changes) >= self.shared.fragment_bytes_max {
                 self.shared.nudge();
             }
+            durable_point("commit.published");
         }
         for (done, ends) in group.tickets {
             let _ = done.send(result.clone().map(|()| ends));
         }
+        durable_point("commit.answered");
         for done in group.fragments {
             let _ = done.send(result.clone());
         }
@@ -344,10 +349,13 @@ impl Committer {
     fn commit(&mut self, batch: Batch<'_>) -> Result<(), LogError> {
         self.shared.stats.syncs.fetch_add(1, Relaxed);
         // After a failed write or sync nobody knows what is on disk; only opening again finds out.
-        batch.commit().map_err(|reason| {
+        durable_point("commit.before_sync");
+        let committed = batch.commit().map_err(|reason| {
             self.poison = Some(reason.clone());
             LogError::Poisoned { reason }
-        })
+        });
+        durable_point("commit.synced");
+        committed
     }
 
     fn check_poison(&self) -> Result<(), LogError> {

@@ -9,6 +9,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode};
 
 use crate::directory::{OpenError, create_directory, sync_directory};
+use crate::failpoint::{defect, durable_point};
 use crate::fragment::{FragmentInfo, unpack};
 use crate::log::LogError;
 
@@ -49,7 +50,11 @@ impl Files {
                 // file before it names it, and the directory after.
                 let store = LocalFileSystem::new_with_prefix(root).map_err(|error| OpenError::unusable(root, error))?;
                 let local = Local { root: root.clone(), synced: Mutex::default() };
-                Ok(Files { store: Arc::new(store.with_fsync(true)), prefix: String::new(), local: Some(local) })
+                Ok(Files {
+                    store: Arc::new(store.with_fsync(!defect("no-directory-sync"))),
+                    prefix: String::new(),
+                    local: Some(local),
+                })
             }
         }
     }
@@ -59,6 +64,7 @@ impl Files {
         let path = self.path(info)?;
         if let Some(local) = &self.local {
             local.sync_directories(&path).map_err(|error| error.to_string())?;
+            durable_point("fragment.directories");
             local.remove_unfinished(&path).map_err(|error| error.to_string())?;
         }
         let file = object_store::PutPayload::from(file);
@@ -66,6 +72,7 @@ impl Files {
         match created {
             // What a crash left behind has the same documents, but may not be durable yet.
             Err(Error::AlreadyExists { .. }) => {
+                durable_point("fragment.there");
                 pollster::block_on(self.store.put_opts(&path, file, PutMode::Overwrite.into()))
             }
             other => other,

@@ -12,6 +12,7 @@ use fjall::{
 use super::layout::{self, BlockKey, JournalRecord, Malformed, ShardRecord};
 use super::torn;
 use crate::directory::{Directory, OpenError, rename_durably, sync_directory};
+use crate::failpoint::{defect, durable_point};
 use crate::fragment::FragmentInfo;
 use crate::log::LogError;
 
@@ -51,8 +52,11 @@ impl Store {
             Store::create(directory.path(), &path)?;
             directory.complete()?;
         }
+        durable_point("boot.store_there");
         let torn = torn::mend(&path)?;
+        durable_point("boot.mended");
         let store = Store::at(&path).map_err(|error| OpenError::unusable(&path, error))?;
+        durable_point("boot.store_open");
         Ok((store, torn))
     }
 
@@ -70,6 +74,7 @@ impl Store {
         }
         drop(Store::at(&new).map_err(|error| OpenError::unusable(&new, error))?);
         sync_directory(&new).map_err(unusable)?;
+        durable_point("boot.store_made");
         rename_durably(&new, path).map_err(unusable)
     }
 
@@ -95,7 +100,7 @@ impl Store {
         Batch {
             store: self,
             batch: OwnedWriteBatch::with_capacity(self.database.clone(), operations)
-                .durability(Some(PersistMode::SyncData)),
+                .durability(Some(if defect("no-commit-sync") { PersistMode::Buffer } else { PersistMode::SyncData })),
             key: Vec::new(),
         }
     }

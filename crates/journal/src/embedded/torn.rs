@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::directory::OpenError;
+use crate::failpoint::{defect, durable_point};
 
 const START: u8 = 1;
 const ITEM: u8 = 2;
@@ -42,6 +43,7 @@ pub(crate) fn mend(store: &Path) -> Result<u64, OpenError> {
         match look(&bytes) {
             End::Whole => {}
             End::Torn { at, .. } if n == newest => {
+                durable_point("boot.before_cut");
                 cut = (bytes.len() - at) as u64;
                 OpenOptions::new()
                     .write(true)
@@ -82,7 +84,8 @@ fn look(bytes: &[u8]) -> End {
     if rest.iter().all(|byte| *byte == 0) {
         return End::Whole;
     }
-    let later = memchr::memchr_iter(START, rest).any(|start| start > 0 && batch(&rest[start..]).is_some());
+    let later = !defect("damage-is-a-torn-end")
+        && memchr::memchr_iter(START, rest).any(|start| start > 0 && batch(&rest[start..]).is_some());
     if later { End::Damaged { at } } else { End::Torn { at } }
 }
 

@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::Shared;
 use super::commit::{Request, stopped};
 use super::journals::{Journal, TailBlock};
+use crate::failpoint::{defect, durable_point};
 use crate::fragment::{FragmentInfo, Packer, hour};
 use crate::log::LogError;
 
@@ -152,6 +153,7 @@ fn write_tail(
 ) -> Result<(), LogError> {
     loop {
         plan(shared, policy, &[(name.clone(), end)], now_us, flush)?;
+        durable_point("fragment.planned");
         let blocks: Vec<_> = shared.journals.with(|journals| journals[name].planned().map(|block| block.key).collect());
         let Some(first) = blocks.first() else {
             return Ok(());
@@ -176,14 +178,26 @@ fn write_tail(
             sha1,
             file_bytes: file.len() as u64,
         };
+        durable_point("fragment.packed");
         let file_bytes = fragment.file_bytes;
+        let drop_tail = |fragment, blocks| {
+            let (done, moved) = crossbeam_channel::bounded(1);
+            shared.queue.push(Request::Move { fragment, blocks, done });
+            moved.recv().unwrap_or_else(|_| Err(stopped()))
+        };
+        if defect("tail-dropped-first") {
+            drop_tail(fragment.clone(), blocks.clone())?;
+        }
+        durable_point("fragment.before_file");
         shared
             .files
             .put(&fragment, file)
             .map_err(|error| LogError::Unwritable { what: format!("fragment {}", fragment.path()), reason: error })?;
-        let (done, moved) = crossbeam_channel::bounded(1);
-        shared.queue.push(Request::Move { fragment, blocks, done });
-        moved.recv().unwrap_or_else(|_| Err(stopped()))?;
+        durable_point("fragment.durable");
+        if !defect("tail-dropped-first") {
+            drop_tail(fragment, blocks)?;
+        }
+        durable_point("fragment.indexed");
         shared.stats.fragments.fetch_add(1, Relaxed);
         shared.stats.fragment_bytes.fetch_add(file_bytes, Relaxed);
     }

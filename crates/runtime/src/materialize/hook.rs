@@ -2,6 +2,7 @@
 
 use catalog::Materialization;
 use journal::Delta;
+use journal::failpoint::{defect, durable_point};
 use serde::{Deserialize, Serialize};
 
 use super::{Finisher, Transaction};
@@ -52,6 +53,7 @@ impl Finisher for HookFinisher {
         };
         delta.position = Some(position.encode());
         self.context.log.commit(delta).wait()?;
+        durable_point("hook.outbox_committed");
         self.send_outbox()?;
         Ok(documents)
     }
@@ -91,9 +93,12 @@ impl HookFinisher {
             return Ok(());
         }
         for (sequence, request) in &self.outbox {
-            let id = format!("{}-{sequence}", self.instance);
+            let mut id = format!("{}-{sequence}", self.instance);
             let mut attempts = 0;
             while let Err(error) = self.hook.send(&id, request) {
+                if defect("fresh-webhook-id") {
+                    id.push('+');
+                }
                 let why = error.to_string();
                 if error.retry == Retry::Never || self.context.is_stopping() {
                     return Err(Failure { why, retry: error.retry });
@@ -105,10 +110,12 @@ impl HookFinisher {
             if attempts > 0 {
                 self.context.counters.set_state(State::Running);
             }
+            durable_point("hook.taken");
         }
         let mut delta = self.delta(self.context.clock.now_us());
         delta.outbox_clear = self.outbox.drain(..).map(|(sequence, _)| sequence).collect();
         self.context.log.commit(delta).wait()?;
+        durable_point("hook.outbox_cleared");
         Ok(())
     }
 }

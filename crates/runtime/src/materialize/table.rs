@@ -2,6 +2,7 @@
 
 use catalog::{Binding, Collection, Materialization};
 use doc::{Arena, Combiner, Node, Pointer};
+use journal::failpoint::defect;
 
 use super::{Finisher, Transaction};
 use crate::connector::{Row, Table};
@@ -45,6 +46,10 @@ impl Finisher for TableFinisher {
     }
 
     fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
+        let position = transaction.position.encode();
+        if defect("checkpoint-before-data") {
+            self.table.commit(&position)?;
+        }
         let mut stored = 0;
         for (binding, combiner) in transaction.combiners.iter_mut().enumerate() {
             if combiner.is_empty() {
@@ -55,7 +60,10 @@ impl Finisher for TableFinisher {
             }
             stored += self.store(binding, combiner)?;
         }
-        self.table.commit(&transaction.position.encode())?;
+        if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")) {
+            self.table.commit(&former)?;
+        }
+        self.table.commit(&position)?;
         Ok(stored)
     }
 }

@@ -81,6 +81,21 @@ impl<'a> Fields<'a> {
         read
     }
 
+    /// The texts of a list that need not be there.
+    pub(crate) fn list(&mut self, name: &'static str) -> Vec<&'a str> {
+        self.known.push(name);
+        let value = self.object.and_then(|object| object.get(name)).filter(|value| !value.is_null());
+        let texts = |items: &'a Vec<Value>| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>();
+        match value.map(|value| value.as_array().and_then(texts)) {
+            None => Vec::new(),
+            Some(Some(texts)) => texts,
+            Some(None) => {
+                self.wrong(name, format!("`{name}` must be a list of strings"), None);
+                Vec::new()
+            }
+        }
+    }
+
     /// Names that are allowed and mean nothing to us.
     pub(crate) fn ignore(&mut self, names: &[&'static str]) {
         self.known.extend(names);

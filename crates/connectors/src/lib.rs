@@ -23,6 +23,8 @@ use catalog::{BindingRules, Capture, Collection, ConfigAt, ConfigError, Endpoint
 use runtime::{ConnectorError, Destination, Source};
 use serde_json::Value;
 
+pub use ingest::Senders;
+
 /// The captures there are.
 pub const CAPTURES: [&str; 3] = ["event-generator", "source-file", "source-http-ingest"];
 /// The endpoints of materializations there are.

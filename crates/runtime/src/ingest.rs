@@ -2,7 +2,8 @@
 //!
 //! Requests wait in a bounded queue. The shard takes those that wait, validates each one whole before anything of it is kept,
 //! and commits them together; every request is answered with its own offsets once the commit is durable. Documents of one key
-//! within a request are combined. Source: reference 5.3, guarantees C1 and C2.
+//! within a request are combined. A request that was taken already, by the key its sender gave it, is answered and not taken
+//! again. Source: reference 5.3, guarantees C1 to C3.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +11,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::Catalog;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
-use doc::{Arena, CombineError, Node};
+use doc::{Arena, CombineError};
 use journal::failpoint::{defect, durable_point};
 use journal::{Append, Commit, Delta};
 
 use crate::capture::Target;
 use crate::shard::{Context, Extended, Failure, Signal, Task};
 use crate::uuid::Stamper;
+use keys::{Found, Keyed, Keys, Taken};
+use posted::Documents;
+pub use posted::{Format, Posted, To};
+
+mod keys;
+mod posted;
+mod rows;
 
 /// Requests that may wait …
 pub(crate) const REQUESTS_MAX: usize = 256;
@@ -42,15 +50,15 @@ pub(crate) struct Request {
     reply: Reply,
 }
 
-/// A body, counted for as long as it exists.
+/// What was posted, its bytes counted for as long as it exists.
 struct Body {
-    text: Vec<u8>,
+    posted: Posted,
     waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.waiting_bytes.fetch_sub(self.text.len(), Ordering::AcqRel);
+        self.waiting_bytes.fetch_sub(self.posted.text.len(), Ordering::AcqRel);
     }
 }
 
@@ -59,16 +67,32 @@ impl Drop for Body {
 pub struct Ingested {
     /// For each journal that got documents of the request, the offset behind them.
     pub offsets: BTreeMap<String, u64>,
-    /// Documents kept, after combining.
+    /// Documents in the request.
+    pub received: u64,
+    /// Documents kept of them, after combining.
     pub documents: u64,
+    /// Whether the request had been taken before, and nothing of it was kept now. Offsets are then those of now.
+    pub repeated: bool,
 }
 
 /// Why a request's documents were not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
-    /// The request is wrong; it will be refused again.
+    /// The text is not what it should be.
     #[error("{0}")]
-    Refused(String),
+    Malformed(String),
+    /// There is no such collection to send to.
+    #[error("{0}")]
+    Unknown(String),
+    /// The sender may not write to the collection.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A document is refused by its schema, or cannot be combined with another of its key.
+    #[error("{0}")]
+    Invalid(String),
+    /// The key of the request was used for another one.
+    #[error("another request was taken under this key already; a new request needs a new key")]
+    Conflict,
     /// Too much is waiting.
     #[error("too many requests are waiting; try again")]
     Busy,
@@ -78,13 +102,14 @@ pub enum IngestError {
 }
 
 impl Ingest {
-    /// Hands over a request's body, an object of arrays of documents by collection. `reply` is called once it is durable or
-    /// refused; it is called at once where the queue is full.
-    pub fn submit(&self, text: Vec<u8>, reply: Reply) {
-        let before = self.waiting_bytes.fetch_add(text.len(), Ordering::AcqRel);
-        let body = Body { text, waiting_bytes: Arc::clone(&self.waiting_bytes) };
+    /// Hands over what was posted. `reply` is called once it is durable or refused; it is called at once where the queue is
+    /// full.
+    pub fn submit(&self, posted: Posted, reply: Reply) {
+        let bytes = posted.text.len();
+        let before = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
+        let body = Body { posted, waiting_bytes: Arc::clone(&self.waiting_bytes) };
         // One large request is let through where nothing else waits.
-        if before > 0 && before + body.text.len() > REQUEST_BYTES_MAX && !defect("unbounded-queue") {
+        if before > 0 && before + bytes > REQUEST_BYTES_MAX && !defect("unbounded-queue") {
             return reply(Err(IngestError::Busy));
         }
         match self.queue.try_send(Request { body, reply }) {
@@ -106,10 +131,11 @@ pub(crate) fn queue(signal: Arc<Signal>) -> (Ingest, Receiver<Request>) {
 /// The ingestion's shard.
 pub(crate) struct IngestTask {
     context: Context,
+    catalog: Arc<Catalog>,
     epoch: u64,
     requests: Receiver<Request>,
     targets: Vec<Target>,
-    derived: Vec<String>,
+    keys: Keys,
     stamper: Stamper,
     arena: Arena,
     open: Open,
@@ -131,29 +157,42 @@ struct Open {
     waiting: Vec<Waiting>,
 }
 
-/// A request that waits for its commit: for each journal, how far into the append its documents reach.
+/// A request that waits for its commit.
 struct Waiting {
     reply: Reply,
+    /// Those who sent the same under the same key meanwhile.
+    repeats: Vec<Reply>,
+    keyed: Option<Keyed>,
+    accepted: Accepted,
+}
+
+/// What the open transaction got of a request.
+struct Accepted {
+    /// For each append that has documents of it, how far into the append they reach.
     reach: Vec<(usize, u64)>,
+    received: u64,
     documents: u64,
 }
 
 impl IngestTask {
     pub(crate) fn recover(
         context: &Context,
-        catalog: &Catalog,
+        catalog: &Arc<Catalog>,
         requests: Receiver<Request>,
         random: u64,
     ) -> Result<Self, Failure> {
         let opened = context.log.open(SHARD)?;
-        let (derived, captured): (Vec<_>, Vec<_>) = catalog.collections.iter().partition(|c| c.derivation.is_some());
-        let targets = captured.into_iter().map(|c| Target::new(context, catalog, &c.name)).collect::<Result<_, _>>()?;
+        let captured = catalog.collections.iter().filter(|c| c.derivation.is_none());
+        let targets = captured.map(|c| Target::new(context, catalog, &c.name)).collect::<Result<_, _>>()?;
+        let keys = Keys::new(opened.position.as_deref())
+            .map_err(|e| Failure::never(format!("the stored position of the ingestion cannot be read: {e}")))?;
         Ok(Self {
             context: context.clone(),
+            catalog: Arc::clone(catalog),
             epoch: opened.epoch,
             requests,
             targets,
-            derived: derived.into_iter().map(|c| c.name.clone()).collect(),
+            keys,
             stamper: Stamper::new(random ^ opened.epoch),
             arena: Arena::new(),
             open: Open::default(),
@@ -161,24 +200,70 @@ impl IngestTask {
         })
     }
 
-    /// Parses and validates a request whole, then adds it to the open transaction.
-    fn accept(&mut self, body: &[u8], now_us: u64) -> Result<(Vec<(usize, u64)>, u64), IngestError> {
-        let refused = |why: String| IngestError::Refused(why);
-        self.arena.reset();
-        let parsed = doc::parse(&self.arena, body).map_err(|e| refused(format!("the body is not valid JSON: {e}")))?;
-        let Node::Object(collections) = parsed else {
-            return Err(refused(format!(
-                "the body must be an object of collection names, each with an array of documents, not of type {}",
-                parsed.type_name()
-            )));
-        };
-        let combined = combine(&self.arena, &mut self.targets, &self.derived, collections);
-        if let Err(why) = combined {
-            for target in &mut self.targets {
-                target.combiner.clear();
+    /// Takes a request: into the open transaction, to those that wait for the same one, or not at all. Documents accepted.
+    fn take(&mut self, request: Request, now_us: u64) -> Result<u64, Failure> {
+        let Request { body, reply } = request;
+        let keyed = Keyed::of(&body.posted);
+        if let Some(keyed) = keyed {
+            let in_flight = self.in_flight.iter_mut().flat_map(|t| &mut t.waiting);
+            let mut waiting = self.open.waiting.iter_mut().chain(in_flight);
+            let same_key = waiting.find(|w| w.keyed.is_some_and(|other| other.has_key_of(&keyed)));
+            if let Some(waiting) = same_key {
+                match waiting.keyed == Some(keyed) {
+                    true => waiting.repeats.push(reply),
+                    false => reply(Err(IngestError::Conflict)),
+                }
+                return Ok(0);
             }
-            return Err(refused(why));
+            match self.keys.find(&*self.context.log, SHARD, keyed, now_us)? {
+                Found::New => {}
+                Found::Other => {
+                    reply(Err(IngestError::Conflict));
+                    return Ok(0);
+                }
+                Found::Same(taken) => {
+                    let end = |journal: String| {
+                        let heads = self.context.log.heads(&journal);
+                        let head = heads.into_iter().find(|head| *head.journal == *journal)?;
+                        Some((journal, head.end))
+                    };
+                    let offsets = taken.journals.iter().cloned().filter_map(end).collect();
+                    let Taken { received, documents, .. } = taken;
+                    reply(Ok(Ingested { offsets, received, documents, repeated: true }));
+                    return Ok(0);
+                }
+            }
         }
+        let accepted = match self.accept(&body.posted, now_us) {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                reply(Err(error));
+                return Ok(0);
+            }
+        };
+        let (received, documents) = (accepted.received, accepted.documents);
+        if documents == 0 {
+            reply(Ok(Ingested { offsets: BTreeMap::new(), received: 0, documents, repeated: false }));
+            return Ok(0);
+        }
+        durable_point("ingest.validated");
+        if let Some(keyed) = keyed {
+            let journals = accepted.reach.iter().map(|(at, _)| self.open.appends[*at].journal.clone()).collect();
+            self.keys.remember(&*self.context.log, SHARD, keyed, (received, documents, journals), now_us)?;
+        }
+        self.open.waiting.push(Waiting { reply, repeats: Vec::new(), keyed, accepted });
+        Ok(documents)
+    }
+
+    /// Reads and validates a request whole, then adds it to the open transaction.
+    fn accept(&mut self, posted: &Posted, now_us: u64) -> Result<Accepted, IngestError> {
+        self.arena.reset();
+        let read = posted::read(&self.arena, &self.catalog, posted)?;
+        if let Err(why) = combine(&self.arena, &mut self.targets, &read) {
+            self.targets.iter_mut().for_each(|t| t.combiner.clear());
+            return Err(IngestError::Invalid(why));
+        }
+        let received = read.iter().map(|documents| documents.documents.len() as u64).sum();
         let mut appends = Vec::new();
         let mut documents = 0;
         for target in &mut self.targets {
@@ -186,7 +271,7 @@ impl IngestTask {
                 Ok(published) => documents += published,
                 Err(failure) => {
                     self.targets.iter_mut().for_each(|t| t.combiner.clear());
-                    return Err(refused(failure.why));
+                    return Err(IngestError::Invalid(failure.why));
                 }
             }
         }
@@ -204,41 +289,19 @@ impl IngestTask {
             };
             reach.push((at, self.open.appends[at].documents.len() as u64));
         }
-        Ok((reach, documents))
+        Ok(Accepted { reach, received, documents })
     }
 }
 
 /// Combines each collection's documents; an error names the collection and what is wrong.
-fn combine(
-    arena: &Arena,
-    targets: &mut [Target],
-    derived: &[String],
-    collections: &[doc::Field<'_>],
-) -> Result<(), String> {
-    for field in collections {
-        let target = targets.iter_mut().find(|t| t.collection == field.name).ok_or_else(|| {
-            let why = match derived.iter().any(|name| name == field.name) {
-                true => "it is derived from others",
-                false => "the catalog has no collection of this name",
-            };
-            format!("\"{}\" is not an ingestable collection: {why}", field.name)
-        })?;
-        let Node::Array(documents) = field.value else {
-            return Err(format!(
-                "ingestion of collection \"{}\": expected an array of documents, not a value of type {}",
-                field.name,
-                field.value.type_name()
-            ));
-        };
-        for (n, document) in documents.iter().enumerate() {
+fn combine(arena: &Arena, targets: &mut [Target], read: &[Documents<'_>]) -> Result<(), String> {
+    for documents in read {
+        let target = targets.iter_mut().find(|t| t.collection == documents.collection);
+        let target = target.expect("every collection that is not derived is a target");
+        for (n, document) in documents.documents.iter().enumerate() {
             target.combiner.combine_right(arena, *document).map_err(|e| {
-                format!(
-                    "ingestion of collection \"{}\": document {} of {}{}",
-                    field.name,
-                    n + 1,
-                    documents.len(),
-                    explain(&e)
-                )
+                let (collection, name) = (&documents.collection, documents.name(n));
+                format!("ingestion of collection {collection:?}: {name}{}", explain(&e))
             })?;
         }
     }
@@ -259,29 +322,23 @@ fn explain(error: &CombineError) -> String {
 impl Task for IngestTask {
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let Ok(request) = self.requests.try_recv() else { return Ok(Extended::default()) };
-        let bytes = request.body.text.len() as u64;
-        let mut extended = Extended { bytes, more: !self.requests.is_empty(), ..Extended::default() };
-        match self.accept(&request.body.text, now_us) {
-            Ok((_, 0)) => (request.reply)(Ok(Ingested { offsets: BTreeMap::new(), documents: 0 })),
-            Ok((reach, documents)) => {
-                durable_point("ingest.validated");
-                extended.documents = documents;
-                self.open.waiting.push(Waiting { reply: request.reply, reach, documents });
-            }
-            Err(error) => (request.reply)(Err(error)),
-        }
-        Ok(extended)
+        let bytes = request.body.posted.text.len() as u64;
+        let documents = self.take(request, now_us)?;
+        Ok(Extended { documents, bytes, more: !self.requests.is_empty(), ..Extended::default() })
     }
 
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
         let open = std::mem::take(&mut self.open);
         let journals = open.appends.iter().map(|a| (a.journal.clone(), a.documents.len() as u64)).collect();
+        let (registers, position) = self.keys.drain();
         durable_point("ingest.before_commit");
         let commit = self.context.log.commit(Delta {
             shard: SHARD.into(),
             epoch: self.epoch,
             time_us: now_us,
             appends: open.appends,
+            registers,
+            position,
             ..Delta::default()
         });
         self.in_flight = Some(InFlight { commit, journals, waiting: open.waiting });
@@ -293,27 +350,27 @@ impl Task for IngestTask {
             return Ok(false);
         }
         let Some(InFlight { commit, journals, waiting }) = self.in_flight.take() else { return Ok(true) };
-        match commit.wait() {
-            Ok(ends) => {
-                durable_point("ingest.committed");
-                for request in waiting {
-                    self.context.counters.documents_out.fetch_add(request.documents, Ordering::Relaxed);
+        let ends = commit.wait();
+        durable_point("ingest.committed");
+        for request in waiting {
+            let Accepted { reach, received, documents } = request.accepted;
+            let answer = match &ends {
+                Ok(ends) => {
+                    self.context.counters.documents_out.fetch_add(documents, Ordering::Relaxed);
                     let offset = |(at, reach): &(usize, u64)| {
                         let (journal, appended) = &journals[*at];
                         (journal.clone(), ends[*at] - appended + reach)
                     };
-                    let offsets = request.reach.iter().map(offset).collect();
-                    (request.reply)(Ok(Ingested { offsets, documents: request.documents }));
+                    Ok(Ingested { offsets: reach.iter().map(offset).collect(), received, documents, repeated: false })
                 }
-                Ok(true)
+                Err(error) => Err(IngestError::Unavailable(error.to_string())),
+            };
+            for repeat in request.repeats {
+                repeat(answer.clone().map(|first| Ingested { repeated: true, ..first }));
             }
-            Err(error) => {
-                for request in waiting {
-                    (request.reply)(Err(IngestError::Unavailable(error.to_string())));
-                }
-                Err(error.into())
-            }
+            (request.reply)(answer);
         }
+        ends.map(|_| true).map_err(Failure::from)
     }
 }
 
@@ -321,7 +378,9 @@ impl Drop for IngestTask {
     fn drop(&mut self) {
         let in_flight = self.in_flight.take().map(|t| t.waiting).unwrap_or_default();
         for request in self.open.waiting.drain(..).chain(in_flight) {
-            (request.reply)(Err(IngestError::Unavailable("it is stopping".into())));
+            for reply in request.repeats.into_iter().chain([request.reply]) {
+                reply(Err(IngestError::Unavailable("it is stopping".into())));
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ mod registers;
 mod run;
 mod shard;
 mod status;
+mod tail;
 pub mod testing;
 mod uuid;
 
@@ -25,7 +26,8 @@ pub use connector::{
     Batch, Changes, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Progress,
     Publish, Request, Retry, Row, Rows, Source, Table,
 };
-pub use ingest::{Ingest, IngestError, Ingested, Reply};
+pub use ingest::{Format, Ingest, IngestError, Ingested, Posted, Reply, To};
 pub use journal::failpoint::{defect, durable_point};
-pub use run::{Options, Runtime};
+pub use run::{Monitor, Options, Runtime};
 pub use status::{Counts, State, Status};
+pub use tail::Tail;

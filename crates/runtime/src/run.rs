@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalog::Catalog;
 use journal::{Clock, Log};
@@ -19,6 +19,9 @@ use crate::status::{Counters, State, Status};
 
 /// Longest time the log is followed without looking whether to stop.
 const FOLLOW_MS: u64 = 200;
+/// How long the start waits for destinations, and how often it looks.
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(10);
+const OPEN_LOOK: Duration = Duration::from_millis(1);
 
 /// How a catalog is run.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +51,23 @@ pub struct Runtime {
     tasks: Vec<Running>,
     follower: Option<JoinHandle<()>>,
     ingest: Ingest,
+}
+
+/// Looks at the tasks of a running catalog, from any thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Monitor(Arc<[(&'static str, String, Arc<Counters>)]>);
+
+impl Monitor {
+    /// Every task at this moment.
+    pub fn status(&self) -> Vec<Status> {
+        let status = |(kind, name, counters): &(&'static str, String, Arc<Counters>)| Status {
+            kind,
+            name: name.clone(),
+            state: counters.state(),
+            counts: counters.counts(),
+        };
+        self.0.iter().map(status).collect()
+    }
 }
 
 struct Running {
@@ -100,6 +120,7 @@ impl Runtime {
                 shard::run(context, || MaterializeTask::recover(context, &catalog, spec, &*connectors, random));
             })?;
         }
+        runtime.wait_until_opened();
         for n in 0..catalog.collections.len() {
             if catalog.collections[n].derivation.is_none() {
                 continue;
@@ -148,6 +169,16 @@ impl Runtime {
         Ok(())
     }
 
+    /// Waits until every task so far has been opened or could not be, but for no longer than a destination may take that does
+    /// not answer.
+    fn wait_until_opened(&self) {
+        let begun = Instant::now();
+        let opened = |task: &Running| task.context.counters.opened.load(Ordering::Acquire);
+        while !self.tasks.iter().all(opened) && begun.elapsed() < OPEN_WAIT_MAX {
+            std::thread::sleep(OPEN_LOOK);
+        }
+    }
+
     /// Wakes every shard whenever something was committed.
     fn follow(&mut self) -> std::io::Result<()> {
         let signals: Vec<Arc<Signal>> = self.tasks.iter().map(|t| Arc::clone(&t.context.signal)).collect();
@@ -173,13 +204,12 @@ impl Runtime {
 
     /// Every task at this moment.
     pub fn status(&self) -> Vec<Status> {
-        let status = |task: &Running| Status {
-            kind: task.kind,
-            name: task.name.clone(),
-            state: task.context.counters.state(),
-            counts: task.context.counters.counts(),
-        };
-        self.tasks.iter().map(status).collect()
+        self.monitor().status()
+    }
+
+    /// Something that tells the same elsewhere, and longer.
+    pub fn monitor(&self) -> Monitor {
+        Monitor(self.tasks.iter().map(|t| (t.kind, t.name.clone(), Arc::clone(&t.context.counters))).collect())
     }
 
     /// Whether every source has ended and all that was read has been seen through: only a new document could change anything.

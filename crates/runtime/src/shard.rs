@@ -137,7 +137,9 @@ impl Context {
 /// Runs a task to its end: it was asked to stop, its source ended, or it failed for good.
 pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Result<T, Failure>) {
     let mut attempts = 0;
-    while let Err(failure) = recover().and_then(|task| turn(context, task, &mut attempts)) {
+    let opened = || context.counters.opened.store(true, Ordering::Release);
+    while let Err(failure) = recover().inspect(|_| opened()).and_then(|task| turn(context, task, &mut attempts)) {
+        opened();
         context.counters.idle_at.store(0, Ordering::Release);
         if failure.retry == Retry::Never {
             return context.counters.set_state(State::Halted { why: failure.why });

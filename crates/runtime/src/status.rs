@@ -1,7 +1,7 @@
 //! What a task is doing, for people: its state, and counts that only rise.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A task's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(crate) struct Counters {
     pub lag_bytes: AtomicU64,
     /// The count of commits at which the shard last had nothing to do, plus one; zero while it is busy.
     pub idle_at: AtomicU64,
+    /// Whether the task has been opened, or could not be.
+    pub opened: AtomicBool,
     state: Mutex<Option<State>>,
 }
 

@@ -17,6 +17,37 @@ pub fn path(directory: &Path) -> PathBuf {
     if directory == Path::new(".") { name.into() } else { directory.join(name) }
 }
 
+/// The file of a data directory that says where the program that runs it listens.
+const ADDRESS: &str = "address";
+
+/// Says where a running catalog listens, for as long as it runs.
+#[derive(Debug)]
+pub struct Announced(PathBuf);
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Says that the catalog over a data directory listens at a port of this machine.
+pub fn announce(data: &Path, port: u16) -> anyhow::Result<Announced> {
+    let path = data.join(ADDRESS);
+    std::fs::write(&path, format!("http://localhost:{port}\n"))
+        .with_context(|| format!("{} cannot be written", path.display()))?;
+    Ok(Announced(path))
+}
+
+/// Where the catalog over the data directory below `directory` listens; an error where none runs, as far as is known.
+pub fn address(directory: &Path) -> anyhow::Result<String> {
+    let data = path(directory);
+    let address = std::fs::read_to_string(data.join(ADDRESS)).map_err(|_| {
+        let hint = "run `segtide develop`, or name its place with --directory";
+        anyhow::anyhow!("no catalog runs over {}; {hint}", data.display())
+    })?;
+    Ok(address.trim_end().to_owned())
+}
+
 /// Opens the log of a data directory, which is made where there is none.
 pub fn open(path: &Path) -> anyhow::Result<Embedded> {
     std::fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use catalog::Catalog;
 use journal::{Embedded, Log};
-use runtime::{Connectors, Ingest, Options, Runtime, State, Status};
+use runtime::{Connectors, Options, Runtime, State, Status};
 
-use crate::build::{For, build};
+use crate::build::build_to_run;
 use crate::cli::Develop;
 use crate::clock::SystemClock;
 use crate::host::Program;
-use crate::http::{self, Port};
+use crate::http::{self, Access, Api, Port};
 use crate::output::{Exit, Paint, fail, paint, say, tell};
 use crate::signals::Asked;
 use crate::{data, output};
@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(50);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Develop) -> anyhow::Result<Exit> {
-    let Some(catalog) = build(&args.source.source, For::Run)? else { return Ok(Exit::Invalid) };
+    let Some(catalog) = build_to_run(&args.source.source)? else { return Ok(Exit::Invalid) };
     if args.poll && catalog.captures.is_empty() {
         fail("--poll reads what captures find, and this catalog has no captures");
         return Ok(Exit::Invalid);
@@ -32,10 +32,11 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let data = data::path(&args.directory);
     let log = data::open(&data)?;
-    let port = Port::take(args.port)?;
+    let (port, access) = listen(args, &catalog)?;
     let number = port.number();
     let mut running = Running::start(&catalog, log, &data, !args.poll)?;
-    let _server = port.serve(http::ingestion(running.ingest()));
+    let _server = port.serve(http::routes(running.api(&catalog, access)));
+    let _announced = data::announce(&data, number)?;
     say(&format!("Listening at:  http://localhost:{number}"));
     let started = Instant::now();
     let mut settled = false;
@@ -52,6 +53,21 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
         tell(&format!("all of it is processed, in {:.1} s", started.elapsed().as_secs_f64()));
     }
     Ok(if halted > 0 { Exit::Failed } else { Exit::Ok })
+}
+
+/// Takes the port, and says who may post to it.
+fn listen(args: &Develop, catalog: &Catalog) -> anyhow::Result<(Port, Access)> {
+    let loopback = args.host.is_loopback();
+    let access = Access::of(catalog, loopback || args.insecure_open);
+    if access.is_closed() {
+        anyhow::bail!(
+            "{} can be reached by other machines, and no capture says who may post documents; give one of pushed documents \
+             (`ingest`) `tokens` or `secrets`, or let everybody in with --insecure-open",
+            args.host
+        );
+    }
+    let port = if loopback { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
+    Ok((port, access))
 }
 
 /// A catalog that runs over a data directory.
@@ -74,9 +90,17 @@ impl Running {
         Ok(Self { log, runtime, states: Vec::new() })
     }
 
-    /// The way in for posted documents.
-    pub fn ingest(&self) -> Ingest {
-        self.runtime.ingest()
+    /// What a server of it needs.
+    pub fn api(&self, catalog: &Catalog, access: Access) -> Arc<Api> {
+        Arc::new(Api {
+            ingest: self.runtime.ingest(),
+            access,
+            monitor: self.runtime.monitor(),
+            log: Arc::<Embedded>::clone(&self.log),
+            collections: catalog.collections.iter().map(|c| (c.name.clone(), c.derivation.is_none())).collect(),
+            room: Default::default(),
+            readers: Default::default(),
+        })
     }
 
     /// Tells of tasks that have begun to fail, have halted, or run again.

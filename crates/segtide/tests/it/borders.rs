@@ -35,6 +35,7 @@ const KEPT_IN: &[(&str, &str)] = &[
     ("signal-hook", "segtide"),
     ("tokio", "segtide"),
     ("ureq", "connectors"),
+    ("ureq", "segtide"),
 ];
 
 /// What a crate's sources may not mention.

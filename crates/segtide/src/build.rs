@@ -9,13 +9,16 @@ use url::Url;
 
 use crate::host::Program;
 use crate::output::{is_coloured, plural, tell};
+use crate::secrets::{self, Missing};
 
 /// What a catalog is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum For {
     /// Its tests, which use neither captures nor materializations: those without a connector may be left out.
     Tests,
-    /// To run all of it.
+    /// To see whether it could be run, here or elsewhere.
+    Check,
+    /// To run all of it, here.
     Run,
 }
 
@@ -26,13 +29,35 @@ pub fn load(source: &str, purpose: For) -> anyhow::Result<Built> {
     if root.to_file_path().is_ok_and(|path| !path.is_file()) {
         anyhow::bail!("there is no file {source}; --source names the file that a catalog begins with");
     }
-    let mut built = catalog::build(&root, &catalog::Files, &Program::new());
+    let missing = if purpose == For::Run { Missing::Refuse } else { Missing::StandIn };
+    let mut built = catalog::build(&root, &catalog::Files, &Program::new(missing));
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
     }
     let omissions = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.is_omission());
-    omissions.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
+    omissions.filter(|_| purpose != For::Tests).for_each(|diagnostic| diagnostic.severity = Severity::Error);
     Ok(built)
+}
+
+/// Builds the catalog of a file to run it, and shows its mistakes. `None`: it has some that keep it from being run. Otherwise
+/// its endpoints have the values that their configurations refer to.
+pub fn build_to_run(source: &str) -> anyhow::Result<Option<Arc<Catalog>>> {
+    let mut built = load(source, For::Run)?;
+    show(&built);
+    if !built.is_sound() {
+        count(&built, source);
+        return Ok(None);
+    }
+    let captures = built.catalog.captures.iter_mut().map(|capture| &mut capture.endpoint);
+    let materializations = built.catalog.materializations.iter_mut().map(|m| &mut m.endpoint);
+    for endpoint in captures.chain(materializations) {
+        let resolved = secrets::resolve(endpoint, Missing::Refuse).map(std::borrow::Cow::into_owned);
+        *endpoint = resolved.map_err(|errors| {
+            let first = errors.into_iter().next().map(|error| error.message).unwrap_or_default();
+            anyhow::anyhow!("a value went away while the catalog was read: {first}")
+        })?;
+    }
+    Ok(Some(Arc::new(built.catalog)))
 }
 
 /// Builds the catalog of a file and shows its mistakes. `None`: it has some that keep it from being used so.

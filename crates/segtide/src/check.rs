@@ -8,11 +8,11 @@ use crate::report;
 pub fn run(args: &Check) -> anyhow::Result<Exit> {
     let source = &args.source.source;
     if args.report.output == Format::Json {
-        let built = load(source, For::Run)?;
+        let built = load(source, For::Check)?;
         say(&report::json(built.is_sound(), &built, None));
         return Ok(if built.is_sound() { Exit::Ok } else { Exit::Failed });
     }
-    let Some(catalog) = build(source, For::Run)? else { return Ok(Exit::Failed) };
+    let Some(catalog) = build(source, For::Check)? else { return Ok(Exit::Failed) };
     let derived = catalog.collections.iter().filter(|c| c.derivation.is_some()).count();
     say(&format!(
         "{source} is right: {} ({derived} derived), {}, {}, {}",

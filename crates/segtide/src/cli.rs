@@ -1,9 +1,12 @@
 //! The command line.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::output::{Exit, say};
 
 /// Exact, live user segments from a stream of events.
 ///
@@ -32,6 +35,8 @@ Exit status:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Begin a catalog in this folder
+    Init(Init),
     /// Show it all: the segmentation catalog, running, in a folder of its own
     Demo(Demo),
     /// Find the mistakes of a catalog
@@ -40,6 +45,15 @@ pub enum Command {
     Test(Test),
     /// Run a catalog on this machine
     Develop(Develop),
+    /// Say what a running catalog is doing
+    Status(Status),
+    /// Print the documents of a collection
+    Read(Read),
+    /// Look at the files that documents are kept in
+    #[command(subcommand)]
+    Fragments(Fragments),
+    /// Draw a catalog
+    Graph(Graph),
     /// Receive webhooks and print them
     Webhook(Webhook),
     /// Write files that are made from a catalog
@@ -47,6 +61,17 @@ pub enum Command {
     Generate(Generate),
     /// Print the JSON Schema of catalog files, for editors
     Schema,
+    /// Print what a shell needs to complete commands
+    #[command(after_help = "\
+Examples:
+  segtide completions bash > /etc/bash_completion.d/segtide
+  segtide completions zsh > ~/.zfunc/_segtide")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,7 +125,7 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct Source {
     /// The catalog file
-    #[arg(long, value_name = "FILE", env = "SEGTIDE_SOURCE")]
+    #[arg(long, value_name = "FILE", default_value = "flow.yaml", env = "SEGTIDE_SOURCE")]
     pub source: String,
 }
 
@@ -112,15 +137,106 @@ Examples:
 pub struct Develop {
     #[command(flatten)]
     pub source: Source,
-    /// The port for HTTP ingestion, on loopback; 0 takes any that is free
+    /// The port for HTTP ingestion; 0 takes any that is free
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
+    /// The address to listen at; one that other machines reach needs a capture with tokens or secrets
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "SEGTIDE_HOST")]
+    pub host: IpAddr,
+    /// Let other machines post documents without showing who they are
+    #[arg(long, requires = "host")]
+    pub insecure_open: bool,
     /// Where the data directory is made, or found again
     #[arg(long, value_name = "DIR", default_value = ".", env = "SEGTIDE_DIRECTORY")]
     pub directory: PathBuf,
     /// Process what is there and end, instead of going on as more arrives
     #[arg(long)]
     pub poll: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtide init                                             who is in a segment, and what changes it
+  segtide init http --directory views                      another template, in another folder
+  segtide init --list                                      what templates there are")]
+pub struct Init {
+    /// What to begin with
+    #[arg(default_value = "segmentation")]
+    pub template: String,
+    /// The folder to write to
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// Say what templates there are
+    #[arg(long)]
+    pub list: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Fragments {
+    /// List the files of a collection
+    Ls(FragmentsOf),
+    /// Print the documents in the files of a collection, a line each
+    Cat(FragmentsOf),
+}
+
+#[derive(Debug, Args)]
+pub struct FragmentsOf {
+    /// The collection, or a partition of it such as acme/views/page=home
+    pub collection: String,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtide read examples/segment/toggles --follow           what changes, as it changes
+  segtide read examples/segment/events --partition vendor=3")]
+pub struct Read {
+    /// The collection
+    pub collection: String,
+    /// Go on with the documents to come
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only documents of this partition; given again, also of that one
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = pair)]
+    pub partition: Vec<(String, String)>,
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Debug, Args)]
+pub struct Graph {
+    #[command(flatten)]
+    pub source: Source,
+    /// The language to draw in
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub format: GraphFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid, which GitHub and many editors show
+    Mermaid,
+    /// Graphviz
+    Dot,
+}
+
+/// Where a catalog runs.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// Where the data directory is
+    #[arg(long, value_name = "DIR", default_value = ".", env = "SEGTIDE_DIRECTORY")]
+    pub directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub report: Report,
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +276,27 @@ pub struct Webhook {
     /// Print one line per call instead of its body
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Prints what a shell needs to complete commands.
+pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "segtide", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end());
+    Ok(Exit::Ok)
+}
+
+/// Prints the manual page of the program and its commands.
+pub fn man() -> anyhow::Result<Exit> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    say(String::from_utf8_lossy(&page).trim_end());
+    Ok(Exit::Ok)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("write it as field=value")?;
+    Ok((field.to_owned(), value.to_owned()))
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

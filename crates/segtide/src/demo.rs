@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use runtime::Status;
 
-use crate::build::{For, build};
+use crate::build::build_to_run;
 use crate::cli::Demo;
 use crate::data;
 use crate::develop::Running;
-use crate::http::{self, Port};
+use crate::http::{self, Access, Port};
 use crate::output::{Exit, Paint, paint, plural, say, tell};
 use crate::signals::Asked;
+use crate::templates::{ROOT, SEGMENTATION};
 use crate::webhook::{Inbox, Print};
 
 /// How often it looks whether to end.
@@ -24,17 +25,6 @@ const TICK: Duration = Duration::from_millis(50);
 const LINE_EVERY: Duration = Duration::from_millis(500);
 const PLAIN_LINE_EVERY: Duration = Duration::from_secs(2);
 
-/// The catalog's files, as they are in the repository.
-const FILES: &[(&str, &str)] = &[
-    ("capture.flow.yaml", include_str!("../../../examples/segmentation/capture.flow.yaml")),
-    ("derive.flow.yaml", include_str!("../../../examples/segmentation/derive.flow.yaml")),
-    ("derive.flow.ts", include_str!("../../../examples/segmentation/derive.flow.ts")),
-    ("materialize.flow.yaml", include_str!("../../../examples/segmentation/materialize.flow.yaml")),
-    ("materialize-webhook.flow.yaml", include_str!("../../../examples/segmentation/materialize-webhook.flow.yaml")),
-    ("tests.flow.yaml", include_str!("../../../examples/segmentation/tests.flow.yaml")),
-    ("schemas/event.schema.yaml", include_str!("../../../examples/segmentation/schemas/event.schema.yaml")),
-    ("schemas/derived.schema.yaml", include_str!("../../../examples/segmentation/schemas/derived.schema.yaml")),
-];
 /// Where the receiver listens if nobody else does.
 const RECEIVER_PORT: u16 = 9000;
 /// What the catalog says of the receiver and the generator's rate.
@@ -50,14 +40,17 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let number = port.number();
     let receiver = Port::take(RECEIVER_PORT).or_else(|_| Port::take(0))?;
     let received_at = format!("http://localhost:{}/", receiver.number());
-    write_catalog(directory, &received_at, args.rate)?;
-    let source = directory.join("materialize.flow.yaml");
-    let Some(catalog) = build(&source.to_string_lossy(), For::Run)? else { return Ok(Exit::Invalid) };
+    // Two files say what the command line decides about.
+    let rate = format!("maxEventsPerSecond: {}", args.rate);
+    SEGMENTATION.write(directory, |text| text.replace(RECEIVER, &received_at).replace(RATE, &rate))?;
+    let source = directory.join(ROOT);
+    let Some(catalog) = build_to_run(&source.to_string_lossy())? else { return Ok(Exit::Invalid) };
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());
     let mut running = Running::start(&catalog, log, &data, true)?;
-    let _server = port.serve(http::ingestion(running.ingest()));
+    let _server = port.serve(http::routes(running.api(&catalog, Access::of(&catalog, true))));
+    let _announced = data::announce(&data, number)?;
 
     let here = |path: &Path| path.display().to_string();
     let check = paint(Paint::Good, "✓");
@@ -86,24 +79,8 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let fragments = data.join("fragments/examples/segment/events");
     say(&format!("  find {} -type f", here(&fragments)));
     say(&format!("  sqlite3 {} 'SELECT * FROM segment_memberships LIMIT 5'", here(&directory.join("segmentation.db"))));
-    say(&format!("  segtide test --source {}", here(&directory.join("tests.flow.yaml"))));
+    say(&format!("  segtide test --source {}", here(&source)));
     Ok(if halted > 0 { Exit::Failed } else { Exit::Ok })
-}
-
-/// Writes the catalog's files. Those that are there stay as they are, except the two that the command line decides about.
-fn write_catalog(directory: &Path, receiver: &str, rate: u32) -> anyhow::Result<()> {
-    for (name, text) in FILES {
-        let path = directory.join(name);
-        let parent = path.parent().unwrap_or(directory);
-        std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
-        let decided = text.contains(RECEIVER) || text.contains(RATE);
-        if path.exists() && !decided {
-            continue;
-        }
-        let text = text.replace(RECEIVER, receiver).replace(RATE, &format!("maxEventsPerSecond: {rate}"));
-        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
-    }
-    Ok(())
 }
 
 /// The live line.

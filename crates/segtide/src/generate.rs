@@ -10,6 +10,7 @@ use crate::build::show;
 use crate::cli::{Generate, Source};
 use crate::host::Program;
 use crate::output::{Exit, plural, say, tell};
+use crate::secrets::Missing;
 
 /// The configuration by which editors find the types; an author's own is never touched.
 const TSCONFIG: &str = "{ \"extends\": \"./flow_generated/tsconfig.json\" }\n";
@@ -23,7 +24,7 @@ pub fn run(args: &Generate) -> anyhow::Result<Exit> {
 fn types(args: &Source) -> anyhow::Result<Exit> {
     let cwd = std::env::current_dir().context("the current directory cannot be found")?;
     let root = catalog::root_url(&args.source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
-    let (mut built, files) = catalog::types(&root, &catalog::Files, &Program::new());
+    let (mut built, files) = catalog::types(&root, &catalog::Files, &Program::new(Missing::StandIn));
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
     }

@@ -10,32 +10,35 @@ use runtime::{ConnectorError, Connectors, Destination, Kept, LambdaError, Lambda
 use serde_json::Value;
 
 use crate::clock::SystemClock;
+use crate::secrets::{Missing, resolve};
 
 /// The built-in connectors and lambdas.
 pub struct Program {
     connectors: connectors::Builtin,
     scratch: Option<PathBuf>,
+    /// What is checked may be run elsewhere, where the values are that its configurations refer to.
+    missing: Missing,
 }
 
 impl Program {
     /// With the machine's clock, for connectors that make up timestamps. Databases of derivations are in memory.
-    pub fn new() -> Self {
-        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()), scratch: None }
+    pub fn new(missing: Missing) -> Self {
+        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()), scratch: None, missing }
     }
 
-    /// The same, with databases of derivations as files of a directory, which nothing else may use.
+    /// One that runs a catalog, with databases of derivations as files of a directory, which nothing else may use.
     pub fn with_scratch(directory: PathBuf) -> Self {
-        Self { scratch: Some(directory), ..Self::new() }
+        Self { scratch: Some(directory), ..Self::new(Missing::Refuse) }
     }
 }
 
 impl Host for Program {
     fn check_capture(&self, endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Vec<ConfigError>> {
-        connectors::check_capture(endpoint, resources)
+        connectors::check_capture(&*resolve(endpoint, self.missing)?, resources)
     }
 
     fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
-        connectors::check_endpoint(endpoint)
+        connectors::check_endpoint(&*resolve(endpoint, self.missing)?)
     }
 
     fn check_binding(
@@ -44,7 +47,7 @@ impl Host for Program {
         resource: &Value,
         collection: &Collection,
     ) -> Result<BindingRules, Vec<ConfigError>> {
-        connectors::check_binding(endpoint, resource, collection)
+        connectors::check_binding(&*resolve(endpoint, self.missing)?, resource, collection)
     }
 
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {

@@ -9,13 +9,20 @@ mod demo;
 mod develop;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod fragments;
 mod generate;
+mod graph;
 mod host;
 mod http;
+mod init;
 mod output;
+mod read;
 mod report;
 mod schema;
+mod secrets;
 mod signals;
+mod status;
+mod templates;
 mod test;
 mod webhook;
 
@@ -35,9 +42,16 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Webhook(args) => webhook::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Schema => schema::run(),
+        Command::Init(args) => init::run(&args),
+        Command::Fragments(args) => fragments::run(&args),
+        Command::Read(args) => read::run(&args),
+        Command::Graph(args) => graph::run(&args),
+        Command::Completions { shell } => cli::completions(shell),
+        Command::Man => cli::man(),
     };
     #[cfg(feature = "failpoints")]
     failpoints::tell();

@@ -10,6 +10,8 @@ pub enum Exit {
     Ok,
     /// What was to be checked is not right: a test failed, a catalog has mistakes, a task halted.
     Failed,
+    /// The arguments are wrong.
+    Usage,
     /// The catalog cannot be run.
     Invalid,
     /// A file, port or directory could not be used.
@@ -21,6 +23,7 @@ impl From<Exit> for ExitCode {
         ExitCode::from(match exit {
             Exit::Ok => 0,
             Exit::Failed => 1,
+            Exit::Usage => 2,
             Exit::Invalid => 3,
             Exit::Unreachable => 4,
         })

@@ -11,6 +11,7 @@ use crate::cli::{self, Format};
 use crate::host::Program;
 use crate::output::{Exit, Paint, fail, paint, plain, say};
 use crate::report::{self, Tested};
+use crate::secrets::Missing;
 
 /// Colours text, or does not.
 type Painter = fn(Paint, &str) -> String;
@@ -51,7 +52,7 @@ fn run_tests(built: &Built, pattern: Option<&str>, for_people: bool) -> Option<V
         }
     };
     tell(&format!("Running {} tests...", chosen.len()));
-    let mut tests = Tests::open(catalog, &Program::new()).map_err(|why| fail(&why)).ok()?;
+    let mut tests = Tests::open(catalog, &Program::new(Missing::StandIn)).map_err(|why| fail(&why)).ok()?;
     let mut tested = Vec::new();
     for test in &chosen {
         let begun = Instant::now();

@@ -26,14 +26,21 @@ fn of_the_program() {
             Usage: segtide <COMMAND>
 
             Commands:
-              demo      Show it all: the segmentation catalog, running, in a folder of its own
-              check     Find the mistakes of a catalog
-              test      Run the tests of a catalog
-              develop   Run a catalog on this machine
-              webhook   Receive webhooks and print them
-              generate  Write files that are made from a catalog
-              schema    Print the JSON Schema of catalog files, for editors
-              help      Print this message or the help of the given subcommand(s)
+              init         Begin a catalog in this folder
+              demo         Show it all: the segmentation catalog, running, in a folder of its own
+              check        Find the mistakes of a catalog
+              test         Run the tests of a catalog
+              develop      Run a catalog on this machine
+              status       Say what a running catalog is doing
+              read         Print the documents of a collection
+              fragments    Look at the files that documents are kept in
+              graph        Draw a catalog
+              webhook      Receive webhooks and print them
+              generate     Write files that are made from a catalog
+              schema       Print the JSON Schema of catalog files, for editors
+              completions  Print what a shell needs to complete commands
+              man          Print the manual page
+              help         Print this message or the help of the given subcommand(s)
 
             Options:
               -h, --help
@@ -81,13 +88,14 @@ fn of_each_command() {
         &expect![[r#"
             Find the mistakes of a catalog
 
-            Usage: segtide check [OPTIONS] --source <FILE>
+            Usage: segtide check [OPTIONS]
 
             Options:
                   --source <FILE>
                       The catalog file
-          
+
                       [env: SEGTIDE_SOURCE=]
+                      [default: flow.yaml]
 
               -o, --output <OUTPUT>
                       How to report
@@ -95,7 +103,7 @@ fn of_each_command() {
                       Possible values:
                       - text: For people
                       - json: One JSON object on standard output
-          
+
                       [default: text]
 
               -h, --help
@@ -107,13 +115,14 @@ fn of_each_command() {
         &expect![[r#"
             Run the tests of a catalog
 
-            Usage: segtide test [OPTIONS] --source <FILE>
+            Usage: segtide test [OPTIONS]
 
             Options:
                   --source <FILE>
                       The catalog file
-          
+
                       [env: SEGTIDE_SOURCE=]
+                      [default: flow.yaml]
 
               -k <PATTERN>
                       Run only tests whose names have this in them, in upper or lower case
@@ -127,7 +136,7 @@ fn of_each_command() {
                       Possible values:
                       - text: For people
                       - json: One JSON object on standard output
-          
+
                       [default: text]
 
               -h, --help
@@ -142,21 +151,23 @@ fn of_each_command() {
     check(
         &["develop", "--help"],
         &expect![[r#"
-        Run a catalog on this machine
+            Run a catalog on this machine
 
-        Usage: segtide develop [OPTIONS] --source <FILE>
+            Usage: segtide develop [OPTIONS]
 
-        Options:
-              --source <FILE>    The catalog file [env: SEGTIDE_SOURCE=]
-              --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
-              --directory <DIR>  Where the data directory is made, or found again [env: SEGTIDE_DIRECTORY=] [default: .]
-              --poll             Process what is there and end, instead of going on as more arrives
-          -h, --help             Print help
+            Options:
+                  --source <FILE>    The catalog file [env: SEGTIDE_SOURCE=] [default: flow.yaml]
+                  --port <PORT>      The port for HTTP ingestion; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
+                  --host <ADDRESS>   The address to listen at; one that other machines reach needs a capture with tokens or secrets [env: SEGTIDE_HOST=] [default: 127.0.0.1]
+                  --insecure-open    Let other machines post documents without showing who they are
+                  --directory <DIR>  Where the data directory is made, or found again [env: SEGTIDE_DIRECTORY=] [default: .]
+                  --poll             Process what is there and end, instead of going on as more arrives
+              -h, --help             Print help
 
-        Examples:
-          segtide develop --source flow.yaml
-          segtide develop --source flow.yaml --poll                process what is there, then end
-    "#]],
+            Examples:
+              segtide develop --source flow.yaml
+              segtide develop --source flow.yaml --poll                process what is there, then end
+        "#]],
     );
     check(
         &["webhook", "--help"],

@@ -1,6 +1,7 @@
 //! The program as a whole: its borders inside, and what a user sees from outside.
 #![allow(clippy::unwrap_used)]
 
+mod begin;
 mod borders;
 mod catalogs;
 mod crash;

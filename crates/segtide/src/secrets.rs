@@ -1,0 +1,173 @@
+//! What a catalog leaves to the place it runs in: `${env:NAME}` and `${file:PATH}` in the configuration of an endpoint.
+//!
+//! References stand within strings that have been parsed already, so that no value can change what a catalog says. They are
+//! resolved whenever a connector is checked or opened; the catalog itself, and so all that shows or keeps it, has only the
+//! references.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use catalog::{ConfigAt, ConfigError, Endpoint};
+use serde_json::Value;
+
+/// Longest file that is read for a value, in bytes.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Stands for a value that is not there, where only the form matters: it is text and a number alike.
+const STAND_IN: &str = "1";
+
+/// What to do about values that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Go on without: nothing is opened.
+    StandIn,
+    /// Say so.
+    Refuse,
+}
+
+/// An endpoint with the values its references stand for.
+pub fn resolve(endpoint: &Endpoint, missing: Missing) -> Result<Cow<'_, Endpoint>, Vec<ConfigError>> {
+    if !mentions(&endpoint.config) {
+        return Ok(Cow::Borrowed(endpoint));
+    }
+    let mut resolved = endpoint.clone();
+    let mut errors = Vec::new();
+    let base = endpoint.base.to_file_path().ok();
+    let folder = base.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
+    walk(&mut resolved.config, &mut String::new(), &mut |text, at| {
+        substitute(text, |kind, name| look_up(kind, name, folder)).or_else(|(message, hint)| match (missing, hint) {
+            (Missing::StandIn, Some(_)) => Ok(STAND_IN.to_owned()),
+            (_, hint) => {
+                errors.push(ConfigError { at: ConfigAt::Config(at.to_owned()), message, hint });
+                Err(())
+            }
+        })
+    });
+    if errors.is_empty() { Ok(Cow::Owned(resolved)) } else { Err(errors) }
+}
+
+fn mentions(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains("${"),
+        Value::Array(items) => items.iter().any(mentions),
+        Value::Object(fields) => fields.values().any(mentions),
+        _ => false,
+    }
+}
+
+/// Gives each string to `edit`, with its place as a JSON pointer.
+fn walk(value: &mut Value, at: &mut String, edit: &mut impl FnMut(&str, &str) -> Result<String, ()>) {
+    let length = at.len();
+    match value {
+        Value::String(text) => {
+            if let Ok(edited) = edit(text, at) {
+                *text = edited;
+            }
+        }
+        Value::Array(items) => {
+            for (n, item) in items.iter_mut().enumerate() {
+                at.push_str(&format!("/{n}"));
+                walk(item, at, edit);
+                at.truncate(length);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                at.push_str(&format!("/{}", name.replace('~', "~0").replace('/', "~1")));
+                walk(field, at, edit);
+                at.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is wrong with a reference; and what to do, where it is only that its value is missing.
+type Wrong = (String, Option<String>);
+
+/// Replaces references in a text: `${kind:name}`, or `${kind:name:-default}`. `$${` stands for `${`.
+fn substitute(text: &str, look_up: impl Fn(&str, &str) -> Result<Option<String>, Wrong>) -> Result<String, Wrong> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, reference) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = &reference[2..];
+            continue;
+        }
+        out.push_str(before);
+        let Some((inner, after)) = reference[2..].split_once('}') else {
+            return Err(("`${` is not closed by `}`; write `$${` if it is meant as it stands".into(), None));
+        };
+        let (kind, name) = inner.split_once(':').unwrap_or((inner, ""));
+        let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+        match (look_up(kind, name), default) {
+            (Ok(Some(value)), _) => out.push_str(&value),
+            (_, Some(default)) => out.push_str(default),
+            (Err(wrong), None) => return Err(wrong),
+            (Ok(None), None) => {
+                let hint = format!("set it, or give a default: `${{{kind}:{name}:-default}}`");
+                return Err((format!("{kind} {name} is not there"), Some(hint)));
+            }
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn look_up(kind: &str, name: &str, folder: &Path) -> Result<Option<String>, Wrong> {
+    match kind {
+        "env" => match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err((format!("env {name} is not text in UTF-8"), None)),
+        },
+        "file" => {
+            let path = folder.join(name);
+            match std::fs::metadata(&path) {
+                Err(_) => return Ok(None),
+                Ok(file) if file.len() > FILE_BYTES_MAX => {
+                    return Err((format!("file {name} is larger than {FILE_BYTES_MAX} bytes"), None));
+                }
+                Ok(_) => {}
+            }
+            let text =
+                std::fs::read_to_string(&path).map_err(|e| (format!("file {name} cannot be read: {e}"), None))?;
+            Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
+        }
+        _ => Err((format!("`${{{kind}:…}}` is not known; there are `${{env:NAME}}` and `${{file:PATH}}`"), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_replaced_within_texts() {
+        let look_up = |kind: &str, name: &str| match (kind, name) {
+            ("env", "USER") => Ok(Some("ann".to_owned())),
+            ("env", "ODD") => Ok(Some("${env:USER}".to_owned())),
+            ("env", _) => Ok(None),
+            _ => Err(("no such kind".to_owned(), None)),
+        };
+        for (text, expected) in [
+            ("plain", Ok("plain")),
+            ("${env:USER}", Ok("ann")),
+            ("<${env:USER}>${env:USER}", Ok("<ann>ann")),
+            ("$${env:USER}", Ok("${env:USER}")),
+            ("${env:ODD}", Ok("${env:USER}")),
+            ("${env:NONE:-bea}", Ok("bea")),
+            ("${env:NONE:-}", Ok("")),
+            ("${env:NONE}", Err("env NONE is not there")),
+            ("${env:USER", Err("`${` is not closed by `}`; write `$${` if it is meant as it stands")),
+            ("${cmd:ls}", Err("no such kind")),
+            ("$5 {a}", Ok("$5 {a}")),
+        ] {
+            let found = substitute(text, look_up);
+            assert_eq!(found.as_deref().map_err(|(message, _)| message.as_str()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A newcomer's first minute: what `init` writes, tests and runs by following only what is printed.
+
+use std::fs;
+use std::time::Duration;
+
+use expect_test::expect;
+
+use crate::kit::{Process, segtide};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Would catch a template that has a mistake, a test of one that fails, and one that only works in its repository.
+#[test]
+fn every_template_checks_and_tests() {
+    let listed = segtide(std::path::Path::new("/"), &["init", "--list"]);
+    let names: Vec<&str> = listed.out.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["segmentation", "empty", "http", "file"]);
+    for name in names {
+        let directory = tempfile::tempdir().unwrap();
+        let said = segtide(directory.path(), &["init", name]);
+        assert_eq!(said.code, 0, "{said:?}");
+        let checked = segtide(directory.path(), &["check"]);
+        assert_eq!((checked.code, checked.err.as_str()), (0, ""), "{name}");
+        let tested = segtide(directory.path(), &["test"]);
+        assert_eq!(tested.code, 0, "{name}: {tested:?}");
+        let again = segtide(directory.path(), &["init", name]);
+        assert_eq!(again.code, 4, "{name}: {again:?}");
+    }
+}
+
+#[test]
+fn init_says_what_to_do_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let said = segtide(directory.path(), &["init", "http", "--directory", "views"]);
+    expect![[r#"
+        wrote views/.gitignore
+        wrote views/flow.yaml
+        wrote views/flow.ts
+
+        Next:
+          cd views
+          segtide test             does it do what it should?
+          segtide develop          runs it; Ctrl-C stops it
+          curl localhost:8080/ingest/acme/views -H 'Content-Type: application/json' -d '{"id":"a","page":"/home"}' posts a document
+          sqlite3 pages.db 'SELECT page, views FROM pages' how many views each page has had
+    "#]].assert_eq(&said.out);
+    let unknown = segtide(directory.path(), &["init", "htp"]);
+    assert_eq!(unknown.code, 2);
+    expect![[r#"
+        error: there is no template "htp"; there are segmentation, empty, http, file
+    "#]]
+    .assert_eq(&unknown.err);
+}
+
+/// Would catch documents that cannot be looked at while a catalog runs, or afterwards.
+#[test]
+fn a_collection_can_be_read_while_it_grows_and_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    assert_eq!(segtide(here, &["init", "file"]).code, 0);
+    let (mut process, _) = Process::develop(here, "flow.yaml", &[]);
+    let mut follower = Process::segtide(here, &["read", "acme/views", "--follow"]);
+    follower.wait_for_line(r#""id":"c""#, SOON);
+    let views = fs::read_to_string(here.join("views.ndjson")).unwrap();
+    fs::write(here.join("views.ndjson"), views + "{\"id\":\"d\",\"page\":\"/home\"}\n").unwrap();
+    follower.wait_for_line(r#""id":"d""#, SOON);
+    let unknown = segtide(here, &["read", "acme/vews"]);
+    assert_eq!((unknown.code, unknown.err.as_str()), (1, "error: the catalog has no collection of this name\n"));
+    assert!(process.terminate(SOON).success(), "{}", process.output());
+
+    let read = segtide(here, &["read", "acme/views"]);
+    assert_eq!(read.out.lines().count(), 4, "{read:?}");
+    assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read.out);
+    let files = segtide(here, &["fragments", "ls", "acme/views"]).out;
+    assert!(files.lines().all(|file| here.join(file).is_file()), "{files}");
+    let status = segtide(here, &["status"]);
+    assert_eq!(status.code, 4);
+    expect![[r#"
+        error: no catalog runs over segtide_develop; run `segtide develop`, or name its place with --directory
+    "#]]
+    .assert_eq(&status.err);
+}
+
+/// Would catch an arrow that is not drawn.
+#[test]
+fn a_catalog_can_be_drawn() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(directory.path(), &["init", "file"]).code, 0);
+    expect![[r#"
+        flowchart LR
+          n0(["acme/files"])
+          n1["acme/pages"]
+          n2["acme/views"]
+          n3[("acme/tables")]
+          n0 --> n2
+          n2 -- "fromViews" --> n1
+          n1 --> n3
+    "#]]
+    .assert_eq(&segtide(directory.path(), &["graph"]).out);
+    expect![[r#"
+        digraph catalog {
+          rankdir=LR
+          n0 [label="acme/files" shape=oval]
+          n1 [label="acme/pages" shape=box]
+          n2 [label="acme/views" shape=box]
+          n3 [label="acme/tables" shape=cylinder]
+          n0 -> n2
+          n2 -> n1 [label="fromViews"]
+          n1 -> n3
+        }
+    "#]]
+    .assert_eq(&segtide(directory.path(), &["graph", "--format", "dot"]).out);
+}
+
+/// Would catch a reference that is taken for its value, and a secret that has to be known to test.
+#[test]
+fn configurations_refer_to_what_is_known_where_they_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    assert_eq!(segtide(here, &["init", "file"]).code, 0);
+    let catalog = fs::read_to_string(here.join("flow.yaml")).unwrap();
+    let catalog = catalog.replace("path: pages.db", "path: '${file:name.txt}'");
+    fs::write(here.join("flow.yaml"), catalog).unwrap();
+    assert_eq!(segtide(here, &["check"]).code, 0);
+    let refused = segtide(here, &["develop", "--port", "0", "--poll"]);
+    assert_eq!(refused.code, 3);
+    expect![[r#"
+        error[config-invalid]: file name.txt is not there
+          --> flow.yaml:43:23
+           |
+        43 |       sqlite: { path: '${file:name.txt}' }
+           |                       ^^^^^^^^^^^^^^^^^^^
+           |
+           = help: set it, or give a default: `${file:name.txt:-default}`
+
+        1 mistake in flow.yaml
+    "#]]
+    .assert_eq(&refused.err);
+    fs::write(here.join("name.txt"), "found.db\n").unwrap();
+    let ran = segtide(here, &["develop", "--port", "0", "--poll"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(here.join("found.db").exists());
+}

@@ -9,6 +9,7 @@ mod demo;
 mod develop;
 mod examples;
 mod failing;
+mod guide;
 mod help;
 mod ingestion;
 mod kit;

@@ -6,6 +6,7 @@
 //!   format                "segtide data directory, format 1\n"; written last, so its presence says the rest is complete
 //!   store/                the transactional store
 //!   fragments/            fragment files, unless they are kept elsewhere
+//!   reserve               space put aside for when the disk is full
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -147,7 +148,7 @@ fn check_format(directory: &Path, format: &Path) -> Result<(), OpenError> {
 fn is_bare(path: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
-        if !["lock", "store", "store.new", "format.new", "fragments"].iter().any(|ours| name == *ours) {
+        if !["lock", "store", "store.new", "format.new", "fragments", "reserve"].iter().any(|ours| name == *ours) {
             return Ok(false);
         }
     }

@@ -8,6 +8,7 @@ mod commit;
 mod fragments;
 mod journals;
 mod layout;
+mod space;
 mod store;
 mod torn;
 mod writer;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -29,11 +30,12 @@ use crate::failpoint::durable_point;
 use crate::fragment::FragmentInfo;
 use crate::log::{Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
 use cache::Cache;
-use commit::{Committer, Queue, Request, Shard, Ticket, run_len, stopped};
+use commit::{Committer, Queue, Request, Ticket, run_len, stopped};
 use fragments::Files;
 pub use fragments::Fragments;
 use journals::{Journal, Journals, Place, TailBlock, with_prefix};
 use layout::BlockKey;
+use space::Space;
 use store::Store;
 use writer::{Policy, Signal};
 
@@ -109,6 +111,9 @@ pub struct Embedded {
 struct Shared {
     store: Store,
     files: Files,
+    space: Space,
+    /// Why nothing is committed any more, once that is so for good.
+    broken: OnceLock<String>,
     journals: Journals,
     /// Ids of shards by name.
     shard_ids: RwLock<FxHashMap<String, u64>>,
@@ -141,15 +146,17 @@ impl Embedded {
     /// heads and epochs.
     pub fn open(options: Options) -> Result<Embedded, OpenError> {
         let mut directory = Directory::take(&options.directory)?;
+        let space = Space::new(directory.path());
+        if !space.admits_opening() {
+            space.release();
+        }
         let (store, torn_bytes) = Store::open(&mut directory)?;
         let files = Files::open(&options.fragments)?;
         let journals = recover(&store, options.clock.now_us())?;
         durable_point("boot.recovered");
-        let next_journal = journals.values().map(|journal| journal.id + 1).max().unwrap_or(0);
-        let shards = store.shards()?;
         let (signals, told) = bounded(SIGNALS_MAX);
         let shared = Arc::new(Shared {
-            shard_ids: RwLock::new(shards.iter().map(|(name, record)| (name.clone(), record.id)).collect()),
+            shard_ids: RwLock::default(),
             live: Mutex::new(Cache::new(options.live_cache_bytes)),
             read: Mutex::new(Cache::new(
                 options
@@ -164,14 +171,11 @@ impl Embedded {
             stats: Counters { torn_bytes: torn_bytes.into(), ..Counters::default() },
             store,
             files,
+            space,
+            broken: OnceLock::new(),
             journals: Journals::new(journals),
         });
-        let next_shard = shards.iter().map(|(_, record)| record.id + 1).max().unwrap_or(0);
-        let shards = shards
-            .into_iter()
-            .map(|(name, record)| (name, Shard { id: record.id, epoch: record.epoch, refusal: None }));
-        let committer =
-            Committer { shared: shared.clone(), shards: shards.collect(), next_journal, next_shard, poison: None };
+        let committer = Committer::new(shared.clone())?;
         let policy = Policy {
             bytes_max: options.fragment_bytes_max,
             age_max_us: options.fragment_age_max_ms.saturating_mul(1000),
@@ -268,6 +272,13 @@ impl Log for Embedded {
         let (done, committed) = bounded(1);
         self.shared.queue.push(Request::Commit { delta, done });
         Box::new(Ticket(committed))
+    }
+
+    fn room(&self) -> Result<(), LogError> {
+        match self.shared.broken.get() {
+            Some(reason) => Err(LogError::Poisoned { reason: reason.clone() }),
+            None => self.shared.space.admits(0).map_err(|reason| LogError::Full { reason }),
+        }
     }
 
     fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
@@ -371,7 +382,7 @@ fn recover(store: &Store, now_us: u64) -> Result<BTreeMap<Arc<str>, Journal>, Op
         journal.end = fragment.map_or(record.begin, |fragment| fragment.end);
         journals.insert(name, journal);
     }
-    for key in store.block_keys() {
+    for key in store.block_keys()? {
         let key = key?;
         let Some(name) = names.get(&key.journal) else {
             return Err(damaged(&format!("number {}", key.journal), "it has documents but no name".to_owned()));

@@ -87,6 +87,12 @@ pub enum LogError {
         /// The shard.
         shard: String,
     },
+    /// There is no room: what grows is not taken in. The outcome of a commit that hears this is unknown. It passes by itself.
+    #[error("{reason}")]
+    Full {
+        /// Where, and what to do.
+        reason: String,
+    },
     /// A write or sync failed; nothing is committed until the log is opened again.
     #[error("the data directory can no longer be written: {reason}")]
     Poisoned {
@@ -149,6 +155,12 @@ pub trait Log: Send + Sync {
     /// Submits a delta. Deltas of one shard commit in the order submitted; a fenced epoch is refused, and behind a refused
     /// delta of a shard nothing of it is committed. Bounded: blocks while too many bytes are waiting to be committed.
     fn commit(&self, delta: Delta) -> Box<dyn Commit>;
+
+    /// Whether there is room for more documents; [`LogError::Full`] or [`LogError::Poisoned`] where there is none. Deltas with
+    /// appends or registers are refused then, others are not. Cheap: asked before each read of a source.
+    fn room(&self) -> Result<(), LogError> {
+        Ok(())
+    }
 
     /// Registers of a shard as last committed, in the order of the keys.
     fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError>;

@@ -90,6 +90,8 @@ impl CaptureTask {
 }
 
 impl Task for CaptureTask {
+    const GROWS: bool = true;
+
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         self.batch.clear();
         let progress = self.source.read(&mut self.batch)?;

@@ -394,6 +394,8 @@ impl RegisterStore for ShardRegisters<'_> {
 }
 
 impl Task for DeriveTask {
+    const GROWS: bool = true;
+
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let block = self.reader.next(now_us, BLOCK_BYTES)?;
         self.arena.reset();

@@ -13,7 +13,7 @@ use catalog::Catalog;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use doc::{Arena, CombineError};
 use journal::failpoint::{defect, durable_point};
-use journal::{Append, Commit, Delta};
+use journal::{Append, Commit, Delta, Log};
 
 use crate::capture::Target;
 use crate::shard::{Context, Extended, Failure, Signal, Task};
@@ -40,6 +40,7 @@ pub struct Ingest {
     /// Bytes of the bodies in the queue.
     waiting_bytes: Arc<AtomicUsize>,
     signal: Arc<Signal>,
+    log: Arc<dyn Log>,
 }
 
 /// Called once with a request's outcome, from the shard's thread.
@@ -102,9 +103,17 @@ pub enum IngestError {
 }
 
 impl Ingest {
+    /// Whether documents can be taken in now: asked before a body is read.
+    pub fn room(&self) -> Result<(), IngestError> {
+        self.log.room().map_err(|error| IngestError::Unavailable(error.to_string()))
+    }
+
     /// Hands over what was posted. `reply` is called once it is durable or refused; it is called at once where the queue is
     /// full.
     pub fn submit(&self, posted: Posted, reply: Reply) {
+        if let Err(full) = self.room() {
+            return reply(Err(full));
+        }
         let bytes = posted.text.len();
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         let body = Body { posted, waiting_bytes: Arc::clone(&self.waiting_bytes) };
@@ -123,9 +132,16 @@ impl Ingest {
 }
 
 /// The queue between [`Ingest`] and the shard.
-pub(crate) fn queue(signal: Arc<Signal>) -> (Ingest, Receiver<Request>) {
+pub(crate) fn queue(signal: Arc<Signal>, log: Arc<dyn Log>) -> (Ingest, Receiver<Request>) {
     let (queue, requests) = if defect("unbounded-queue") { unbounded() } else { bounded(REQUESTS_MAX) };
-    (Ingest { queue, waiting_bytes: Arc::default(), signal }, requests)
+    (Ingest { queue, waiting_bytes: Arc::default(), signal, log }, requests)
+}
+
+/// Answers what waits in the queue while there is no shard to take it.
+pub(crate) fn refuse(requests: &Receiver<Request>, why: &str) {
+    for request in requests.try_iter() {
+        (request.reply)(Err(IngestError::Unavailable(why.to_owned())));
+    }
 }
 
 /// The ingestion's shard.
@@ -320,6 +336,8 @@ fn explain(error: &CombineError) -> String {
 }
 
 impl Task for IngestTask {
+    const GROWS: bool = true;
+
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let Ok(request) = self.requests.try_recv() else { return Ok(Extended::default()) };
         let bytes = request.body.posted.text.len() as u64;
@@ -382,5 +400,6 @@ impl Drop for IngestTask {
                 reply(Err(IngestError::Unavailable("it is stopping".into())));
             }
         }
+        refuse(&self.requests, "it is stopping");
     }
 }

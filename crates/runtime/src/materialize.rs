@@ -104,6 +104,9 @@ impl MaterializeTask {
 }
 
 impl Task for MaterializeTask {
+    // A webhook's outbox passes: it empties as it is sent.
+    const GROWS: bool = false;
+
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let block = self.reader.next(now_us, BLOCK_BYTES)?;
         self.arena.reset();

@@ -99,7 +99,7 @@ impl Runtime {
             },
         };
         let ingestion = context(&stop_sources);
-        let (ingest, requests) = ingest::queue(Arc::clone(&ingestion.signal));
+        let (ingest, requests) = ingest::queue(Arc::clone(&ingestion.signal), Arc::clone(&log));
         let mut runtime = Self {
             log: Arc::clone(&log),
             stop_sources: Arc::clone(&stop_sources),
@@ -135,7 +135,10 @@ impl Runtime {
         }
         let (shared, random_bits) = (Arc::clone(catalog), random(runtime.tasks.len()));
         runtime.spawn("ingestion", "ingestion".into(), ingestion, move |context| {
-            shard::run(context, || IngestTask::recover(context, &shared, requests.clone(), random_bits));
+            shard::run(context, || {
+                IngestTask::recover(context, &shared, requests.clone(), random_bits)
+                    .inspect_err(|failure| ingest::refuse(&requests, &failure.why))
+            });
         })?;
         for n in 0..catalog.captures.len() {
             let (context, catalog, connectors) = (context(&stop_sources), Arc::clone(catalog), Arc::clone(connectors));

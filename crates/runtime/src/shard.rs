@@ -17,11 +17,15 @@ use crate::status::{Counters, State};
 const RETRY_MS_MIN: u64 = 100;
 /// … to here.
 const RETRY_MS_MAX: u64 = 10_000;
+/// Wait before a full disk is looked at again.
+const FULL_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait without looking around: bounds what a lost wake-up could cost.
 const WAIT_MS_MAX: u64 = 1_000;
 
 /// What a shard turns. Dropping it abandons what is open.
 pub(crate) trait Task {
+    /// Whether what it commits makes the log grow, so that it waits where there is no room.
+    const GROWS: bool;
     /// Reads what is there and extends the open transaction by it.
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure>;
     /// Drains the open transaction and starts its commit.
@@ -62,7 +66,13 @@ impl Failure {
 
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
-        Self::never(error.to_string())
+        let retry = match error {
+            LogError::Full { .. } => Retry::After(FULL_WAIT),
+            // Where fragments are kept may be away for a while.
+            LogError::Unreadable { .. } | LogError::Unwritable { .. } => Retry::Later,
+            _ => Retry::Never,
+        };
+        Self { why: error.to_string(), retry }
     }
 }
 
@@ -138,7 +148,8 @@ impl Context {
 pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Result<T, Failure>) {
     let mut attempts = 0;
     let opened = || context.counters.opened.store(true, Ordering::Release);
-    while let Err(failure) = recover().inspect(|_| opened()).and_then(|task| turn(context, task, &mut attempts)) {
+    let mut recover = || room::<T>(context).and_then(|()| recover()).inspect(|_| opened());
+    while let Err(failure) = recover().and_then(|task| turn(context, task, &mut attempts)) {
         opened();
         context.counters.idle_at.store(0, Ordering::Release);
         if failure.retry == Retry::Never {
@@ -153,6 +164,11 @@ pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Resul
     }
     context.counters.idle_at.store(u64::MAX, Ordering::Release);
     context.counters.set_state(State::Stopped);
+}
+
+/// Whether there is room for what the task commits.
+fn room<T: Task>(context: &Context) -> Result<(), Failure> {
+    if T::GROWS { context.log.room().map_err(Failure::from) } else { Ok(()) }
 }
 
 fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(), Failure> {
@@ -181,6 +197,7 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
         }
         match lifecycle.next(now()) {
             Action::Read => {
+                room::<T>(context)?;
                 commits_seen = context.log.follow(0, Duration::ZERO);
                 let read = task.extend(now())?;
                 context.counters.documents_in.fetch_add(read.documents, Ordering::Relaxed);

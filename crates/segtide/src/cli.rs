@@ -31,7 +31,8 @@ Exit status:
   1  a mistake was found, a test failed, a task halted
   2  the arguments are wrong
   3  the catalog has mistakes and was not run
-  4  a file, directory or port cannot be used";
+  4  a file, directory or port cannot be used
+ 74  the data directory failed while it was written; starting again finds what is safe";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

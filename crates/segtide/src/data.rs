@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use journal::{Embedded, OpenError, Options};
 
 use crate::clock::SystemClock;
+use crate::output::tell;
 
 /// The data directory below `directory`, named after the program.
 pub fn path(directory: &Path) -> PathBuf {
@@ -51,8 +52,15 @@ pub fn address(directory: &Path) -> anyhow::Result<String> {
 /// Opens the log of a data directory, which is made where there is none.
 pub fn open(path: &Path) -> anyhow::Result<Embedded> {
     std::fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
-    Embedded::open(Options::new(path, Arc::new(SystemClock))).map_err(|error| match error {
+    let log = Embedded::open(Options::new(path, Arc::new(SystemClock))).map_err(|error| match error {
         OpenError::InUse { .. } => anyhow::anyhow!("{error}; end that one, or name another place with --directory"),
-        _ => error.into(),
-    })
+        _ => anyhow::Error::from(error),
+    })?;
+    let torn = log.stats().torn_bytes;
+    if torn > 0 {
+        tell(&format!(
+            "the last run was cut off while it wrote; {torn} bytes that nobody was answered for are dropped"
+        ));
+    }
+    Ok(log)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catalog::Catalog;
-use journal::{Embedded, Log};
+use journal::{Embedded, Log, LogError};
 use runtime::{Connectors, Options, Runtime, State, Status};
 
 use crate::build::build_to_run;
@@ -43,6 +43,11 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     while !asked.is_set() && !settled {
         std::thread::sleep(TICK);
         running.tell_changes();
+        if let Some(why) = running.broken() {
+            // Nothing can be seen through any more, and what is in memory of it is not to be trusted.
+            fail(&why);
+            return Ok(Exit::Broken);
+        }
         settled = args.poll && (running.runtime.is_settled() || running.has_halted());
     }
     if asked.is_set() {
@@ -112,6 +117,14 @@ impl Running {
                 tell(&line);
             }
             *known = task.state;
+        }
+    }
+
+    /// Why nothing can be committed any more until the program is started again, if so.
+    pub fn broken(&self) -> Option<String> {
+        match self.log.room() {
+            Err(error @ LogError::Poisoned { .. }) => Some(format!("{error}; start again to go on from what is safe")),
+            _ => None,
         }
     }
 

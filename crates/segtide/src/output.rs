@@ -16,6 +16,8 @@ pub enum Exit {
     Invalid,
     /// A file, port or directory could not be used.
     Unreachable,
+    /// The data directory could not be written while a catalog ran.
+    Broken,
 }
 
 impl From<Exit> for ExitCode {
@@ -26,6 +28,8 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Invalid => 3,
             Exit::Unreachable => 4,
+            // `EX_IOERR` of sysexits.h.
+            Exit::Broken => 74,
         })
     }
 }

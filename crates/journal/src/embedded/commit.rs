@@ -2,21 +2,26 @@
 //!
 //! ```text
 //! shards ──queue──▶ check each delta ─▶ one batch ─▶ sync ─▶ live cache ─▶ heads, all at once ─▶ tickets
-//!                   (epoch, names)                     └ fails: poisoned until reopened
+//!                   (epoch, names, room)               └ fails: nothing more, until the store was opened again
 //! ```
+//!
+//! Where the disk was full, the store is opened again as soon as there is a little room, and every shard starts again from what
+//! is found; after any other failure that is left to another process.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use rustc_hash::FxHashMap;
 
-use super::Shared;
-use super::journals::{Changes, TailBlock};
+use super::journals::{Changes, Journal, TailBlock};
 use super::layout::{BlockKey, JournalRecord, ShardRecord};
 use super::store::Batch;
+use super::{Shared, recover};
+use crate::directory::OpenError;
 use crate::failpoint::durable_point;
 use crate::fragment::{self, FragmentInfo};
 use crate::log::{Append, Commit, Delta, LogError, Opened};
@@ -30,6 +35,8 @@ const VALUE_BYTES_MAX: usize = 1 << 30;
 /// The longest name of a shard and the longest key of a register; the store's keys end at 64 KiB.
 const NAME_BYTES_MAX: usize = 2048;
 const KEY_BYTES_MAX: usize = 60 << 10;
+/// How long to wait before the store is opened once more.
+const REOPEN_WAIT: Duration = Duration::from_secs(1);
 /// What a queued operation weighs besides its bytes.
 const OPERATION_BYTES: usize = 64;
 
@@ -174,25 +181,29 @@ impl Request {
 
 /// The commit thread's own state.
 pub(crate) struct Committer {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) shards: FxHashMap<String, Shard>,
-    pub(crate) next_journal: u64,
-    pub(crate) next_shard: u64,
-    /// What the store said when it first failed.
-    pub(crate) poison: Option<String>,
+    shared: Arc<Shared>,
+    shards: FxHashMap<String, Shard>,
+    next_journal: u64,
+    next_shard: u64,
+    /// Set once a write failed: nothing is committed, until the store was opened again.
+    poison: Option<LogError>,
+    /// When opening it again was last tried.
+    reopened: Option<Instant>,
 }
 
 /// A shard and its present owner.
-pub(crate) struct Shard {
-    pub(crate) id: u64,
-    pub(crate) epoch: u64,
+struct Shard {
+    id: u64,
+    epoch: u64,
     /// Set by a refused delta: committing what comes behind it would leave a hole.
-    pub(crate) refusal: Option<LogError>,
+    refusal: Option<LogError>,
 }
 
 /// What is committed together.
-struct Group<'a> {
-    batch: Batch<'a>,
+#[derive(Default)]
+struct Group {
+    /// `None` while there is nothing to commit.
+    batch: Option<Batch>,
     /// Journals touched so far, as they will be.
     heads: FxHashMap<Arc<str>, JournalRecord>,
     changes: Changes,
@@ -204,24 +215,75 @@ struct Group<'a> {
 }
 
 impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Result<Committer, OpenError> {
+        let shards = FxHashMap::default();
+        let mut committer = Committer { shared, shards, next_journal: 0, next_shard: 0, poison: None, reopened: None };
+        committer.load(None)?;
+        Ok(committer)
+    }
+
+    /// Learns the shards and the next free numbers from the store.
+    fn load(&mut self, refusal: Option<&LogError>) -> Result<(), OpenError> {
+        let shards = self.shared.store.shards()?;
+        self.next_shard = shards.iter().map(|(_, record)| record.id + 1).max().unwrap_or(0);
+        let journals = |journals: &BTreeMap<_, Journal>| journals.values().map(|journal| journal.id + 1).max();
+        self.next_journal = self.shared.journals.with(journals).unwrap_or(0);
+        let ids = shards.iter().map(|(name, record)| (name.clone(), record.id)).collect();
+        *self.shared.shard_ids.write().unwrap_or_else(PoisonError::into_inner) = ids;
+        let shard = |record: ShardRecord| Shard { id: record.id, epoch: record.epoch, refusal: refusal.cloned() };
+        self.shards = shards.into_iter().map(|(name, record)| (name, shard(record))).collect();
+        Ok(())
+    }
+
+    /// Opens the store again after the disk was full, once there is a little room. What is found counts, and every shard has to
+    /// start from it. No group may be open.
+    fn mend(&mut self) {
+        let Some(full @ LogError::Full { .. }) = &self.poison else { return };
+        let full = full.clone();
+        let is_early = self.reopened.is_some_and(|at| at.elapsed() < REOPEN_WAIT);
+        if is_early || !self.has_room_to_open() {
+            return;
+        }
+        self.reopened = Some(Instant::now());
+        let shared = self.shared.clone();
+        let found = shared.store.reopen().and_then(|()| recover(&shared.store, shared.clock.now_us()));
+        let loaded = found.and_then(|journals| {
+            shared.journals.replace(journals);
+            self.load(Some(&full))
+        });
+        match loaded {
+            Ok(()) => self.poison = None,
+            Err(error @ OpenError::Damaged { .. }) => self.fail_for_good(error.to_string()),
+            // It may still be for want of room.
+            Err(_) => {}
+        }
+    }
+
+    fn has_room_to_open(&self) -> bool {
+        let space = &self.shared.space;
+        space.admits_opening() || (space.release() && space.admits_opening())
+    }
+
     /// Commits until the queue is closed.
     pub(crate) fn run(mut self) {
         let shared = self.shared.clone();
         let _closer = Closer(&shared.queue);
         while let Some((requests, bytes)) = shared.queue.take() {
-            let mut group = Group::new(&shared, requests.len());
+            self.mend();
+            let mut group = Group::default();
             for request in requests {
                 match request {
                     Request::Commit { delta, done } => self.add(&mut group, delta, done),
                     Request::Move { fragment, blocks, done } => self.add_move(&mut group, fragment, &blocks, done),
                     Request::Plan { journal, id, end, done } => self.add_plan(&mut group, journal, id, end, done),
                     Request::Barrier { done } => {
-                        self.finish(std::mem::replace(&mut group, Group::new(&shared, 0)));
+                        self.finish(std::mem::take(&mut group));
                         let _ = done.send(());
                     }
                     Request::Open { shard, done } => {
                         // Its former owner's deltas come first, and the next owner is told what they left.
-                        self.finish(std::mem::replace(&mut group, Group::new(&shared, 0)));
+                        self.finish(std::mem::take(&mut group));
+                        self.mend();
                         // Whoever asked may have gone; that is no concern of the log's.
                         let _ = done.send(self.open(shard));
                     }
@@ -243,7 +305,7 @@ impl Committer {
             None => ShardRecord { id: self.next_shard, epoch: 1 },
         };
         let shared = self.shared.clone();
-        let mut batch = shared.store.batch(1);
+        let mut batch = shared.store.batch(1)?;
         batch.put_shard(&name, record);
         self.commit(batch)?;
         durable_point("shard.fenced");
@@ -258,8 +320,8 @@ impl Committer {
     }
 
     /// Adds a delta to the group, or answers at once that it cannot be committed.
-    fn add(&mut self, group: &mut Group<'_>, delta: Delta, done: Sender<Committed>) {
-        match self.admit(&delta) {
+    fn add(&mut self, group: &mut Group, delta: Delta, done: Sender<Committed>) {
+        match self.admit(&delta, group.bytes) {
             Ok(shard) => {
                 let ends = group.add(&self.shared, &mut self.next_journal, shard, delta);
                 group.tickets.push((done, ends));
@@ -270,19 +332,26 @@ impl Committer {
         }
     }
 
-    fn admit(&mut self, delta: &Delta) -> Result<u64, LogError> {
+    /// The id of the shard, if the delta may be committed behind so many bytes of its group.
+    fn admit(&mut self, delta: &Delta, before: u64) -> Result<u64, LogError> {
         self.check_poison()?;
+        let space = &self.shared.space;
         let shard = self.shards.get_mut(&delta.shard).filter(|shard| shard.epoch == delta.epoch);
         let shard = shard.ok_or_else(|| LogError::Fenced { shard: delta.shard.clone() })?;
         if shard.refusal.is_none() {
             shard.refusal = refusal(delta);
+        }
+        if shard.refusal.is_none() && !(delta.appends.is_empty() && delta.registers.is_empty()) {
+            let appended: usize = delta.appends.iter().map(|append| append.documents.len()).sum();
+            let room = space.admits(before.saturating_add(appended as u64));
+            shard.refusal = room.err().map(|reason| LogError::Full { reason });
         }
         shard.refusal.clone().map_or(Ok(shard.id), Err)
     }
 
     fn add_plan(
         &mut self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         journal: Arc<str>,
         id: u64,
         end: u64,
@@ -292,14 +361,14 @@ impl Committer {
             let _ = done.send(Err(error));
             return;
         }
-        group.batch.plan_fragment(id, end);
+        group.batch(&self.shared).plan_fragment(id, end);
         group.changes.planned.push((journal, end));
         group.fragments.push(done);
     }
 
     fn add_move(
         &mut self,
-        group: &mut Group<'_>,
+        group: &mut Group,
         fragment: FragmentInfo,
         blocks: &[BlockKey],
         done: Sender<Result<(), LogError>>,
@@ -308,20 +377,18 @@ impl Committer {
             let _ = done.send(Err(error));
             return;
         }
-        group.batch.move_to_fragment(blocks[0].journal, &fragment, blocks);
+        group.batch(&self.shared).move_to_fragment(blocks[0].journal, &fragment, blocks);
         group.changes.moved.push((fragment.journal.into(), blocks.len()));
         group.fragments.push(done);
     }
 
     /// Makes the group durable, then visible, then answers for it.
-    fn finish(&mut self, mut group: Group<'_>) {
-        if group.tickets.is_empty() && group.fragments.is_empty() {
-            return;
-        }
+    fn finish(&mut self, group: Group) {
+        let Some(mut batch) = group.batch else { return };
         for (name, record) in &group.heads {
-            group.batch.put_journal(name, *record);
+            batch.put_journal(name, *record);
         }
-        let result = self.commit(group.batch);
+        let result = self.commit(batch);
         if result.is_ok() {
             let stats = &self.shared.stats;
             stats.commits.fetch_add(group.changes.deltas, Relaxed);
@@ -346,42 +413,44 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, batch: Batch<'_>) -> Result<(), LogError> {
+    fn commit(&mut self, batch: Batch) -> Result<(), LogError> {
         self.shared.stats.syncs.fetch_add(1, Relaxed);
         // After a failed write or sync nobody knows what is on disk; only opening again finds out.
         durable_point("commit.before_sync");
-        let committed = batch.commit().map_err(|reason| {
-            self.poison = Some(reason.clone());
-            LogError::Poisoned { reason }
-        });
+        let committed = batch.commit();
         durable_point("commit.synced");
-        committed
+        let Err(failed) = committed else { return Ok(()) };
+        let space = &self.shared.space;
+        // What failed behind the commits left no word of why.
+        if failed.is_full || (failed.is_later && space.admits(0).is_err()) {
+            let full = LogError::Full { reason: space.reason() };
+            self.poison = Some(full.clone());
+            return Err(full);
+        }
+        self.fail_for_good(failed.reason);
+        self.check_poison()
+    }
+
+    fn fail_for_good(&mut self, reason: String) {
+        let _ = self.shared.broken.set(reason.clone());
+        self.poison = Some(LogError::Poisoned { reason });
     }
 
     fn check_poison(&self) -> Result<(), LogError> {
-        match &self.poison {
-            Some(reason) => Err(LogError::Poisoned { reason: reason.clone() }),
-            None => Ok(()),
-        }
+        self.poison.clone().map_or(Ok(()), Err)
     }
 }
 
-impl<'a> Group<'a> {
-    fn new(shared: &'a Shared, requests: usize) -> Group<'a> {
-        Group {
-            batch: shared.store.batch(requests),
-            heads: FxHashMap::default(),
-            changes: Changes::default(),
-            live: Vec::new(),
-            tickets: Vec::new(),
-            fragments: Vec::new(),
-            bytes: 0,
-        }
+impl Group {
+    /// What the group changes. The store is open: it was not poisoned when something was added.
+    fn batch(&mut self, shared: &Shared) -> &mut Batch {
+        self.batch.get_or_insert_with(|| shared.store.batch(1).expect("an open store"))
     }
 
     /// Adds an admitted delta; the end offsets of its appends.
     fn add(&mut self, shared: &Shared, next_journal: &mut u64, shard: u64, delta: Delta) -> Vec<u64> {
         let arrived_us = shared.clock.now_us();
+        let batch = self.batch.get_or_insert_with(|| shared.store.batch(1).expect("an open store"));
         let mut ends = Vec::with_capacity(delta.appends.len());
         for Append { journal, documents } in delta.appends {
             let (name, mut record) = match self.heads.get_key_value(journal.as_str()) {
@@ -393,7 +462,7 @@ impl<'a> Group<'a> {
             };
             for block in blocks(documents.into()) {
                 let key = BlockKey::of(record.id, record.end, delta.time_us, &block);
-                self.batch.put_block(&key, &block);
+                batch.put_block(&key, &block);
                 self.changes.appended.push((name.clone(), TailBlock { key, arrived_us }));
                 self.live.push((record.id, record.end, block));
                 self.bytes += u64::from(key.len);
@@ -403,16 +472,16 @@ impl<'a> Group<'a> {
             ends.push(record.end);
         }
         for (key, value) in &delta.registers {
-            self.batch.set_register(shard, key, value.as_deref());
+            batch.set_register(shard, key, value.as_deref());
         }
         for (sequence, entry) in &delta.outbox {
-            self.batch.put_outbox(shard, *sequence, entry);
+            batch.put_outbox(shard, *sequence, entry);
         }
         for sequence in &delta.outbox_clear {
-            self.batch.clear_outbox(shard, *sequence);
+            batch.clear_outbox(shard, *sequence);
         }
         if let Some(position) = &delta.position {
-            self.batch.put_position(shard, position);
+            batch.put_position(shard, position);
         }
         self.changes.deltas += 1;
         ends

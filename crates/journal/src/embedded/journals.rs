@@ -92,6 +92,13 @@ impl Journals {
         look(&self.by_name.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Takes what was found on disk for the truth, after a commit whose outcome was unknown.
+    pub(crate) fn replace(&self, recovered: BTreeMap<Arc<str>, Journal>) {
+        *self.by_name.write().unwrap_or_else(PoisonError::into_inner) = recovered;
+        *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.committed.notify_all();
+    }
+
     /// A journal and how it is recorded in the store.
     pub(crate) fn record(&self, name: &str) -> Option<(Arc<str>, JournalRecord)> {
         self.with(|journals| {

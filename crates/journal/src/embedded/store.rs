@@ -1,7 +1,10 @@
 //! The transactional store: typed reads, and batches that are durable when they return.
 
 use std::fs;
+use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
@@ -29,56 +32,34 @@ const WORKERS: usize = 2;
 
 /// The store of one data directory.
 pub(crate) struct Store {
-    database: Database,
-    state: Keyspace,
-    registers: Keyspace,
-    blocks: Keyspace,
+    /// `None` after it could not be opened again; then nothing can be read or written.
+    tables: RwLock<Option<Tables>>,
     /// What errors call it.
     path: PathBuf,
 }
 
-/// Everything one group of commits changes.
-pub(crate) struct Batch<'a> {
-    store: &'a Store,
-    batch: OwnedWriteBatch,
-    key: Vec<u8>,
+/// The store while it is open. Clones share it.
+#[derive(Clone)]
+struct Tables {
+    database: Database,
+    state: Keyspace,
+    registers: Keyspace,
+    blocks: Keyspace,
 }
 
-impl Store {
-    /// Opens the store of a directory, creating it in a new one, after mending what a power cut may have torn.
-    pub(crate) fn open(directory: &mut Directory) -> Result<(Store, u64), OpenError> {
-        let path = directory.path().join("store");
-        if !directory.is_complete {
-            Store::create(directory.path(), &path)?;
-            directory.complete()?;
-        }
-        durable_point("boot.store_there");
-        let torn = torn::mend(&path)?;
-        durable_point("boot.mended");
-        let store = Store::at(&path).map_err(|error| OpenError::unusable(&path, error))?;
-        durable_point("boot.store_open");
-        Ok((store, torn))
-    }
+/// Keeps the store open.
+struct Reading<'a>(RwLockReadGuard<'a, Option<Tables>>);
 
-    /// Builds an empty store aside and moves it into place, so that a half-built one is never opened.
-    fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
-        let new = directory.join("store.new");
-        let unusable = |error: std::io::Error| OpenError::unusable(&new, error);
-        if path.try_exists().map_err(unusable)? {
-            // Only the format file is missing; the store was whole before it got its name.
-            return Ok(());
-        }
-        if new.try_exists().map_err(unusable)? {
-            // Half-built, and nothing was ever committed to it.
-            fs::remove_dir_all(&new).map_err(unusable)?;
-        }
-        drop(Store::at(&new).map_err(|error| OpenError::unusable(&new, error))?);
-        sync_directory(&new).map_err(unusable)?;
-        durable_point("boot.store_made");
-        rename_durably(&new, path).map_err(unusable)
-    }
+impl Deref for Reading<'_> {
+    type Target = Tables;
 
-    fn at(path: &Path) -> fjall::Result<Store> {
+    fn deref(&self) -> &Tables {
+        self.0.as_ref().expect("looked at when it was taken")
+    }
+}
+
+impl Tables {
+    fn open(path: &Path) -> fjall::Result<Tables> {
         let database = Database::builder(path)
             .journal_compression(CompressionType::None)
             .manual_journal_persist(true)
@@ -93,16 +74,90 @@ impl Store {
                 .data_block_compression_policy(CompressionPolicy::disabled())
                 .data_block_size_policy(BlockSizePolicy::all(64 << 10))
         })?;
-        Ok(Store { database, state, registers, blocks, path: path.to_owned() })
+        Ok(Tables { database, state, registers, blocks })
+    }
+}
+
+/// Everything one group of commits changes.
+pub(crate) struct Batch {
+    tables: Tables,
+    batch: OwnedWriteBatch,
+    key: Vec<u8>,
+}
+
+/// Why a batch is not known to be durable.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// What the store said.
+    pub(crate) reason: String,
+    /// The disk was full; opening the store again tells what is on it.
+    pub(crate) is_full: bool,
+    /// An earlier failure, of a thread behind the commits, that the store did not give a reason for.
+    pub(crate) is_later: bool,
+}
+
+impl Store {
+    /// Opens the store of a directory, creating it in a new one, after mending what a power cut may have torn.
+    pub(crate) fn open(directory: &mut Directory) -> Result<(Store, u64), OpenError> {
+        let path = directory.path().join("store");
+        if !directory.is_complete {
+            Store::create(directory.path(), &path)?;
+            directory.complete()?;
+        }
+        durable_point("boot.store_there");
+        let torn = torn::mend(&path)?;
+        durable_point("boot.mended");
+        let tables = Tables::open(&path).map_err(|error| OpenError::unusable(&path, error))?;
+        durable_point("boot.store_open");
+        Ok((Store { tables: RwLock::new(Some(tables)), path }, torn))
     }
 
-    pub(crate) fn batch(&self, operations: usize) -> Batch<'_> {
-        Batch {
-            store: self,
-            batch: OwnedWriteBatch::with_capacity(self.database.clone(), operations)
-                .durability(Some(if defect("no-commit-sync") { PersistMode::Buffer } else { PersistMode::SyncData })),
-            key: Vec::new(),
+    /// Closes the store, which failed, and opens it again as a new process would. No batch of it may exist.
+    pub(crate) fn reopen(&self) -> Result<(), OpenError> {
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        // Its lock must be free before it is opened again.
+        *tables = None;
+        torn::mend(&self.path)?;
+        *tables = Some(Tables::open(&self.path).map_err(|error| OpenError::unusable(&self.path, error))?);
+        Ok(())
+    }
+
+    /// Builds an empty store aside and moves it into place, so that a half-built one is never opened.
+    fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
+        let new = directory.join("store.new");
+        let unusable = |error: std::io::Error| OpenError::unusable(&new, error);
+        if path.try_exists().map_err(unusable)? {
+            // Only the format file is missing; the store was whole before it got its name.
+            return Ok(());
         }
+        if new.try_exists().map_err(unusable)? {
+            // Half-built, and nothing was ever committed to it.
+            fs::remove_dir_all(&new).map_err(unusable)?;
+        }
+        drop(Tables::open(&new).map_err(|error| OpenError::unusable(&new, error))?);
+        sync_directory(&new).map_err(unusable)?;
+        durable_point("boot.store_made");
+        rename_durably(&new, path).map_err(unusable)
+    }
+
+    pub(crate) fn batch(&self, operations: usize) -> Result<Batch, LogError> {
+        let tables = self.tables()?.clone();
+        let batch = OwnedWriteBatch::with_capacity(tables.database.clone(), operations);
+        let mode = if defect("no-commit-sync") { PersistMode::Buffer } else { PersistMode::SyncData };
+        Ok(Batch { batch: batch.durability(Some(mode)), tables, key: Vec::new() })
+    }
+
+    /// The store while it is open; it stays open for as long as this is held.
+    fn tables(&self) -> Result<Reading<'_>, LogError> {
+        let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+        match &*tables {
+            Some(_) => Ok(Reading(tables)),
+            None => Err(LogError::Unreadable { reason: format!("{} is being opened again", self.path.display()) }),
+        }
+    }
+
+    fn opening(&self) -> Result<Reading<'_>, OpenError> {
+        self.tables().map_err(|error| OpenError::unusable(&self.path, error))
     }
 
     /// Journals and their records, by name.
@@ -120,7 +175,8 @@ impl Store {
         tag: u8,
         decode: impl Fn(&[u8]) -> Result<R, Malformed>,
     ) -> Result<Vec<(String, R)>, OpenError> {
-        self.state
+        self.opening()?
+            .state
             .prefix([tag])
             .map(|entry| {
                 let (key, value) = entry.into_inner().map_err(|error| self.unopenable(error))?;
@@ -132,16 +188,16 @@ impl Store {
     }
 
     /// The keys of all blocks, in the order of journals and offsets.
-    pub(crate) fn block_keys(&self) -> impl Iterator<Item = Result<BlockKey, OpenError>> {
-        self.blocks.iter().map(|entry| {
+    pub(crate) fn block_keys(&self) -> Result<impl Iterator<Item = Result<BlockKey, OpenError>>, OpenError> {
+        Ok(self.opening()?.blocks.iter().map(|entry| {
             let key = entry.key().map_err(|error| self.unopenable(error))?;
             BlockKey::decode(&key).map_err(|reason| self.damaged_state(reason))
-        })
+        }))
     }
 
     /// The documents of a block, checked; `None` once they have moved to a fragment.
     pub(crate) fn block(&self, journal: &str, key: &BlockKey) -> Result<Option<Bytes>, LogError> {
-        let Some(value) = self.blocks.get(key.encode()).map_err(|error| self.unreadable(error))? else {
+        let Some(value) = self.tables()?.blocks.get(key.encode()).map_err(|error| self.unreadable(error))? else {
             return Ok(None);
         };
         key.verify(&value)
@@ -152,18 +208,18 @@ impl Store {
     /// The fragment that holds the byte at `offset`, or the last one before it.
     pub(crate) fn fragment(&self, journal: &str, id: u64, offset: u64) -> Result<Option<FragmentInfo>, LogError> {
         let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, offset);
-        self.state.range(range).next_back().map(|entry| self.decode_fragment(journal, entry)).transpose()
+        self.tables()?.state.range(range).next_back().map(|entry| self.decode_fragment(journal, entry)).transpose()
     }
 
     /// The fragments of a journal, by offset.
     pub(crate) fn fragments(&self, journal: &str, id: u64) -> Result<Vec<FragmentInfo>, LogError> {
         let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, u64::MAX);
-        self.state.range(range).map(|entry| self.decode_fragment(journal, entry)).collect()
+        self.tables()?.state.range(range).map(|entry| self.decode_fragment(journal, entry)).collect()
     }
 
     /// Where the next fragment of a journal ends, if it is planned.
     pub(crate) fn next_end(&self, journal: u64) -> Result<Option<u64>, OpenError> {
-        let value = self.state.get(layout::next_key(journal)).map_err(|error| self.unopenable(error))?;
+        let value = self.opening()?.state.get(layout::next_key(journal)).map_err(|error| self.unopenable(error))?;
         value.map(|value| layout::decode_next(&value).map_err(|reason| self.damaged_state(reason))).transpose()
     }
 
@@ -175,25 +231,27 @@ impl Store {
 
     /// The registers of a shard, as of one instant.
     pub(crate) fn registers(&self, shard: u64, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
-        let snapshot = self.database.snapshot();
+        let tables = self.tables()?;
+        let snapshot = tables.database.snapshot();
         let mut full = shard.to_be_bytes().to_vec();
         keys.iter()
             .map(|key| {
                 full.truncate(8);
                 full.extend_from_slice(key);
-                let value = snapshot.get(&self.registers, &full).map_err(|error| self.unreadable(error))?;
+                let value = snapshot.get(&tables.registers, &full).map_err(|error| self.unreadable(error))?;
                 Ok(value.map(Bytes::from_owner))
             })
             .collect()
     }
 
     pub(crate) fn position(&self, shard: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let value = self.state.get(layout::position_key(shard)).map_err(|error| self.unreadable(error))?;
+        let value = self.tables()?.state.get(layout::position_key(shard)).map_err(|error| self.unreadable(error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     pub(crate) fn outbox(&self, shard: u64) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
-        self.state
+        self.tables()?
+            .state
             .prefix(layout::outbox_prefix(shard))
             .map(|entry| {
                 let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
@@ -217,25 +275,25 @@ impl Store {
     }
 }
 
-impl Batch<'_> {
+impl Batch {
     pub(crate) fn put_journal(&mut self, name: &str, record: JournalRecord) {
-        self.batch.insert(&self.store.state, layout::name_key(layout::JOURNAL, name), record.encode());
+        self.batch.insert(&self.tables.state, layout::name_key(layout::JOURNAL, name), record.encode());
     }
 
     pub(crate) fn put_shard(&mut self, name: &str, record: ShardRecord) {
-        self.batch.insert(&self.store.state, layout::name_key(layout::SHARD, name), record.encode());
+        self.batch.insert(&self.tables.state, layout::name_key(layout::SHARD, name), record.encode());
     }
 
     pub(crate) fn put_position(&mut self, shard: u64, position: &[u8]) {
-        self.batch.insert(&self.store.state, layout::position_key(shard), position);
+        self.batch.insert(&self.tables.state, layout::position_key(shard), position);
     }
 
     pub(crate) fn put_outbox(&mut self, shard: u64, sequence: u64, entry: &[u8]) {
-        self.batch.insert(&self.store.state, layout::outbox_key(shard, sequence), entry);
+        self.batch.insert(&self.tables.state, layout::outbox_key(shard, sequence), entry);
     }
 
     pub(crate) fn clear_outbox(&mut self, shard: u64, sequence: u64) {
-        self.batch.remove(&self.store.state, layout::outbox_key(shard, sequence));
+        self.batch.remove(&self.tables.state, layout::outbox_key(shard, sequence));
     }
 
     /// Puts or deletes a register.
@@ -245,34 +303,51 @@ impl Batch<'_> {
         self.key.extend_from_slice(key);
         let key = Slice::from(self.key.as_slice());
         match value {
-            Some(value) => self.batch.insert(&self.store.registers, key, value),
-            None => self.batch.remove(&self.store.registers, key),
+            Some(value) => self.batch.insert(&self.tables.registers, key, value),
+            None => self.batch.remove(&self.tables.registers, key),
         }
     }
 
     /// Puts a block; the store's is the only copy that is made of its documents.
     pub(crate) fn put_block(&mut self, key: &BlockKey, documents: &[u8]) {
-        self.batch.insert(&self.store.blocks, key.encode(), documents);
+        self.batch.insert(&self.tables.blocks, key.encode(), documents);
     }
 
     /// Plans where the next fragment of a journal ends.
     pub(crate) fn plan_fragment(&mut self, journal: u64, end: u64) {
-        self.batch.insert(&self.store.state, layout::next_key(journal), layout::encode_next(end));
+        self.batch.insert(&self.tables.state, layout::next_key(journal), layout::encode_next(end));
     }
 
     /// Adds the planned fragment to the index and removes the blocks it holds.
     pub(crate) fn move_to_fragment(&mut self, journal: u64, info: &FragmentInfo, blocks: &[BlockKey]) {
-        self.batch.insert(&self.store.state, layout::fragment_key(journal, info.begin), layout::encode_fragment(info));
-        self.batch.remove(&self.store.state, layout::next_key(journal));
+        self.batch.insert(&self.tables.state, layout::fragment_key(journal, info.begin), layout::encode_fragment(info));
+        self.batch.remove(&self.tables.state, layout::next_key(journal));
         for key in blocks {
-            self.batch.remove(&self.store.blocks, key.encode());
+            self.batch.remove(&self.tables.blocks, key.encode());
         }
     }
 
     /// Makes the batch durable; the only place that syncs a commit.
-    pub(crate) fn commit(self) -> Result<(), String> {
-        self.batch.commit().map_err(|error| error.to_string())
+    pub(crate) fn commit(self) -> Result<(), Failed> {
+        self.batch.commit().map_err(|error| Failed {
+            reason: error.to_string(),
+            is_full: is_full(&error),
+            is_later: matches!(error, fjall::Error::Poisoned),
+        })
     }
+}
+
+/// Whether something could not be written because there is no room for it.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mut error = Some(error);
+    while let Some(cause) = error {
+        if cause.downcast_ref::<io::Error>().is_some_and(full) {
+            return true;
+        }
+        error = cause.source();
+    }
+    false
 }
 
 fn options(memtable_bytes: u64) -> KeyspaceCreateOptions {

@@ -14,6 +14,8 @@
 //! Numbers are little-endian. This is format 3 of the store, which it checks itself; files end in zeros, being preallocated.
 
 use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -28,6 +30,9 @@ const CLEAR: u8 = 4;
 const TRAILER: &[u8] = b"FJL\x03";
 
 /// Checks the journal files in the store's directory and cuts a torn end; returns the number of bytes cut.
+///
+/// What the newest file holds is then written once more, in place, and synced: where a sync failed, its pages may be read
+/// and yet never have reached the disk, and no later sync would say so.
 pub(crate) fn mend(store: &Path) -> Result<u64, OpenError> {
     let mut files: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(store).map_err(|error| OpenError::unusable(store, error))? {
@@ -41,15 +46,14 @@ pub(crate) fn mend(store: &Path) -> Result<u64, OpenError> {
     for (n, (_, path)) in files.iter().enumerate() {
         let bytes = fs::read(path).map_err(|error| OpenError::unusable(path, error))?;
         match look(&bytes) {
-            End::Whole => {}
-            End::Torn { at, .. } if n == newest => {
+            End::Whole { at } if n == newest => {
+                rewrite(path, &bytes[..at], None).map_err(|error| OpenError::unusable(path, error))?;
+            }
+            End::Whole { .. } => {}
+            End::Torn { at } if n == newest => {
                 durable_point("boot.before_cut");
                 cut = (bytes.len() - at) as u64;
-                OpenOptions::new()
-                    .write(true)
-                    .open(path)
-                    .and_then(|file| file.set_len(at as u64).and_then(|()| file.sync_all()))
-                    .map_err(|error| OpenError::unusable(path, error))?;
+                rewrite(path, &bytes[..at], Some(at as u64)).map_err(|error| OpenError::unusable(path, error))?;
             }
             End::Torn { at } | End::Damaged { at } => {
                 return Err(OpenError::Damaged {
@@ -64,11 +68,21 @@ pub(crate) fn mend(store: &Path) -> Result<u64, OpenError> {
     Ok(cut)
 }
 
+/// Makes durable what a file begins with, and where it ends, if that changes.
+fn rewrite(path: &Path, bytes: &[u8], len: Option<u64>) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    if let Some(len) = len {
+        file.set_len(len)?;
+    }
+    file.write_all_at(bytes, 0)?;
+    file.sync_all()
+}
+
 /// How a journal file ends.
 #[derive(Debug, PartialEq, Eq)]
 enum End {
-    /// In whole batches, then zeros.
-    Whole,
+    /// In whole batches up to here, then zeros.
+    Whole { at: usize },
     /// In bytes that are no batch, with no batch behind them.
     Torn { at: usize },
     /// Bytes that are no batch, and batches behind them.
@@ -82,7 +96,7 @@ fn look(bytes: &[u8]) -> End {
     }
     let rest = &bytes[at..];
     if rest.iter().all(|byte| *byte == 0) {
-        return End::Whole;
+        return End::Whole { at };
     }
     let later = !defect("damage-is-a-torn-end")
         && memchr::memchr_iter(START, rest).any(|start| start > 0 && batch(&rest[start..]).is_some());
@@ -173,7 +187,7 @@ mod tests {
     fn only_the_last_batch_may_be_torn() {
         let (bytes, ends) = journal();
         assert_eq!(ends.len(), 3);
-        assert_eq!(look(&bytes), End::Whole);
+        assert_eq!(look(&bytes), End::Whole { at: ends[2] });
         for at in 0..ends[2] {
             let start = ends.iter().copied().rfind(|end| *end <= at).unwrap_or(0);
             let mut flipped = bytes.clone();
@@ -181,16 +195,16 @@ mod tests {
             // The sequence number of a batch is outside its checksum; the store only needs it to grow.
             let in_sequence = (5..13).contains(&(at - start));
             let expected = match start {
-                _ if in_sequence => End::Whole,
+                _ if in_sequence => End::Whole { at: ends[2] },
                 start if start == ends[1] => End::Torn { at: start },
                 start => End::Damaged { at: start },
             };
             assert_eq!(look(&flipped), expected, "bit at {at}");
             let torn = [&bytes[..at], &vec![0; 4096][..]].concat();
-            let expected = if at == start { End::Whole } else { End::Torn { at: start } };
+            let expected = if at == start { End::Whole { at } } else { End::Torn { at: start } };
             let looked = look(&torn);
             // A batch whose last bytes are zeros is whole without them.
-            assert!(looked == expected || looked == End::Whole, "cut at {at}: {looked:?}");
+            assert!(looked == expected || matches!(looked, End::Whole { .. }), "cut at {at}: {looked:?}");
         }
     }
 }

@@ -81,6 +81,7 @@ impl Policy {
 pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signal>) {
     let mut retry: Option<(Duration, Instant)> = None;
     loop {
+        shared.space.replenish();
         let flushed = match signals.recv_timeout(policy.tick()) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(Signal::Flush(done)) => Some(done),
@@ -104,6 +105,8 @@ pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signa
 
 /// Writes what is due; a journal that fails does not stop the others, and the first failure is returned.
 fn write_tails(shared: &Shared, policy: Policy, flush: bool) -> Result<(), LogError> {
+    let unwritable = |reason| LogError::Unwritable { what: "fragments".to_owned(), reason };
+    shared.space.admits_fragments().map_err(unwritable)?;
     let now_us = shared.clock.now_us();
     let due: Vec<(Arc<str>, u64)> = shared.journals.with(|journals| {
         let is_due = |journal: &Journal| {

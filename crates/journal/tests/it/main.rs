@@ -5,5 +5,6 @@
 mod conformance;
 mod crash;
 mod embedded;
+mod full;
 mod model;
 mod support;

@@ -90,6 +90,9 @@ async fn receive_one(
 /// Reads a request and sees it through. An answer of its own where it does not get so far.
 async fn receive(api: &Api, headers: &HeaderMap, body: Body, to: To) -> Result<Result<Ingested, IngestError>, Refusal> {
     let shown = api.access.look(headers)?;
+    if let Err(full) = api.ingest.room() {
+        return Ok(Err(full));
+    }
     let given = headers.get("idempotency-key").map(|key| key.to_str().map(str::to_owned));
     let given = match given {
         Some(Ok(key)) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Some(key),

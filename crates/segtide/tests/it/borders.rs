@@ -40,6 +40,7 @@ const KEPT_IN: &[(&str, &str)] = &[
     ("signal-hook", "segtide"),
     ("tokio", "segtide"),
     ("ureq", "connectors"),
+    ("ureq", "journal"),
     ("ureq", "segtide"),
 ];
 

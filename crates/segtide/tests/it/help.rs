@@ -61,6 +61,7 @@ fn of_the_program() {
               2  the arguments are wrong
               3  the catalog has mistakes and was not run
               4  a file, directory or port cannot be used
+             74  the data directory failed while it was written; starting again finds what is safe
         "#]],
     );
 }

@@ -9,6 +9,7 @@ mod demo;
 mod develop;
 mod examples;
 mod failing;
+mod full;
 mod guide;
 mod help;
 mod ingestion;

@@ -11,6 +11,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Reply {
     /// The status code.
     pub(crate) status: u16,
+    /// The status line and the headers.
+    pub(crate) head: String,
     /// The body.
     pub(crate) body: String,
 }
@@ -40,5 +42,5 @@ pub(crate) fn request(port: u16, method: &str, path: &str, headers: &[&str], bod
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer, but {answer:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
-    Reply { status, body: body.to_owned() }
+    Reply { status, head: head.to_owned(), body: body.to_owned() }
 }

@@ -9,11 +9,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+mod spill;
+
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::parse::DEPTH_MAX;
 use crate::{Arena, Invalid, Node, Pointer, Reason, ReduceError, Schema, pack, parse, write};
+pub use spill::{Spill, SpillDrain, SpillFile, SpillingCombiner};
 
 /// Below this much garbage the buffer is not worth compacting.
 const GARBAGE_BYTES_MIN: usize = 64 << 10;
@@ -36,6 +39,9 @@ pub enum CombineError {
     /// A stored document was given for a key that has one already.
     #[error("a stored document was given twice for the same key")]
     LeftTwice,
+    /// Documents could not be put where there is more room than in memory, or not be read back.
+    #[error("documents for which there is no room in memory cannot be kept on disk: {0}")]
+    Spill(String),
 }
 
 /// One combined document.
@@ -49,6 +55,17 @@ pub struct Drained<'c> {
     pub full: bool,
     /// Whether the reduction deleted it; `document` is then the one that did.
     pub deleted: bool,
+}
+
+/// All documents of one key, as a combiner keeps them.
+#[derive(Debug, Clone, Copy)]
+struct Kept<'c> {
+    /// The packed key.
+    key: &'c [u8],
+    /// The document; several, one a line, where they are kept apart.
+    text: &'c [u8],
+    /// Whether there are several.
+    apart: bool,
 }
 
 /// Reduces documents by key.
@@ -103,6 +120,11 @@ impl Combiner {
         }
     }
 
+    /// An empty combiner of the same documents.
+    fn like(&self) -> Self {
+        Self::new(Arc::clone(&self.schema), Arc::clone(&self.key))
+    }
+
     /// Adds a document behind those of its key that came before. After an error the entry of the key is what it was.
     pub fn combine_right(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
         check_depth(document)?;
@@ -112,6 +134,29 @@ impl Combiner {
             self.insert(hash, document, false);
             return Ok(());
         };
+        self.reduce_right(arena, at, document)
+    }
+
+    /// Adds documents of one key that another combiner of the same schema kept, behind those that came before.
+    fn combine_kept(&mut self, arena: &Arena, kept: Kept<'_>) -> Result<(), CombineError> {
+        self.begin();
+        self.scratch.key.clear();
+        self.scratch.key.extend_from_slice(kept.key);
+        let hash = xxh3_64(kept.key);
+        let Some(at) = self.find(hash, kept.key) else {
+            let begin = self.documents.len();
+            self.documents.extend_from_slice(kept.text);
+            self.push(hash, begin, false, kept.apart);
+            return Ok(());
+        };
+        for text in documents_of(kept.text, kept.apart) {
+            self.reduce_right(arena, at, stored(arena, text))?;
+        }
+        Ok(())
+    }
+
+    /// Reduces a valid document into the last one of an entry, or keeps it apart.
+    fn reduce_right(&mut self, arena: &Arena, at: usize, document: Node<'_>) -> Result<(), CombineError> {
         let entry = &self.entries[at];
         let text = &self.documents[entry.document.clone()];
         let before = if entry.apart { memchr::memrchr(b'\n', text).map_or(0, |at| at + 1) } else { 0 };
@@ -230,10 +275,18 @@ impl Combiner {
 
     /// Takes all documents, in the order of their keys.
     pub fn drain_by_key(&mut self) -> impl Iterator<Item = Drained<'_>> {
-        self.take_entries();
-        let keys = &self.keys;
-        self.drained.sort_unstable_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
+        self.take_sorted();
         self.drain()
+    }
+
+    /// Takes all documents as they are kept, in the order of their keys.
+    fn drain_kept(&mut self) -> impl Iterator<Item = Kept<'_>> {
+        self.take_sorted();
+        self.drained.iter().map(|entry| {
+            debug_assert!(!entry.full && !entry.deleted, "stored documents are not spilled");
+            let (key, text) = (&self.keys[entry.key.clone()], &self.documents[entry.document.clone()]);
+            Kept { key, text, apart: entry.apart }
+        })
     }
 
     fn check_reduced(&self, reduced: Option<Node<'_>>) -> Result<(), CombineError> {
@@ -250,6 +303,12 @@ impl Combiner {
         self.first.clear();
     }
 
+    fn take_sorted(&mut self) {
+        self.take_entries();
+        let keys = &self.keys;
+        self.drained.sort_unstable_by(|a, b| keys[a.key.clone()].cmp(&keys[b.key.clone()]));
+    }
+
     fn drain(&self) -> impl Iterator<Item = Drained<'_>> {
         self.drained.iter().flat_map(|entry| {
             let documents = documents_of(&self.documents[entry.document.clone()], entry.apart);
@@ -262,14 +321,19 @@ impl Combiner {
         })
     }
 
-    /// Packs the key of a document into the scratch, and looks for its entry.
-    fn find_document(&mut self, document: Node<'_>) -> (u64, Option<usize>) {
+    /// Lets go of what was drained before, once something new comes.
+    fn begin(&mut self) {
         if self.entries.is_empty() {
             self.keys.clear();
             self.documents.clear();
             self.drained.clear();
             self.garbage = 0;
         }
+    }
+
+    /// Packs the key of a document into the scratch, and looks for its entry.
+    fn find_document(&mut self, document: Node<'_>) -> (u64, Option<usize>) {
+        self.begin();
         self.scratch.key.clear();
         pack(document, &self.key, &mut self.scratch.key);
         let hash = xxh3_64(&self.scratch.key);
@@ -290,17 +354,23 @@ impl Combiner {
 
     /// Adds the entry of a new key, which is in the scratch.
     fn insert(&mut self, hash: u64, document: Node<'_>, full: bool) {
-        let at = u32::try_from(self.entries.len()).expect("a transaction is closed long before it has 2^32 keys");
-        let (key_begin, document_begin) = (self.keys.len(), self.documents.len());
-        self.keys.extend_from_slice(&self.scratch.key);
+        let begin = self.documents.len();
         write(document, &mut self.documents);
+        self.push(hash, begin, full, false);
+    }
+
+    /// Adds the entry of a new key, which is in the scratch, and of documents that were written from `begin` on.
+    fn push(&mut self, hash: u64, begin: usize, full: bool, apart: bool) {
+        let at = u32::try_from(self.entries.len()).expect("a transaction is closed long before it has 2^32 keys");
+        let key_begin = self.keys.len();
+        self.keys.extend_from_slice(&self.scratch.key);
         self.entries.push(Entry {
             key: key_begin..self.keys.len(),
-            document: document_begin..self.documents.len(),
+            document: begin..self.documents.len(),
             next: self.first.insert(hash, at),
             full,
             deleted: false,
-            apart: false,
+            apart,
         });
     }
 

@@ -13,7 +13,7 @@ mod schema;
 mod shape;
 mod write;
 
-pub use combine::{CombineError, Combiner, Drained};
+pub use combine::{CombineError, Combiner, Drained, Spill, SpillDrain, SpillFile, SpillingCombiner};
 pub use key::{hash, pack, pack_node};
 pub use node::{Arena, Field, Node, from_value, to_value};
 pub use order::{compare, compare_at};

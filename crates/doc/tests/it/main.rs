@@ -8,6 +8,7 @@ mod properties;
 mod reductions;
 mod schemas;
 mod shapes;
+mod spilling;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,0 +1,261 @@
+//! Combining more than memory holds: what is in memory goes to a run, sorted by key, and runs are merged as they are drained.
+//!
+//! A key may be in several runs. What is in an older run came earlier, so entries of one key are reduced in the order of the
+//! runs; whether that is possible, and gives a valid document, may turn out only then. Runs that have become many are merged
+//! to one, so that what is on disk follows what is unique, too.
+
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::{CombineError, Combiner, Kept};
+use crate::{Arena, Node};
+
+/// Runs that are merged to one.
+const RUNS_MAX: usize = 32;
+/// What of each run is read or written at once.
+const BUFFER_BYTES: usize = 64 << 10;
+/// What is merged at once, in keys …
+const MERGED_KEYS_MAX: usize = 1_000;
+/// … and in bytes.
+const MERGED_BYTES_MAX: usize = 1 << 20;
+/// Before the key and the documents: their lengths, whether there are several documents, and the hash of all.
+const HEADER_BYTES: usize = 25;
+
+/// A place for one run: written from begin to end, then read from begin to end, and gone once dropped.
+pub trait SpillFile: Read + Write + Seek + Send {}
+
+impl<F: Read + Write + Seek + Send> SpillFile for F {}
+
+/// Makes empty places for runs.
+pub type Spill = Arc<dyn Fn() -> io::Result<Box<dyn SpillFile>> + Send + Sync>;
+
+/// A [`Combiner`] whose documents can be put elsewhere, whenever its owner finds that it holds too many.
+pub struct SpillingCombiner {
+    memory: Combiner,
+    spill: Spill,
+    /// The oldest first.
+    runs: Vec<Run>,
+}
+
+/// A run that is written.
+struct Run {
+    file: Box<dyn SpillFile>,
+    entries: u64,
+    bytes: u64,
+}
+
+impl SpillingCombiner {
+    /// A combiner that makes room with `spill`.
+    pub fn new(combiner: Combiner, spill: Spill) -> Self {
+        Self { memory: combiner, spill, runs: Vec::new() }
+    }
+
+    /// As [`Combiner::combine_right`]. Where documents of the key were spilled, errors of their reduction come out of the drain.
+    pub fn combine_right(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
+        self.memory.combine_right(arena, document)
+    }
+
+    /// What is in memory: all there is, as long as nothing was spilled.
+    pub fn in_memory(&mut self) -> &mut Combiner {
+        &mut self.memory
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.memory.is_empty() && self.runs.is_empty()
+    }
+
+    /// Memory taken, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.memory.bytes()
+    }
+
+    /// What was spilled, in bytes.
+    pub fn spilled_bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.bytes).sum()
+    }
+
+    /// Puts what is in memory elsewhere, and gives the memory back. After an error it must be given up.
+    pub fn spill(&mut self) -> Result<(), CombineError> {
+        self.spill_memory()?;
+        if self.runs.len() >= RUNS_MAX { self.merge() } else { Ok(()) }
+    }
+
+    /// Merges what was spilled, so that it holds each key once. After an error it must be given up.
+    pub fn merge(&mut self) -> Result<(), CombineError> {
+        if self.runs.len() < 2 {
+            return Ok(());
+        }
+        let mut chunk = self.memory.like();
+        let mut run = Writer::create(&self.spill)?;
+        let mut drain = SpillDrain::of_runs(&mut self.runs)?;
+        while drain.next(&mut chunk, MERGED_KEYS_MAX, MERGED_BYTES_MAX)? {
+            chunk.drain_kept().try_for_each(|kept| run.write(kept))?;
+        }
+        self.runs.push(run.finish()?);
+        Ok(())
+    }
+
+    /// Forgets all documents.
+    pub fn clear(&mut self) {
+        self.memory.clear();
+        self.runs.clear();
+    }
+
+    /// Takes all documents, in the order of their keys.
+    pub fn drain(&mut self) -> Result<SpillDrain<'_>, CombineError> {
+        if self.runs.is_empty() {
+            return Ok(SpillDrain { memory: Box::new(self.memory.drain_kept()), runs: Vec::new(), arena: Arena::new() });
+        }
+        self.spill_memory()?;
+        SpillDrain::of_runs(&mut self.runs)
+    }
+
+    fn spill_memory(&mut self) -> Result<(), CombineError> {
+        if self.memory.is_empty() {
+            return Ok(());
+        }
+        let mut run = Writer::create(&self.spill)?;
+        self.memory.drain_kept().try_for_each(|kept| run.write(kept))?;
+        self.memory = self.memory.like();
+        self.runs.push(run.finish()?);
+        Ok(())
+    }
+}
+
+/// The documents of a [`SpillingCombiner`], from the first key to the last.
+pub struct SpillDrain<'c> {
+    /// Entries of different keys; none where there are runs.
+    memory: Box<dyn Iterator<Item = Kept<'c>> + 'c>,
+    runs: Vec<Cursor>,
+    arena: Arena,
+}
+
+impl SpillDrain<'_> {
+    fn of_runs(runs: &mut Vec<Run>) -> Result<Self, CombineError> {
+        let mut cursors = Vec::with_capacity(runs.len());
+        for run in runs.drain(..) {
+            cursors.extend(Cursor::open(run)?);
+        }
+        Ok(Self { memory: Box::new(std::iter::empty()), runs: cursors, arena: Arena::new() })
+    }
+
+    /// Fills `chunk`, a combiner of the same schema and key, with all documents of the next keys: about so many bytes or keys
+    /// at most, at least one key if there is any. Returns whether there was.
+    pub fn next(&mut self, chunk: &mut Combiner, keys_max: usize, bytes_max: usize) -> Result<bool, CombineError> {
+        chunk.clear();
+        loop {
+            let has_room = chunk.is_empty() || chunk.len() < keys_max && chunk.bytes() < bytes_max;
+            // Of equal keys the first is least, and it is of the oldest run.
+            let least = (0..self.runs.len()).min_by_key(|&at| &self.runs[at].key);
+            if let Some(at) = least {
+                if !has_room && !chunk.contains(&self.runs[at].key) {
+                    return Ok(true);
+                }
+                self.arena.reset();
+                chunk.combine_kept(&self.arena, self.runs[at].kept())?;
+                if !self.runs[at].advance()? {
+                    self.runs.remove(at);
+                }
+            } else if has_room && let Some(kept) = self.memory.next() {
+                chunk.combine_kept(&self.arena, kept)?;
+            } else {
+                return Ok(!chunk.is_empty());
+            }
+        }
+    }
+}
+
+/// A run being written.
+struct Writer {
+    file: BufWriter<Box<dyn SpillFile>>,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Writer {
+    fn create(spill: &Spill) -> Result<Self, CombineError> {
+        let file = spill().map_err(failure)?;
+        Ok(Self { file: BufWriter::with_capacity(BUFFER_BYTES, file), entries: 0, bytes: 0 })
+    }
+
+    fn write(&mut self, Kept { key, text, apart }: Kept<'_>) -> Result<(), CombineError> {
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(&(key.len() as u64).to_le_bytes());
+        header[8..16].copy_from_slice(&(text.len() as u64).to_le_bytes());
+        header[16] = u8::from(apart);
+        header[17..].copy_from_slice(&check(key, text, apart).to_le_bytes());
+        [&header, key, text].iter().try_for_each(|part| self.file.write_all(part)).map_err(failure)?;
+        self.entries += 1;
+        self.bytes += (HEADER_BYTES + key.len() + text.len()) as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Run, CombineError> {
+        let file = self.file.into_inner().map_err(|error| failure(error.into_error()))?;
+        Ok(Run { file, entries: self.entries, bytes: self.bytes })
+    }
+}
+
+/// A run being read, at one of its entries.
+struct Cursor {
+    file: BufReader<Box<dyn SpillFile>>,
+    /// Entries behind this one.
+    left: u64,
+    /// Length of the whole run.
+    bytes: u64,
+    key: Vec<u8>,
+    text: Vec<u8>,
+    apart: bool,
+}
+
+impl Cursor {
+    /// At the first entry, if there is any.
+    fn open(mut run: Run) -> Result<Option<Self>, CombineError> {
+        run.file.seek(SeekFrom::Start(0)).map_err(failure)?;
+        let file = BufReader::with_capacity(BUFFER_BYTES, run.file);
+        let (left, bytes) = (run.entries, run.bytes);
+        let mut cursor = Self { file, left, bytes, key: Vec::new(), text: Vec::new(), apart: false };
+        Ok(cursor.advance()?.then_some(cursor))
+    }
+
+    fn kept(&self) -> Kept<'_> {
+        Kept { key: &self.key, text: &self.text, apart: self.apart }
+    }
+
+    /// Goes to the next entry; whether there is one.
+    fn advance(&mut self) -> Result<bool, CombineError> {
+        if self.left == 0 {
+            return Ok(false);
+        }
+        self.left -= 1;
+        self.read().map_err(failure)?;
+        Ok(true)
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut header = [0; HEADER_BYTES];
+        self.file.read_exact(&mut header)?;
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "what was read back is not what was written");
+        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|n| header[at + n]));
+        for (part, len) in [(&mut self.key, number(0)), (&mut self.text, number(8))] {
+            if len > self.bytes {
+                return Err(damaged());
+            }
+            part.resize(usize::try_from(len).map_err(|_| damaged())?, 0);
+            self.file.read_exact(part)?;
+        }
+        self.apart = header[16] != 0;
+        if check(&self.key, &self.text, self.apart) == number(17) { Ok(()) } else { Err(damaged()) }
+    }
+}
+
+fn check(key: &[u8], text: &[u8], apart: bool) -> u64 {
+    xxh3_64_with_seed(text, xxh3_64_with_seed(key, u64::from(apart)))
+}
+
+fn failure(error: io::Error) -> CombineError {
+    CombineError::Spill(error.to_string())
+}

@@ -22,6 +22,9 @@ use crate::uuid::Stamper;
 
 /// Documents processed at once, in bytes of text: what an arena is sized by.
 const BLOCK_BYTES: usize = 512 << 10;
+/// Where registers are far larger than documents, blocks become smaller, down to one document, so that those a block touches
+/// are about so many bytes of text.
+const TOUCHED_BYTES: usize = 8 << 20;
 
 /// A derivation's transforms, registers and lambdas.
 pub(crate) struct Deriver {
@@ -56,6 +59,7 @@ impl Deriver {
         collection: &Collection,
         derivation: &Derivation,
         lambdas: Box<dyn Lambdas>,
+        memory_bytes: usize,
     ) -> Result<Self, Failure> {
         let spec = |transform: &Transform| {
             let source = catalog.collection(&transform.source).ok_or_else(|| {
@@ -79,6 +83,7 @@ impl Deriver {
                 _ if transforms.iter().any(|t| t.update) => Kind::Registers(Registers::new(
                     Arc::clone(&derivation.register_schema),
                     &derivation.register_initial,
+                    memory_bytes,
                 )),
                 _ => Kind::Initial(derivation.register_initial.clone()),
             },
@@ -237,6 +242,14 @@ impl Deriver {
         kept.changes().map_err(|e| Failure::never(format!("{}: {e}", self.name)))
     }
 
+    /// The registers, where there are any that change.
+    fn registers(&self) -> Option<&Registers> {
+        match &self.registers {
+            Kind::Registers(registers) => Some(registers),
+            Kind::Initial(_) | Kind::Own => None,
+        }
+    }
+
     /// Starts anew, as between catalog tests.
     pub(crate) fn reset(&mut self) -> Result<(), Failure> {
         if let Kind::Registers(registers) = &mut self.registers {
@@ -344,6 +357,7 @@ pub(crate) struct DeriveTask {
     epoch: u64,
     reader: Reader,
     deriver: Deriver,
+    block_bytes: usize,
     target: Target,
     stamper: Stamper,
     arena: Arena,
@@ -372,7 +386,8 @@ impl DeriveTask {
             shard,
             epoch: opened.epoch,
             reader: Reader::new(Arc::clone(&context.log), Deriver::reads(derivation), &position.offsets),
-            deriver: Deriver::new(catalog, collection, derivation, lambdas)?,
+            deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes)?,
+            block_bytes: BLOCK_BYTES,
             target: Target::new(context, catalog, &collection.name)?,
             stamper: Stamper::new(random ^ opened.epoch),
             arena: Arena::new(),
@@ -397,7 +412,7 @@ impl Task for DeriveTask {
     const GROWS: bool = true;
 
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
-        let block = self.reader.next(now_us, BLOCK_BYTES)?;
+        let block = self.reader.next(now_us, self.block_bytes)?;
         self.arena.reset();
         let mut sources = Vec::with_capacity(block.documents.len());
         for sourced in &block.documents {
@@ -409,10 +424,17 @@ impl Task for DeriveTask {
         if !sources.is_empty() {
             self.deriver.extend(&self.arena, &store, &sources, &mut self.target.combiner)?;
         }
+        let registers_full = self.deriver.registers().is_some_and(Registers::is_full);
+        match self.deriver.registers().map_or(0, Registers::touched_bytes) {
+            touched if touched > TOUCHED_BYTES => self.block_bytes /= 2,
+            touched if touched < TOUCHED_BYTES / 4 => self.block_bytes = (self.block_bytes * 2).clamp(1, BLOCK_BYTES),
+            _ => {}
+        }
         self.context.counters.lag_bytes.store(self.reader.lag_bytes(), Ordering::Relaxed);
         Ok(Extended {
             documents: block.documents.len() as u64,
             bytes: block.bytes as u64,
+            full: registers_full || self.target.combiner.bytes() as u64 > self.context.limits.bytes_max,
             more: block.more,
             again_us: block.ready_at_us,
             ..Extended::default()

@@ -2,6 +2,10 @@
 //!
 //! A register is kept as JSON text. It is parsed once per block of source documents that touches it, however many do, and
 //! written once. Sources: reference 4.2.
+//!
+//! The cache has two generations. What is touched goes to the young one; when that has grown to its half of the memory it
+//! becomes the old one, and what was old and not touched since is dropped. Only what the log has is dropped: not what the
+//! open transaction changed, nor what the one before it did, which may still be in flight.
 
 use std::sync::Arc;
 
@@ -18,24 +22,59 @@ pub(crate) trait RegisterStore {
     fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError>;
 }
 
-/// The cache is emptied of what is committed when it holds more than this.
-const CACHE_BYTES_MAX: usize = 256 << 20;
-/// What an entry costs beside its key and text.
-const ENTRY_BYTES: usize = 96;
+/// What an entry costs beside its key and text: its place in the table, and two allocations.
+const ENTRY_BYTES: usize = 128;
+/// The part of its memory that a transaction may change before it has to close; the one in flight has as much.
+const CHANGED_PARTS: usize = 4;
 
 pub(crate) struct Registers {
     schema: Arc<Schema>,
     initial: Vec<u8>,
-    cache: HashMap<Vec<u8>, Cached>,
-    cache_bytes: usize,
-    /// Keys changed since the last drain.
-    dirty: Vec<Vec<u8>>,
+    bytes_max: usize,
+    young: Generation,
+    old: Generation,
+    /// Keys changed by the open transaction, and what its registers take.
+    changed: Vec<Vec<u8>>,
+    changed_bytes: usize,
+    /// Text of the registers that the last block touched.
+    touched_bytes: usize,
+    /// The number of the open transaction.
+    transaction: u64,
+}
+
+/// The first transaction; registers never changed were so in the zeroth, which is not in flight any more.
+const FIRST_TRANSACTION: u64 = 2;
+
+#[derive(Default)]
+struct Generation {
+    registers: HashMap<Vec<u8>, Cached>,
+    bytes: usize,
 }
 
 struct Cached {
     /// `None`: the store has none, so it is initial.
     json: Option<Bytes>,
-    dirty: bool,
+    /// The transaction that changed it last.
+    changed_in: u64,
+}
+
+impl Cached {
+    fn bytes(&self, key: &[u8]) -> usize {
+        key.len() + self.json.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES
+    }
+}
+
+impl Generation {
+    fn insert(&mut self, key: Vec<u8>, cached: Cached) {
+        self.bytes += cached.bytes(&key);
+        self.registers.insert(key, cached);
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Option<(Vec<u8>, Cached)> {
+        let (key, cached) = self.registers.remove_entry(key)?;
+        self.bytes -= cached.bytes(&key);
+        Some((key, cached))
+    }
 }
 
 /// The registers one block of documents touches, as nodes in the block's arena.
@@ -45,15 +84,36 @@ pub(crate) struct Touched<'a> {
 }
 
 impl Registers {
-    pub(crate) fn new(schema: Arc<Schema>, initial: &str) -> Self {
-        Self { schema, initial: initial.as_bytes().to_vec(), cache: HashMap::new(), cache_bytes: 0, dirty: Vec::new() }
+    /// Registers of a schema, whose cache takes about so many bytes.
+    pub(crate) fn new(schema: Arc<Schema>, initial: &str, bytes_max: usize) -> Self {
+        Self {
+            schema,
+            initial: initial.as_bytes().to_vec(),
+            bytes_max,
+            young: Generation::default(),
+            old: Generation::default(),
+            changed: Vec::new(),
+            changed_bytes: 0,
+            touched_bytes: 0,
+            transaction: FIRST_TRANSACTION,
+        }
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.cache.clear();
-        self.dirty.clear();
-        self.cache_bytes = 0;
+        (self.young, self.old) = Default::default();
+        self.changed.clear();
+        self.changed_bytes = 0;
+    }
+
+    /// Whether the open transaction has changed as much as memory has room for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.changed_bytes > self.bytes_max / CHANGED_PARTS
+    }
+
+    /// Text of the registers that the last block touched, in bytes.
+    pub(crate) fn touched_bytes(&self) -> usize {
+        self.touched_bytes
     }
 
     /// Loads the registers of these keys; the n-th key's slot is the n-th of the list returned.
@@ -63,6 +123,9 @@ impl Registers {
         store: &dyn RegisterStore,
         keys: &[&'a [u8]],
     ) -> Result<(Touched<'a>, Vec<usize>), Failure> {
+        if self.young.bytes > self.bytes_max / 2 {
+            self.age();
+        }
         let mut touched = Touched { slots: HashMap::new(), registers: Vec::new() };
         let mut slots = Vec::with_capacity(keys.len());
         let mut missing = Vec::new();
@@ -71,24 +134,39 @@ impl Registers {
             let slot = *touched.slots.entry(key).or_insert(next);
             if slot == next {
                 touched.registers.push((key, Node::Null, false));
-                if !self.cache.contains_key(*key) {
-                    missing.push(*key);
+                if !self.young.registers.contains_key(*key) {
+                    match self.old.remove(key) {
+                        Some((key, cached)) => self.young.insert(key, cached),
+                        None => missing.push(*key),
+                    }
                 }
             }
             slots.push(slot);
         }
         for (key, json) in missing.iter().zip(store.get(&missing)?) {
-            self.cache_bytes += key.len() + json.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES;
-            self.cache.insert(key.to_vec(), Cached { json, dirty: false });
+            self.young.insert(key.to_vec(), Cached { json, changed_in: 0 });
         }
+        self.touched_bytes = 0;
         for (key, node, _) in &mut touched.registers {
-            let json = self.cache.get(*key).and_then(|cached| cached.json.as_deref()).unwrap_or(&self.initial);
+            let json =
+                self.young.registers.get(*key).and_then(|cached| cached.json.as_deref()).unwrap_or(&self.initial);
+            self.touched_bytes += json.len();
             // The text may leave the cache while nodes point into it, so the block has a copy of its own.
             let json = arena.alloc_slice_copy(json);
             *node = doc::parse(arena, json)
                 .map_err(|e| Failure::never(format!("a stored register cannot be read: {e}")))?;
         }
         Ok((touched, slots))
+    }
+
+    /// Makes the young the old, and drops of the old what the log has.
+    fn age(&mut self) {
+        let young = std::mem::take(&mut self.young);
+        for (key, cached) in std::mem::replace(&mut self.old, young).registers {
+            if cached.changed_in + 1 >= self.transaction {
+                self.young.insert(key, cached);
+            }
+        }
     }
 
     /// Reduces a delta into a register.
@@ -114,33 +192,31 @@ impl Registers {
 
     /// Keeps what a block changed, for the transaction.
     pub(crate) fn keep(&mut self, touched: Touched<'_>) {
+        let mut json = Vec::new();
         for (key, node, _) in touched.registers.into_iter().filter(|(.., changed)| *changed) {
-            let mut json = Vec::new();
+            json.clear();
             doc::write(node, &mut json);
-            let cached = self.cache.get_mut(key).expect("touched registers are cached");
-            self.cache_bytes += json.len();
-            self.cache_bytes -= cached.json.as_ref().map_or(0, Bytes::len);
-            cached.json = Some(Bytes::from(json));
-            if !std::mem::replace(&mut cached.dirty, true) {
-                self.dirty.push(key.to_vec());
+            let (key, mut cached) = self.young.remove(key).expect("touched registers are young");
+            if cached.changed_in == self.transaction {
+                self.changed_bytes -= cached.bytes(&key);
+            } else {
+                self.changed.push(key.clone());
             }
+            cached = Cached { json: Some(Bytes::copy_from_slice(&json)), changed_in: self.transaction };
+            self.changed_bytes += cached.bytes(&key);
+            self.young.insert(key, cached);
         }
     }
 
     /// What the transaction changed, to be committed. Nothing else of the shard may be in flight.
     pub(crate) fn drain(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
-        if self.cache_bytes > CACHE_BYTES_MAX {
-            self.cache.retain(|_, cached| cached.dirty);
-            let size = |(key, cached): (&Vec<u8>, &Cached)| {
-                key.len() + cached.json.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES
-            };
-            self.cache_bytes = self.cache.iter().map(size).sum();
-        }
-        let mut puts = Vec::with_capacity(self.dirty.len());
-        for key in self.dirty.drain(..) {
-            let cached = self.cache.get_mut(&key).expect("dirty registers are cached");
-            cached.dirty = false;
-            puts.push((key, cached.json.as_ref().map(|json| json.to_vec())));
+        self.transaction += 1;
+        self.changed_bytes = 0;
+        let mut puts = Vec::with_capacity(self.changed.len());
+        for key in self.changed.drain(..) {
+            let cached = self.young.registers.get(&key).or_else(|| self.old.registers.get(&key));
+            let json = &cached.expect("changed registers are cached").json;
+            puts.push((key, json.as_ref().map(|json| json.to_vec())));
         }
         puts
     }
@@ -150,5 +226,92 @@ impl<'a> Touched<'a> {
     /// A register's present value.
     pub(crate) fn get(&self, slot: usize) -> Node<'a> {
         self.registers[slot].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is committed, and what is in flight: committed when the next transaction closes.
+    #[derive(Default)]
+    struct Store {
+        committed: RefCell<BTreeMap<Vec<u8>, Bytes>>,
+        in_flight: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    }
+
+    impl RegisterStore for Store {
+        fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
+            Ok(keys.iter().map(|key| self.committed.borrow().get(*key).cloned()).collect())
+        }
+    }
+
+    impl Store {
+        fn commit(&mut self, next: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+            for (key, json) in std::mem::replace(&mut self.in_flight, next) {
+                self.committed.borrow_mut().insert(key, json.unwrap().into());
+            }
+        }
+    }
+
+    fn sums(bytes_max: usize) -> Registers {
+        let schema = Arc::new(serde_json::json!({"type": "integer", "reduce": {"strategy": "sum"}}));
+        let schema = Schema::compile(&"test:/schema".parse().unwrap(), &|_| Some(Arc::clone(&schema))).unwrap();
+        Registers::new(Arc::new(schema), "0", bytes_max)
+    }
+
+    proptest! {
+        /// Whatever is dropped in between, each update counts once.
+        #[test]
+        fn registers_are_what_was_added_to_them(
+            blocks in prop::collection::vec((prop::collection::vec((0u8..40, 1u64..9), 1..8), any::<bool>()), 1..60),
+            bytes_max in prop::sample::select(vec![0, 300, 1_000, 4_000, 1 << 20]),
+        ) {
+            let (mut registers, mut store, mut model) = (sums(bytes_max), Store::default(), [0u64; 40]);
+            for (updates, closes) in blocks {
+                let arena = Arena::new();
+                let keys: Vec<&[u8]> = updates.iter().map(|(key, _)| &*arena.alloc_slice_copy(&[*key])).collect();
+                let (mut touched, slots) = registers.touch(&arena, &store, &keys).unwrap();
+                for ((key, delta), slot) in updates.iter().zip(slots) {
+                    prop_assert_eq!(touched.get(slot).to_json(), model[usize::from(*key)].to_string());
+                    registers.update(&arena, &mut touched, slot, Node::U64(*delta)).unwrap();
+                    model[usize::from(*key)] += delta;
+                }
+                registers.keep(touched);
+                if closes {
+                    store.commit(registers.drain());
+                }
+            }
+            store.commit(registers.drain());
+            store.commit(Vec::new());
+            for (key, json) in store.committed.borrow().iter() {
+                let expected = model[usize::from(key[0])].to_string();
+                prop_assert_eq!(&json[..], expected.as_bytes());
+            }
+            prop_assert_eq!(store.committed.borrow().len(), model.iter().filter(|sum| **sum > 0).count());
+        }
+    }
+
+    #[test]
+    fn memory_follows_its_bound_and_not_the_number_of_keys() {
+        let (mut registers, mut store) = (sums(100_000), Store::default());
+        for block in 0..2_000u32 {
+            let arena = Arena::new();
+            let keys: Vec<&[u8]> =
+                (0..10u32).map(|n| &*arena.alloc_slice_copy(&(block * 10 + n).to_be_bytes())).collect();
+            let (mut touched, slots) = registers.touch(&arena, &store, &keys).unwrap();
+            slots.iter().for_each(|slot| registers.update(&arena, &mut touched, *slot, Node::U64(1)).unwrap());
+            registers.keep(touched);
+            assert!(registers.young.bytes + registers.old.bytes < 130_000);
+            if registers.is_full() {
+                store.commit(registers.drain());
+            }
+        }
+        assert!(store.committed.borrow().len() > 19_000);
     }
 }

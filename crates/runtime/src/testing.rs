@@ -24,6 +24,8 @@ mod compare;
 
 /// When tests take place: 2021-01-01T00:00:00Z.
 const START_US: u64 = 1_609_459_200_000_000;
+/// Registers of a derivation that are kept apart from those it has committed.
+const REGISTERS_BYTES_MAX: usize = 64 << 20;
 /// Rounds of transactions, or moves of the clock, after which a catalog that still has something to derive is said not to
 /// settle.
 const ROUNDS_MAX: usize = 5_000;
@@ -116,7 +118,7 @@ impl<'c> Tests<'c> {
             let lambdas = connectors
                 .open_lambdas(catalog, collection, &nothing)
                 .map_err(|e| format!("{}: {e}", collection.name))?;
-            let deriver = Deriver::new(catalog, collection, spec, lambdas).map_err(|e| e.why)?;
+            let deriver = Deriver::new(catalog, collection, spec, lambdas, REGISTERS_BYTES_MAX).map_err(|e| e.why)?;
             let read = |transform: &'c catalog::Transform| Read {
                 source: &transform.source,
                 filter: JournalFilter::of(&transform.selector),

@@ -239,7 +239,8 @@ impl Store {
                 full.truncate(8);
                 full.extend_from_slice(key);
                 let value = snapshot.get(&tables.registers, &full).map_err(|error| self.unreadable(error))?;
-                Ok(value.map(Bytes::from_owner))
+                // A copy, because the store's own bytes would keep all of the table's block around them.
+                Ok(value.map(|value| Bytes::copy_from_slice(&value)))
             })
             .collect()
     }

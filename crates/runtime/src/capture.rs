@@ -126,6 +126,7 @@ impl Task for CaptureTask {
                 _ => None,
             },
             ended: progress == Progress::Done,
+            ..Extended::default()
         })
     }
 

@@ -10,7 +10,9 @@
 //!
 //! A shard has at most two transactions: one open, which extends, and one whose commit is in flight. Closing is a policy over
 //! measurements: when nothing more is waiting, or the open one is large or old enough; never while a commit is in flight, so a
-//! slow destination makes transactions larger and fewer, and never makes a queue longer.
+//! slow destination makes transactions larger and fewer, and never makes a queue longer. A transaction that is due and cannot
+//! close is back-pressure: where documents of a key become one it goes on reading, for as long as there is room for what is
+//! unique; elsewhere it stops.
 //!
 //! [`Lifecycle::next`] decides from what has happened so far; [`Lifecycle::on`] takes note of what happened. Neither touches
 //! the world, and the shard's loop (`shard.rs`) does nothing but obey.
@@ -18,10 +20,12 @@
 /// Bounds of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Close when it has read so many bytes; wait for the commit in flight when it cannot.
+    /// Close when it has read so many bytes.
     pub bytes_max: u64,
     /// Close when its first document has waited so long, though more is waiting.
     pub age_us_max: u64,
+    /// When it should close and cannot: read on until it is full, rather than wait.
+    pub rolls_up: bool,
 }
 
 /// What the shard is to do next.
@@ -49,6 +53,8 @@ pub(crate) enum Event {
         extended: bool,
         /// Bytes it added.
         bytes: u64,
+        /// Whether the open transaction has no room for more.
+        full: bool,
         /// Whether more is waiting.
         more: bool,
         /// When to look again though nothing happened.
@@ -75,41 +81,58 @@ pub(crate) struct Lifecycle {
     more: bool,
     again_us: Option<u64>,
     ending: bool,
+    /// Since when transactions have been due before the one before them was committed.
+    pressed_since_us: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Open {
-    since_us: u64,
+    /// When it is due at the latest; earlier once it is large.
+    due_us: u64,
     bytes: u64,
+    full: bool,
 }
 
 impl Lifecycle {
     /// A shard that has just recovered.
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, open: None, committing: false, more: true, again_us: None, ending: false }
+        Self {
+            limits,
+            open: None,
+            committing: false,
+            more: true,
+            again_us: None,
+            ending: false,
+            pressed_since_us: None,
+        }
     }
 
     /// What to do at `now_us`.
     pub(crate) fn next(&self, now_us: u64) -> Action {
-        let full = self.open.is_some_and(|t| t.bytes >= self.limits.bytes_max);
-        let old = self.open.is_some_and(|t| now_us.saturating_sub(t.since_us) >= self.limits.age_us_max);
-        let due = self.again_us.is_some_and(|at| now_us >= at);
-        let readable = (self.more || due) && !self.ending && !full;
-        match (&self.open, self.committing) {
-            (Some(_), false) if full || old || !readable => Action::Close,
-            (_, _) if readable => Action::Read,
-            (None, false) if self.ending => Action::Stop,
-            (_, true) => Action::Wait { until_us: self.again_us.filter(|_| !self.ending && !full) },
-            (_, false) => Action::Wait { until_us: self.again_us },
+        let looks_again = self.again_us.is_some_and(|at| now_us >= at);
+        let has_room = self.open.is_none_or(|t| !t.full && (self.limits.rolls_up || !self.is_large(t)));
+        let readable = (self.more || looks_again) && !self.ending && has_room;
+        match self.open {
+            Some(open) if !self.committing && (open.due_us <= now_us || !readable) => Action::Close,
+            _ if readable => Action::Read,
+            None if !self.committing && self.ending => Action::Stop,
+            _ => Action::Wait { until_us: self.again_us.filter(|_| !self.ending && has_room) },
         }
     }
 
     /// Takes note of an event at `now_us`.
     pub(crate) fn on(&mut self, event: Event, now_us: u64) {
+        self.pressed_since_us = self.back_pressured_since_us(now_us);
         match event {
-            Event::Read { extended, bytes, more, again_us } => {
+            Event::Read { extended, bytes, full, more, again_us } => {
                 if extended {
-                    self.open.get_or_insert(Open { since_us: now_us, bytes: 0 }).bytes += bytes;
+                    let due_us = now_us.saturating_add(self.limits.age_us_max);
+                    let open = self.open.get_or_insert(Open { due_us, bytes: 0, full: false });
+                    open.bytes += bytes;
+                    open.full = full;
+                    if full || open.bytes >= self.limits.bytes_max {
+                        open.due_us = open.due_us.min(now_us);
+                    }
                 }
                 self.more = more;
                 self.again_us = again_us;
@@ -118,10 +141,29 @@ impl Lifecycle {
                 self.open = None;
                 self.committing = true;
             }
-            Event::Committed => self.committing = false,
+            Event::Committed => {
+                if self.overdue_since_us(now_us).is_none() {
+                    self.pressed_since_us = None;
+                }
+                self.committing = false;
+            }
             Event::Woken => self.more = true,
             Event::Ended | Event::StopAsked => self.ending = true,
         }
+    }
+
+    /// Since when transactions have had to wait for the commits before them; `None` where they do not.
+    pub(crate) fn back_pressured_since_us(&self, now_us: u64) -> Option<u64> {
+        self.pressed_since_us.or_else(|| self.overdue_since_us(now_us))
+    }
+
+    fn overdue_since_us(&self, now_us: u64) -> Option<u64> {
+        let due_us = self.open.filter(|_| self.committing)?.due_us;
+        (due_us <= now_us).then_some(due_us)
+    }
+
+    fn is_large(&self, open: Open) -> bool {
+        open.bytes >= self.limits.bytes_max
     }
 
     /// Whether nothing is open, in flight or known to be waiting.
@@ -134,14 +176,20 @@ impl Lifecycle {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { bytes_max: 100, age_us_max: 1_000 };
+    const LIMITS: Limits = Limits { bytes_max: 100, age_us_max: 1_000, rolls_up: false };
 
     fn read(bytes: u64, more: bool) -> Event {
-        Event::Read { extended: bytes > 0, bytes, more, again_us: None }
+        Event::Read { extended: bytes > 0, bytes, full: false, more, again_us: None }
     }
 
+    const FULL: Event = Event::Read { extended: true, bytes: 10, full: true, more: true, again_us: None };
+
     fn after(events: &[Event]) -> Lifecycle {
-        let mut lifecycle = Lifecycle::new(LIMITS);
+        after_with(LIMITS, events)
+    }
+
+    fn after_with(limits: Limits, events: &[Event]) -> Lifecycle {
+        let mut lifecycle = Lifecycle::new(limits);
         for event in events {
             lifecycle.on(*event, 0);
         }
@@ -165,6 +213,8 @@ mod tests {
             ("but does not close, however old", &[read(10, false), Closed, read(10, false)], 9_999, idle),
             ("and at its bound stops reading", &[read(10, false), Closed, read(100, true)], 9_999, idle),
             ("until the commit is done", &[read(10, false), Closed, read(100, true), Committed], 0, Close),
+            ("full, it closes however little it read", &[FULL], 0, Close),
+            ("full, it stops reading, too", &[read(10, false), Closed, FULL], 9_999, idle),
             ("asked to stop it closes what is open", &[read(10, true), StopAsked], 0, Close),
             ("then waits for the commit", &[read(10, true), StopAsked, Closed], 0, idle),
             ("then ends", &[read(10, true), StopAsked, Closed, Committed], 0, Stop),
@@ -176,9 +226,60 @@ mod tests {
     }
 
     #[test]
+    fn one_that_rolls_up_reads_on_until_it_is_full() {
+        use Event::{Closed, Committed};
+        let idle = Action::Wait { until_us: None };
+        let cases: &[(&str, &[Event], Action)] = &[
+            ("large enough: it closes", &[read(100, true)], Action::Close),
+            ("large, and one commits: it reads on", &[read(10, true), Closed, read(500, true)], Action::Read),
+            ("until it is full", &[read(10, true), Closed, read(500, true), FULL], idle),
+            ("or until the commit is done", &[read(10, true), Closed, read(500, true), Committed], Action::Close),
+        ];
+        for (name, events, expected) in cases {
+            assert_eq!(after_with(Limits { rolls_up: true, ..LIMITS }, events).next(0), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn back_pressure_is_a_transaction_that_is_due_and_cannot_close() {
+        use Event::{Closed, Committed, Woken};
+        let cases: &[(&str, &[(u64, Event)], u64, Option<u64>)] = &[
+            ("nothing is in flight", &[(0, read(100, true))], 5_000, None),
+            ("the next has just begun", &[(0, read(9, true)), (1, Closed), (2, read(9, true))], 1_001, None),
+            ("it is old", &[(0, read(9, true)), (1, Closed), (2, read(9, true))], 1_002, Some(1_002)),
+            ("and stays so", &[(0, read(9, true)), (1, Closed), (2, read(9, true))], 7_000, Some(1_002)),
+            ("it is large", &[(0, read(9, true)), (1, Closed), (2, read(100, true))], 3, Some(2)),
+            ("it is full", &[(0, read(9, true)), (1, Closed), (7, FULL)], 8, Some(7)),
+            (
+                "one waits after the other",
+                &[(0, FULL), (1, Closed), (2, FULL), (9, Committed), (9, Closed), (10, read(9, true))],
+                11,
+                Some(2),
+            ),
+            (
+                "until one is committed before the next is due",
+                &[(0, FULL), (1, Closed), (2, FULL), (9, Committed), (9, Closed), (10, read(9, true)), (11, Committed)],
+                12,
+                None,
+            ),
+            (
+                "also where there is no next",
+                &[(0, FULL), (1, Closed), (2, FULL), (9, Committed), (9, Closed), (10, Committed), (11, Woken)],
+                9_999,
+                None,
+            ),
+        ];
+        for (name, events, now_us, expected) in cases {
+            let mut lifecycle = Lifecycle::new(LIMITS);
+            events.iter().for_each(|(at_us, event)| lifecycle.on(*event, *at_us));
+            assert_eq!(lifecycle.back_pressured_since_us(*now_us), *expected, "{name}");
+        }
+    }
+
+    #[test]
     fn a_time_to_look_again_is_kept() {
         let mut lifecycle = after(&[]);
-        lifecycle.on(Event::Read { extended: false, bytes: 0, more: false, again_us: Some(50) }, 0);
+        lifecycle.on(Event::Read { extended: false, bytes: 0, full: false, more: false, again_us: Some(50) }, 0);
         assert_eq!(lifecycle.next(49), Action::Wait { until_us: Some(50) });
         assert_eq!(lifecycle.next(50), Action::Read);
     }

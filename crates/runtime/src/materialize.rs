@@ -1,7 +1,9 @@
 //! Materializations: collections into tables and hooks.
 //!
 //! The shard's thread reads and combines. A closed transaction goes to the destination's own thread, which loads, reduces,
-//! stores and commits it while the next one extends; there is never more than one with the destination.
+//! stores and commits it while the next one extends; there is never more than one with the destination. While that takes
+//! long, documents of a key become one in the open transaction; what memory has no room for goes to disk if a table is to
+//! have it, which takes it in any order of the keys, and waits where it is if a hook is.
 //!
 //! A table commits rows and checkpoint in its own transaction, and its checkpoint is where a restart goes on. A hook cannot:
 //! its requests are committed to the log's outbox with the position, then sent, then cleared. After a crash what is still in
@@ -13,7 +15,7 @@ use std::thread::JoinHandle;
 
 use catalog::{Catalog, Collection, Materialization};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use doc::{Arena, Combiner};
+use doc::{Arena, Combiner, SpillingCombiner};
 use journal::failpoint::defect;
 
 use crate::connector::{Connectors, Destination, Retry};
@@ -27,6 +29,9 @@ mod table;
 /// Documents read at once, in bytes of text.
 const BLOCK_BYTES: usize = 512 << 10;
 
+/// What an open transaction may have on disk; when that is reached it is merged, and half of it is the most that may be left.
+const SPILLED_BYTES_MAX: u64 = 1 << 30;
+
 /// A materialization's shard.
 pub(crate) struct MaterializeTask {
     context: Context,
@@ -35,22 +40,28 @@ pub(crate) struct MaterializeTask {
     /// The collection of each binding.
     collections: Vec<String>,
     /// The open transaction, a combiner per binding.
-    open: Vec<Combiner>,
+    open: Vec<SpillingCombiner>,
+    /// Whether it has no room for more.
+    full: bool,
+    /// What it may hold in memory, in bytes; the one with the destination may, too.
+    combined_bytes_max: usize,
+    /// Whether the destination takes what is on disk.
+    spills: bool,
     /// Empty combiners, while no transaction is with the destination.
-    spare: Option<Vec<Combiner>>,
+    spare: Option<Vec<SpillingCombiner>>,
     arena: Arena,
     destination: Worker,
 }
 
 /// A closed transaction.
 struct Transaction {
-    combiners: Vec<Combiner>,
+    combiners: Vec<SpillingCombiner>,
     position: Position,
     now_us: u64,
 }
 
 /// What the destination's thread says of a transaction: its combiners, empty again.
-type Outcome = Result<Vec<Combiner>, Failure>;
+type Outcome = Result<Vec<SpillingCombiner>, Failure>;
 
 impl MaterializeTask {
     pub(crate) fn recover(
@@ -76,18 +87,21 @@ impl MaterializeTask {
                 delay_seconds: 0,
             });
         }
-        let (position, destination) = match connectors.open_destination(materialization, &collections)? {
+        let (position, destination, spills) = match connectors.open_destination(materialization, &collections)? {
             Destination::Table(table) => {
                 let (position, finisher) = table::TableFinisher::open(table, materialization, &collections)?;
-                (position, Worker::start(context, finisher)?)
+                (position, Worker::start(context, finisher)?, true)
             }
             Destination::Hook(hook) => {
                 let (position, finisher) = hook::HookFinisher::open(context, hook, materialization, random)?;
-                (position, Worker::start(context, finisher)?)
+                (position, Worker::start(context, finisher)?, false)
             }
         };
         let combiners = || {
-            let combiner = |c: &&Collection| Combiner::new(Arc::clone(&c.read_schema), Arc::clone(&c.key));
+            let combiner = |c: &&Collection| {
+                let combiner = Combiner::new(Arc::clone(&c.read_schema), Arc::clone(&c.key));
+                SpillingCombiner::new(combiner, Arc::clone(&context.spill))
+            };
             collections.iter().map(combiner).collect::<Vec<_>>()
         };
         Ok(Self {
@@ -96,10 +110,35 @@ impl MaterializeTask {
             reader: Reader::new(Arc::clone(&context.log), reads, &position.offsets),
             collections: collections.iter().map(|c| c.name.clone()).collect(),
             open: combiners(),
+            full: false,
+            combined_bytes_max: context.memory_bytes / 2,
+            spills,
             spare: Some(combiners()),
             arena: Arena::new(),
             destination,
         })
+    }
+
+    /// Puts aside on disk what the open transaction has no memory for.
+    fn make_room(&mut self) -> Result<(), Failure> {
+        let combining = |e| Failure::combining("documents cannot be combined", e);
+        while self.open.iter().map(SpillingCombiner::bytes).sum::<usize>() > self.combined_bytes_max {
+            if !self.spills {
+                self.full = true;
+                return Ok(());
+            }
+            let largest = self.open.iter_mut().max_by_key(|combiner| combiner.bytes());
+            largest.map_or(Ok(()), SpillingCombiner::spill).map_err(combining)?;
+            if self.spilled_bytes() > SPILLED_BYTES_MAX {
+                self.open.iter_mut().try_for_each(SpillingCombiner::merge).map_err(combining)?;
+                self.full = self.spilled_bytes() > SPILLED_BYTES_MAX / 2;
+            }
+        }
+        Ok(())
+    }
+
+    fn spilled_bytes(&self) -> u64 {
+        self.open.iter().map(SpillingCombiner::spilled_bytes).sum()
     }
 }
 
@@ -118,10 +157,12 @@ impl Task for MaterializeTask {
                 Failure::never(format!("{}, binding of {}: {e}", self.name, self.collections[sourced.read]))
             })?;
         }
+        self.make_room()?;
         self.context.counters.lag_bytes.store(self.reader.lag_bytes(), Ordering::Relaxed);
         Ok(Extended {
             documents: block.documents.len() as u64,
             bytes: block.bytes as u64,
+            full: self.full,
             more: block.more,
             again_us: block.ready_at_us,
             ..Extended::default()
@@ -131,6 +172,7 @@ impl Task for MaterializeTask {
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
         let spare = self.spare.take().expect("a transaction closes only when none is in flight");
         let combiners = std::mem::replace(&mut self.open, spare);
+        self.full = false;
         let position = Position::new(self.reader.offsets());
         self.destination.submit(Transaction { combiners, position, now_us })
     }

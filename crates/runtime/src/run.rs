@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use catalog::Catalog;
+use doc::Spill;
 use journal::{Clock, Log};
 
 use crate::capture::CaptureTask;
@@ -34,11 +35,19 @@ pub struct Options {
     pub transaction_bytes_max: u64,
     /// A transaction closes when its first document has waited so long.
     pub transaction_age_ms_max: u64,
+    /// Memory for the registers of all derivations and the combined documents of all materializations, in bytes.
+    pub memory_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tail: true, random: 0, transaction_bytes_max: 16 << 20, transaction_age_ms_max: 1_000 }
+        Self {
+            tail: true,
+            random: 0,
+            transaction_bytes_max: 16 << 20,
+            transaction_age_ms_max: 1_000,
+            memory_bytes: 192 << 20,
+        }
     }
 }
 
@@ -63,7 +72,7 @@ impl Monitor {
         let status = |(kind, name, counters): &(&'static str, String, Arc<Counters>)| Status {
             kind,
             name: name.clone(),
-            state: counters.state(),
+            state: counters.state(kind),
             counts: counters.counts(),
         };
         self.0.iter().map(status).collect()
@@ -78,16 +87,20 @@ struct Running {
 }
 
 impl Runtime {
-    /// Starts every task of the catalog, each where its last run left it. Fails only where a thread cannot be started.
+    /// Starts every task of the catalog, each where its last run left it; `spill` is where there is room for what is not to
+    /// be held in memory. Fails only where a thread cannot be started.
     pub fn start(
         catalog: &Arc<Catalog>,
         log: Arc<dyn Log>,
         connectors: &Arc<dyn Connectors>,
         clock: Arc<dyn Clock>,
+        spill: &Spill,
         options: Options,
     ) -> std::io::Result<Self> {
         let (stop, stop_sources) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let context = |stop: &Arc<AtomicBool>| Context {
+        let derivations = catalog.collections.iter().filter(|c| c.derivation.is_some()).count();
+        let shares = (derivations + catalog.materializations.len()).max(1);
+        let context = |stop: &Arc<AtomicBool>, rolls_up| Context {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
             signal: Arc::new(Signal::default()),
@@ -96,9 +109,12 @@ impl Runtime {
             limits: Limits {
                 bytes_max: options.transaction_bytes_max,
                 age_us_max: options.transaction_age_ms_max * 1_000,
+                rolls_up,
             },
+            memory_bytes: options.memory_bytes / shares,
+            spill: Arc::clone(spill),
         };
-        let ingestion = context(&stop_sources);
+        let ingestion = context(&stop_sources, false);
         let (ingest, requests) = ingest::queue(Arc::clone(&ingestion.signal), Arc::clone(&log));
         let mut runtime = Self {
             log: Arc::clone(&log),
@@ -113,7 +129,7 @@ impl Runtime {
         let random = |n: usize| xxhash_rust::xxh3::xxh3_64_with_seed(&(n as u64).to_le_bytes(), options.random);
         // Destinations are opened before anything flows, so that tables exist when the first document arrives.
         for n in 0..catalog.materializations.len() {
-            let (context, catalog, connectors) = (context(&stop), Arc::clone(catalog), Arc::clone(connectors));
+            let (context, catalog, connectors) = (context(&stop, true), Arc::clone(catalog), Arc::clone(connectors));
             let (name, random) = (catalog.materializations[n].name.clone(), random(runtime.tasks.len()));
             runtime.spawn("materialization", name, context, move |context| {
                 let spec = &catalog.materializations[n];
@@ -125,7 +141,7 @@ impl Runtime {
             if catalog.collections[n].derivation.is_none() {
                 continue;
             }
-            let (context, catalog, connectors) = (context(&stop), Arc::clone(catalog), Arc::clone(connectors));
+            let (context, catalog, connectors) = (context(&stop, false), Arc::clone(catalog), Arc::clone(connectors));
             let (name, random) = (catalog.collections[n].name.clone(), random(runtime.tasks.len()));
             runtime.spawn("derivation", name, context, move |context| {
                 let spec = &catalog.collections[n];
@@ -141,7 +157,8 @@ impl Runtime {
             });
         })?;
         for n in 0..catalog.captures.len() {
-            let (context, catalog, connectors) = (context(&stop_sources), Arc::clone(catalog), Arc::clone(connectors));
+            let (context, catalog, connectors) =
+                (context(&stop_sources, false), Arc::clone(catalog), Arc::clone(connectors));
             let (name, random) = (catalog.captures[n].name.clone(), random(runtime.tasks.len()));
             runtime.spawn("capture", name, context, move |context| {
                 let spec = &catalog.captures[n];

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use doc::{CombineError, Spill};
 use journal::{Clock, Log, LogError};
 
 use crate::connector::{ConnectorError, LambdaError, Retry};
@@ -45,6 +46,8 @@ pub(crate) struct Extended {
     pub bytes: u64,
     /// There is something to commit although no document was read, such as a cursor.
     pub progress: bool,
+    /// The open transaction has no room for more.
+    pub full: bool,
     pub more: bool,
     pub again_us: Option<u64>,
     pub ended: bool,
@@ -61,6 +64,14 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn never(why: impl Into<String>) -> Self {
         Self { why: why.into(), retry: Retry::Never }
+    }
+}
+
+impl Failure {
+    /// Documents that cannot be combined; `what` they are.
+    pub(crate) fn combining(what: &str, error: CombineError) -> Self {
+        let retry = if matches!(error, CombineError::Spill(_)) { Retry::Later } else { Retry::Never };
+        Self { why: format!("{what}: {error}"), retry }
     }
 }
 
@@ -118,6 +129,10 @@ pub(crate) struct Context {
     pub counters: Arc<Counters>,
     pub stop: Arc<AtomicBool>,
     pub limits: Limits,
+    /// Memory for what the task keeps from one document to the next, in bytes.
+    pub memory_bytes: usize,
+    /// Where there is room for more.
+    pub spill: Spill,
 }
 
 impl Context {
@@ -146,17 +161,21 @@ impl Context {
 
 /// Runs a task to its end: it was asked to stop, its source ended, or it failed for good.
 pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Result<T, Failure>) {
-    let mut attempts = 0;
+    let (mut attempts, mut since_us) = (0, 0);
     let opened = || context.counters.opened.store(true, Ordering::Release);
     let mut recover = || room::<T>(context).and_then(|()| recover()).inspect(|_| opened());
     while let Err(failure) = recover().and_then(|task| turn(context, task, &mut attempts)) {
         opened();
         context.counters.idle_at.store(0, Ordering::Release);
+        context.counters.pressed_since_us.store(0, Ordering::Relaxed);
         if failure.retry == Retry::Never {
             return context.counters.set_state(State::Halted { why: failure.why });
         }
+        if attempts == 0 {
+            since_us = context.clock.now_us();
+        }
         attempts += 1;
-        context.counters.set_state(State::Retrying { why: failure.why, attempts });
+        context.counters.set_state(State::Retrying { since_us, why: failure.why, attempts });
         context.back_off(attempts, failure.retry);
         if context.is_stopping() {
             break;
@@ -195,6 +214,8 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
             context.counters.transactions.fetch_add(1, Ordering::Relaxed);
             lifecycle.on(Event::Committed, now());
         }
+        let pressed_since_us = lifecycle.back_pressured_since_us(now()).unwrap_or(0);
+        context.counters.pressed_since_us.store(pressed_since_us, Ordering::Relaxed);
         match lifecycle.next(now()) {
             Action::Read => {
                 room::<T>(context)?;
@@ -206,6 +227,7 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
                     Event::Read {
                         extended: read.documents > 0 || read.progress,
                         bytes: read.bytes,
+                        full: read.full,
                         more: read.more,
                         again_us: read.again_us,
                     },

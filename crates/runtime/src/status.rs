@@ -8,8 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub enum State {
     /// It runs, or waits for something to do.
     Running,
+    /// It waits for the commit before to end, and what is open is due: what it commits to is slower than what it reads.
+    BackPressured {
+        /// Since when, in microseconds since 1970.
+        since_us: u64,
+        /// What it waits for.
+        why: String,
+    },
     /// It failed and starts again by itself.
     Retrying {
+        /// Since when, in microseconds since 1970.
+        since_us: u64,
         /// Why.
         why: String,
         /// How often in a row.
@@ -36,6 +45,8 @@ pub(crate) struct Counters {
     pub idle_at: AtomicU64,
     /// Whether the task has been opened, or could not be.
     pub opened: AtomicBool,
+    /// Since when the shard has been back-pressured, in microseconds since 1970; zero while it is not.
+    pub pressed_since_us: AtomicU64,
     state: Mutex<Option<State>>,
 }
 
@@ -44,8 +55,16 @@ impl Counters {
         *self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(state);
     }
 
-    pub(crate) fn state(&self) -> State {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone().unwrap_or(State::Running)
+    /// The state of a task of this kind.
+    pub(crate) fn state(&self, kind: &str) -> State {
+        let state = self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
+        match (state.unwrap_or(State::Running), self.pressed_since_us.load(Ordering::Relaxed)) {
+            (State::Running, since_us) if since_us > 0 => {
+                let what = if kind == "materialization" { "its destination" } else { "the data directory" };
+                State::BackPressured { since_us, why: format!("{what} takes documents more slowly than they come") }
+            }
+            (state, _) => state,
+        }
     }
 
     pub(crate) fn counts(&self) -> Counts {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catalog::Catalog;
+use doc::Spill;
 use journal::{Embedded, Log, LogError};
 use runtime::{Connectors, Options, Runtime, State, Status};
 
@@ -88,9 +89,11 @@ impl Running {
     pub fn start(catalog: &Arc<Catalog>, log: Embedded, data: &Path, tail: bool) -> anyhow::Result<Self> {
         let log = Arc::new(log);
         let connectors: Arc<dyn Connectors> = Arc::new(Program::with_scratch(data.join("scratch")));
+        let directory = data.to_owned();
+        let spill: Spill = Arc::new(move || Ok(Box::new(tempfile::tempfile_in(&directory)?)));
         let options = Options { tail, random: rand::random(), ..Options::default() };
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
-        let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), options)
+        let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), &spill, options)
             .context("threads cannot be started")?;
         Ok(Self { log, runtime, states: Vec::new() })
     }
@@ -170,7 +173,9 @@ fn change(task: &Status, known: &State) -> Option<String> {
             Some(format!("{} {name}: {why}; trying again", paint(Paint::Bad, "waiting:")))
         }
         (State::Halted { why }, _) => Some(format!("{} {name}: {why}", paint(Paint::Bad, "halted:"))),
-        (State::Running, State::Retrying { .. }) => Some(format!("{} {name}", paint(Paint::Good, "running again:"))),
+        (State::Running | State::BackPressured { .. }, State::Retrying { .. }) => {
+            Some(format!("{} {name}", paint(Paint::Good, "running again:")))
+        }
         _ => None,
     }
 }

@@ -107,7 +107,11 @@ impl SpillingCombiner {
     /// Takes all documents, in the order of their keys.
     pub fn drain(&mut self) -> Result<SpillDrain<'_>, CombineError> {
         if self.runs.is_empty() {
-            return Ok(SpillDrain { memory: Box::new(self.memory.drain_kept()), runs: Vec::new(), arena: Arena::new() });
+            return Ok(SpillDrain {
+                memory: Box::new(self.memory.drain_kept()),
+                runs: Vec::new(),
+                arena: Arena::new(),
+            });
         }
         self.spill_memory()?;
         SpillDrain::of_runs(&mut self.runs)

@@ -36,6 +36,7 @@ impl Finisher for HookFinisher {
             if combiner.is_empty() {
                 continue;
             }
+            let combiner = combiner.in_memory();
             documents += combiner.len() as u64;
             // In the order of arrival, so that what happened to one user is told in the order it happened in.
             let drained: Vec<_> = combiner.drain_by_arrival().collect();
@@ -94,7 +95,7 @@ impl HookFinisher {
         }
         for (sequence, request) in &self.outbox {
             let mut id = format!("{}-{sequence}", self.instance);
-            let mut attempts = 0;
+            let (mut attempts, mut since_us) = (0, 0);
             while let Err(error) = self.hook.send(&id, request) {
                 if defect("fresh-webhook-id") {
                     id.push('+');
@@ -103,8 +104,11 @@ impl HookFinisher {
                 if error.retry == Retry::Never || self.context.is_stopping() {
                     return Err(Failure { why, retry: error.retry });
                 }
+                if attempts == 0 {
+                    since_us = self.context.clock.now_us();
+                }
                 attempts += 1;
-                self.context.counters.set_state(State::Retrying { why, attempts });
+                self.context.counters.set_state(State::Retrying { since_us, why, attempts });
                 self.context.back_off(attempts, error.retry);
             }
             if attempts > 0 {

@@ -1,4 +1,8 @@
-//! Transactions into tables: load what is stored, reduce, store rows and checkpoint in the table's own transaction.
+//! Transactions into tables: load what is stored, reduce, store; rows and checkpoint in the table's own transaction.
+//!
+//! A transaction is taken in chunks, in the order of the keys, so that memory holds one chunk of it however large it is.
+
+use std::sync::Arc;
 
 use catalog::{Binding, Collection, Materialization};
 use doc::{Arena, Combiner, Node, Pointer};
@@ -9,18 +13,21 @@ use crate::connector::{Row, Table};
 use crate::derive::Position;
 use crate::shard::Failure;
 
-/// Rows handed to a table at once.
+/// Rows that are loaded, reduced and stored at once …
 const ROWS_MAX: usize = 1_000;
+/// … and how long the documents of a transaction that become them may be, together; one may be longer.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
 
-/// Where a binding's fields are in its documents.
-struct Columns {
+/// A binding: where its fields are in its documents, and the chunk of them that is being stored.
+struct Bound {
     keys: Vec<Pointer>,
     values: Vec<Pointer>,
     delta_updates: bool,
+    chunk: Combiner,
 }
 
-impl Columns {
-    fn of(binding: &Binding, collection: &Collection) -> Self {
+impl Bound {
+    fn new(binding: &Binding, collection: &Collection) -> Self {
         let pointers = |names: &[String]| {
             names.iter().filter_map(|name| collection.projection(name)).map(|p| p.pointer.clone()).collect()
         };
@@ -28,6 +35,7 @@ impl Columns {
             keys: pointers(&binding.fields.keys),
             values: pointers(&binding.fields.values),
             delta_updates: binding.delta_updates,
+            chunk: Combiner::new(Arc::clone(&collection.read_schema), Arc::clone(&collection.key)),
         }
     }
 }
@@ -35,9 +43,11 @@ impl Columns {
 /// Sees transactions through at a table.
 pub(super) struct TableFinisher {
     table: Box<dyn Table>,
-    /// For each binding.
-    columns: Vec<Columns>,
+    bindings: Vec<Bound>,
+    /// Of the documents of a chunk.
     arena: Arena,
+    /// Of one stored document.
+    stored: Arena,
 }
 
 impl Finisher for TableFinisher {
@@ -46,19 +56,23 @@ impl Finisher for TableFinisher {
     }
 
     fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
+        let mut stored = 0;
         let position = transaction.position.encode();
         if defect("checkpoint-before-data") {
             self.table.commit(&position)?;
         }
-        let mut stored = 0;
         for (binding, combiner) in transaction.combiners.iter_mut().enumerate() {
             if combiner.is_empty() {
                 continue;
             }
-            if !self.columns[binding].delta_updates {
-                self.load(binding, combiner)?;
+            let combining = |e| Failure::combining("documents cannot be reduced", e);
+            let mut drain = combiner.drain().map_err(combining)?;
+            while drain.next(&mut self.bindings[binding].chunk, ROWS_MAX, CHUNK_BYTES_MAX).map_err(combining)? {
+                if !self.bindings[binding].delta_updates {
+                    self.load(binding)?;
+                }
+                stored += self.store(binding)?;
             }
-            stored += self.store(binding, combiner)?;
         }
         if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")) {
             self.table.commit(&former)?;
@@ -76,51 +90,50 @@ impl TableFinisher {
         collections: &[&Collection],
     ) -> Result<(Position, Self), Failure> {
         let position = Position::decode(table.checkpoint().as_deref())?;
-        let columns = materialization.bindings.iter().zip(collections).map(|(b, c)| Columns::of(b, c)).collect();
-        Ok((position, Self { table, columns, arena: Arena::new() }))
+        let bindings = materialization.bindings.iter().zip(collections).map(|(b, c)| Bound::new(b, c)).collect();
+        Ok((position, Self { table, bindings, arena: Arena::new(), stored: Arena::new() }))
     }
 
-    /// Reduces stored documents into those of the transaction.
-    fn load(&mut self, binding: usize, combiner: &mut Combiner) -> Result<(), Failure> {
-        let columns = &self.columns[binding];
+    /// Reduces the documents of a chunk into those that are stored.
+    fn load(&mut self, binding: usize) -> Result<(), Failure> {
+        let Bound { keys: pointers, chunk, .. } = &mut self.bindings[binding];
         self.arena.reset();
-        let mut keys: Vec<&[Node<'_>]> = Vec::with_capacity(combiner.len());
-        for (_, document) in combiner.documents() {
-            // The text moves as the combiner reduces, so keys have a copy of their own.
+        let mut keys: Vec<&[Node<'_>]> = Vec::with_capacity(chunk.len());
+        for (_, document) in chunk.documents() {
+            // The text moves as the chunk reduces, so keys have a copy of their own.
             let document = self.arena.alloc_slice_copy(document);
-            keys.push(fields(&self.arena, parse(&self.arena, document)?, &columns.keys));
+            keys.push(fields(&self.arena, parse(&self.arena, document)?, pointers));
         }
-        let mut loaded: Vec<Vec<u8>> = Vec::new();
-        for chunk in keys.chunks(ROWS_MAX) {
-            self.table.load(binding, chunk, &mut |document| loaded.push(document.to_vec()))?;
-        }
-        drop(keys);
-        for text in loaded {
-            self.arena.reset();
-            let document = parse(&self.arena, &text)?;
-            combiner
-                .reduce_left(&self.arena, document)
-                .map_err(|e| Failure::never(format!("a stored row cannot be reduced: {e}")))?;
-        }
-        self.arena.reset();
-        combiner
-            .reduce_apart(&self.arena)
-            .map_err(|e| Failure::never(format!("documents of a new row cannot be reduced: {e}")))
+        let (stored, mut reduced) = (&mut self.stored, Ok(()));
+        self.table.load(binding, &keys, &mut |text| {
+            if reduced.is_ok() {
+                stored.reset();
+                reduced = parse(stored, text).and_then(|document| {
+                    let reduced = chunk.reduce_left(stored, document);
+                    reduced.map_err(|e| Failure::combining("a stored row cannot be reduced", e))
+                });
+            }
+        })?;
+        reduced?;
+        stored.reset();
+        chunk.reduce_apart(stored).map_err(|e| Failure::combining("documents of a new row cannot be reduced", e))
     }
 
-    fn store(&mut self, binding: usize, combiner: &mut Combiner) -> Result<u64, Failure> {
-        let columns = &self.columns[binding];
-        let mut drained = combiner.drain_by_key();
+    /// Stores the rows of a chunk; how many.
+    fn store(&mut self, binding: usize) -> Result<u64, Failure> {
+        let Bound { keys, values, chunk, .. } = &mut self.bindings[binding];
+        let mut drained = chunk.drain_by_key();
         let mut stored = 0;
         loop {
             self.arena.reset();
+            // More than the keys of a chunk only where documents of a key are kept apart.
             let mut rows = Vec::with_capacity(ROWS_MAX);
             for document in drained.by_ref().take(ROWS_MAX) {
                 let text = std::str::from_utf8(document.document).expect("documents are written as UTF-8");
                 let node = parse(&self.arena, document.document)?;
                 rows.push(Row {
-                    key: fields(&self.arena, node, &columns.keys),
-                    values: fields(&self.arena, node, &columns.values),
+                    key: fields(&self.arena, node, keys),
+                    values: fields(&self.arena, node, values),
                     document: text,
                     exists: document.full,
                     delete: document.deleted,

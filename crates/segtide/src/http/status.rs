@@ -16,7 +16,7 @@ use super::{Refusal, refuse};
 /// The version of the JSON of `/api/v1/status`.
 const VERSION: u32 = 1;
 
-/// `{version, tasks: [{kind, name, state, why?, …counts}]}`.
+/// `{version, tasks: [{kind, name, state, since_us?, why?, …counts}]}`.
 pub async fn status(State(api): State<Arc<Api>>) -> Response {
     let tasks: Vec<Value> = api.monitor.status().iter().map(task).collect();
     let body = json!({ "version": VERSION, "tasks": tasks });
@@ -26,7 +26,12 @@ pub async fn status(State(api): State<Arc<Api>>) -> Response {
 fn task(status: &Status) -> Value {
     let mut task = json!({ "kind": status.kind, "name": status.name, "state": state(&status.state) });
     match &status.state {
-        TaskState::Retrying { why, attempts } => {
+        TaskState::BackPressured { since_us, why } => {
+            task["since_us"] = json!(since_us);
+            task["why"] = json!(why);
+        }
+        TaskState::Retrying { since_us, why, attempts } => {
+            task["since_us"] = json!(since_us);
             task["why"] = json!(why);
             task["attempts"] = json!(attempts);
         }
@@ -43,6 +48,7 @@ fn task(status: &Status) -> Value {
 pub fn state(state: &TaskState) -> &'static str {
     match state {
         TaskState::Running => "running",
+        TaskState::BackPressured { .. } => "back-pressured",
         TaskState::Retrying { .. } => "retrying",
         TaskState::Halted { .. } => "halted",
         TaskState::Stopped => "stopped",
@@ -93,7 +99,10 @@ fn exposition(tasks: &[Status]) -> String {
         _ => Some(0.0),
     });
     family("up", "Whether the task runs.", "gauge", &|task| {
-        Some(f64::from(u8::from(matches!(task.state, TaskState::Running))))
+        Some(f64::from(u8::from(matches!(task.state, TaskState::Running | TaskState::BackPressured { .. }))))
+    });
+    family("back_pressured", "Whether the task waits for what it commits to.", "gauge", &|task| {
+        Some(f64::from(u8::from(matches!(task.state, TaskState::BackPressured { .. }))))
     });
     text
 }
@@ -129,7 +138,7 @@ mod tests {
     #[test]
     fn what_prometheus_reads() {
         let counts = Counts { documents_in: 10, bytes_in: 1000, documents_out: 4, transactions: 2, lag_bytes: 7 };
-        let state = TaskState::Retrying { why: "it is down".into(), attempts: 3 };
+        let state = TaskState::Retrying { since_us: 1, why: "it is down".into(), attempts: 3 };
         let text = exposition(&[Status { kind: "materialization", name: "a\"b".into(), state, counts }]);
         expect![[r#"
             # HELP segtide_documents_in_total Documents read.

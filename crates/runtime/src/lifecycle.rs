@@ -243,7 +243,8 @@ mod tests {
     #[test]
     fn back_pressure_is_a_transaction_that_is_due_and_cannot_close() {
         use Event::{Closed, Committed, Woken};
-        let cases: &[(&str, &[(u64, Event)], u64, Option<u64>)] = &[
+        type Case<'c> = (&'c str, &'c [(u64, Event)], u64, Option<u64>);
+        let cases: &[Case<'_>] = &[
             ("nothing is in flight", &[(0, read(100, true))], 5_000, None),
             ("the next has just begun", &[(0, read(9, true)), (1, Closed), (2, read(9, true))], 1_001, None),
             ("it is old", &[(0, read(9, true)), (1, Closed), (2, read(9, true))], 1_002, Some(1_002)),

@@ -165,6 +165,9 @@ mod tests {
             # HELP segtide_up Whether the task runs.
             # TYPE segtide_up gauge
             segtide_up{kind="materialization",task="a\"b"} 0
+            # HELP segtide_back_pressured Whether the task waits for what it commits to.
+            # TYPE segtide_back_pressured gauge
+            segtide_back_pressured{kind="materialization",task="a\"b"} 0
         "#]]
         .assert_eq(&text);
     }

@@ -149,7 +149,7 @@ fn inspect_class(parsed: &ParserReturn<'_>, wanted: &Wanted<'_>, errors: &mut Ve
 }
 
 /// The name within the module of what it exports under `name`.
-fn exported_local<'a>(program: &Program<'a>, name: &str) -> Option<Cow<'a, str>> {
+pub(crate) fn exported_local<'a>(program: &Program<'a>, name: &str) -> Option<Cow<'a, str>> {
     program.body.iter().find_map(|statement| match statement {
         Statement::ExportDeclaration(export) => declared(&export.declaration, name),
         Statement::ExportNamedDeclaration(export) => {
@@ -175,7 +175,7 @@ fn declared<'a>(declaration: &Declaration<'a>, name: &str) -> Option<Cow<'a, str
 }
 
 /// The class of this name at the top of the module.
-fn declared_class<'p, 'a>(program: &'p Program<'a>, name: impl AsRef<str>) -> Option<&'p Class<'a>> {
+pub(crate) fn declared_class<'p, 'a>(program: &'p Program<'a>, name: impl AsRef<str>) -> Option<&'p Class<'a>> {
     program.body.iter().find_map(|statement| {
         let class = match statement {
             Statement::ClassDeclaration(class) => class,

@@ -7,6 +7,7 @@ use doc::{Arena, Node, ParseReason};
 use runtime::{LambdaError, Rows};
 
 use crate::check::Wanted;
+use crate::native::Refusal;
 use crate::quickjs::{Block, Failure, Limits, Request, Worker};
 use crate::typescript::{Script, compile};
 
@@ -50,8 +51,20 @@ pub struct Engine {
     limits: Limits,
     /// The state the class was committed with last, as JSON.
     state: String,
-    /// `None` after a broken limit.
-    worker: Option<Worker>,
+    /// Whether lambdas that need no engine do without.
+    native: bool,
+    /// Calls of native lambdas that were made in QuickJS all the same.
+    calls_left: u64,
+    instance: Instance,
+}
+
+/// The class in QuickJS.
+enum Instance {
+    /// Not needed so far, for its lambdas are native.
+    Waiting,
+    Running(Worker),
+    /// A limit was broken.
+    Broken,
 }
 
 impl Engine {
@@ -75,17 +88,57 @@ impl Engine {
             script: Arc::new(script),
             limits,
             state: state.unwrap_or(STATE).to_owned(),
-            worker: None,
+            native: true,
+            calls_left: 0,
+            instance: Instance::Waiting,
         };
         engine.start()?;
         Ok(engine)
     }
 
+    /// The same with all of its lambdas in QuickJS.
+    pub fn without_native(mut self) -> Result<Engine, LambdaError> {
+        self.native = false;
+        self.start()?;
+        Ok(self)
+    }
+
+    /// Why a method runs in QuickJS; `None` if it is native.
+    pub fn refusal(&self, method: &str) -> Option<&Refusal> {
+        self.script.native.refusal(method)
+    }
+
+    /// How many calls of native lambdas were left to QuickJS: for what would throw, and for rare values.
+    pub fn calls_left(&self) -> u64 {
+        self.calls_left
+    }
+
     fn start(&mut self) -> Result<(), LambdaError> {
-        self.worker = None;
-        let started = Worker::start(&self.script, &self.class, &self.state, self.limits);
-        self.worker = Some(started.map_err(|failure| self.error(None, failure, 0))?);
-        Ok(())
+        self.instance = Instance::Waiting;
+        if self.native && self.script.native.is_whole() {
+            return Ok(());
+        }
+        self.worker().map(drop)
+    }
+
+    /// The class in QuickJS, loaded now if it was not.
+    fn worker(&mut self) -> Result<&mut Worker, LambdaError> {
+        if let Instance::Waiting = self.instance {
+            let started = Worker::start(&self.script, &self.class, &self.state, self.limits);
+            self.instance = Instance::Running(started.map_err(|failure| self.error(None, failure, 0))?);
+        }
+        match &mut self.instance {
+            Instance::Running(worker) => Ok(worker),
+            Instance::Waiting | Instance::Broken => {
+                let message = format!("{} stopped when it broke a limit, in {}", self.class, self.file);
+                Err(LambdaError { message, source_index: None })
+            }
+        }
+    }
+
+    /// Whether the class has nothing but lambdas.
+    fn is_quiet(&self) -> bool {
+        self.native && self.script.native.is_quiet() && !matches!(self.instance, Instance::Broken)
     }
 
     /// Starts anew: another engine, another instance, nothing remembered.
@@ -96,21 +149,30 @@ impl Engine {
 
     /// Asks the instance to start anew, by its `reset`. What that leaves stays, unless the instance had broken a limit.
     pub fn reset(&mut self) -> Result<(), LambdaError> {
-        if self.worker.is_none() {
+        if let Instance::Broken = self.instance {
             return self.restart();
         }
         STATE.clone_into(&mut self.state);
+        if self.is_quiet() {
+            return Ok(());
+        }
         self.ask("reset", Request::Reset, 0).map(drop)
     }
 
     /// The documents its `flush` gives at the end of a transaction.
     pub fn flush<'a>(&mut self, arena: &'a Arena) -> Result<Vec<Node<'a>>, LambdaError> {
+        if self.is_quiet() {
+            return Ok(Vec::new());
+        }
         let line = self.ask("flush", Request::Flush, 0)?;
         rows(arena, arena.alloc_str(&line)).map_err(|e| self.unreadable("flush", &e, None, 0))
     }
 
     /// Its state after a transaction, as JSON, where its `startCommit` says that it has changed.
     pub fn start_commit(&mut self) -> Result<Option<&str>, LambdaError> {
+        if self.is_quiet() {
+            return Ok(None);
+        }
         let state = self.ask("startCommit", Request::StartCommit(self.state.clone()), 0)?;
         if state.is_empty() {
             return Ok(None);
@@ -120,13 +182,9 @@ impl Engine {
     }
 
     fn ask(&mut self, method: &str, request: Request, first: usize) -> Result<String, LambdaError> {
-        let Some(worker) = &mut self.worker else {
-            let message = format!("{} stopped when it broke a limit, in {}", self.class, self.file);
-            return Err(LambdaError { message, source_index: None });
-        };
-        worker.ask(request).map_err(|failure| {
+        self.worker()?.ask(request).map_err(|failure| {
             if failure.limit {
-                self.worker = None;
+                self.instance = Instance::Broken;
             }
             self.error(Some(method), failure, first)
         })
@@ -139,6 +197,45 @@ impl Engine {
 
     /// Calls a method once for each list of `WIDTH` arguments, in order.
     pub fn call<'a, const WIDTH: usize>(
+        &mut self,
+        arena: &'a Arena,
+        method: &str,
+        calls: impl IntoIterator<Item = [Node<'a>; WIDTH]>,
+    ) -> Result<Rows<'a>, LambdaError> {
+        let script = Arc::clone(&self.script);
+        let native = script.native.lambda(arena, method, self.limits.memory_bytes_max);
+        let Some(mut native) = native.filter(|_| self.native) else {
+            return self.call_in_quickjs(arena, method, calls);
+        };
+        let mut rows = Rows::default();
+        let mut left = Vec::new();
+        for arguments in calls {
+            if native.call(&arguments, &mut rows.documents).is_err() {
+                left.push((rows.ends.len(), arguments));
+            }
+            rows.ends.push(rows.documents.len());
+        }
+        if left.is_empty() {
+            return Ok(rows);
+        }
+        self.calls_left += left.len() as u64;
+        // The first of these that fails is the first of all: none of the others does.
+        let theirs = self.call_in_quickjs(arena, method, left.iter().map(|(_, arguments)| *arguments));
+        let theirs = theirs.map_err(|e| LambdaError { source_index: e.source_index.map(|n| left[n].0), ..e })?;
+        let mut merged = Rows::default();
+        let mut left = left.iter().enumerate().peekable();
+        for n in 0..rows.ends.len() {
+            let run = match left.next_if(|(_, (at, _))| *at == n) {
+                Some((k, _)) => theirs.run(k),
+                None => rows.run(n),
+            };
+            merged.documents.extend_from_slice(run);
+            merged.ends.push(merged.documents.len());
+        }
+        Ok(merged)
+    }
+
+    fn call_in_quickjs<'a, const WIDTH: usize>(
         &mut self,
         arena: &'a Arena,
         method: &str,

@@ -7,7 +7,7 @@ use doc::{Arena, Field, Node};
 use runtime::{Changes, Kept, LambdaError, Lambdas, Publish, Rows};
 
 use crate::sqlite::Sqlite;
-use crate::{Engine, Limits};
+use crate::{Engine, Limits, Refusal};
 
 /// The key a modern class's state is kept under.
 const STATE: &[u8] = b"state";
@@ -34,6 +34,14 @@ pub fn open(
 /// Says whether a module can serve: it parses, exports its class, the class has the methods, and it loads.
 pub fn check_module(module: &Module, methods: &[&str]) -> Result<(), Vec<catalog::ModuleError>> {
     crate::check(&module.text.text, &module.class, methods)
+}
+
+/// Why methods of a module run in QuickJS: each with the first thing of it that is not compiled, or with nothing if it is
+/// native.
+pub fn refusals<'m>(module: &Module, methods: &[&'m str]) -> Result<Vec<(&'m str, Option<Refusal>)>, LambdaError> {
+    let open = Engine::open(file(module), &module.text.text, &module.class, methods, None, Limits::default());
+    let engine = open?;
+    Ok(methods.iter().map(|method| (*method, engine.refusal(method).cloned())).collect())
 }
 
 /// Lambdas that are methods of one TypeScript class.

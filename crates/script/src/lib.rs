@@ -4,17 +4,21 @@
 //! do nothing but compute: no clock, no randomness, no input, bounded memory, stack and time. What QuickJS returns is JSON
 //! again, so numbers are those of JavaScript: integers beyond 2^53 lose their last digits.
 //!
+//! Methods that only shape data do not need QuickJS: they are compiled (`native`), and give the same.
+//!
 //! Statements run in SQLite itself (`sqlite`), over a database that commits with the checkpoint of its task.
 
 mod check;
 mod engine;
 mod lambdas;
+mod native;
 mod quickjs;
 mod sqlite;
 mod typescript;
 
 pub use engine::{Engine, check};
-pub use lambdas::{check_module, open};
+pub use lambdas::{check_module, open, refusals};
+pub use native::Refusal;
 pub use quickjs::Limits;
 
 /// The longest module, in bytes of text.

@@ -16,6 +16,7 @@ use oxc_transformer::{TransformOptions, Transformer};
 
 use crate::MODULE_BYTES_MAX;
 use crate::check::{Wanted, inspect, value_imports};
+use crate::native::Compiled;
 
 /// Stack for each byte of text: twice what the dearest nesting (a call within a call, three bytes a level) was seen to take.
 const STACK_PER_TEXT_BYTE: usize = 3 << 10;
@@ -29,6 +30,8 @@ pub(crate) struct Script {
     pub(crate) code: String,
     /// The modules of generated types that it takes a value from.
     pub(crate) imports: Vec<String>,
+    /// Those of its lambdas that need no engine.
+    pub(crate) native: Compiled,
     /// Places of the code, as line and column, in order, each with its line of the TypeScript; all from zero.
     lines: Vec<((u32, u32), u32)>,
 }
@@ -74,6 +77,10 @@ fn compile_here(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<ModuleErr
     let semantic = SemanticBuilder::new_compiler().with_build_nodes(true).with_enum_eval(true).build(&parsed.program);
     let mut errors = mistakes(text, &semantic.diagnostics);
     errors.extend(inspect(&parsed, semantic.semantic.nodes(), wanted));
+    let native = match errors.is_empty() {
+        true => Compiled::of(&parsed.program, &semantic.semantic, wanted),
+        false => Compiled::default(),
+    };
     let scoping = semantic.semantic.into_scoping();
     let mut program = parsed.program;
 
@@ -100,7 +107,7 @@ fn compile_here(text: &str, wanted: &Wanted<'_>) -> Result<Script, Vec<ModuleErr
         .map(|t| ((t.get_dst_line(), t.get_dst_col()), t.get_src_line()))
         .collect();
     lines.sort_unstable();
-    Ok(Script { code: printed.code, imports, lines })
+    Ok(Script { code: printed.code, imports, native, lines })
 }
 
 /// Errors of oxc as ours: the first label is the place, the help is the hint.

@@ -7,6 +7,7 @@ mod identity;
 mod lambdas;
 mod limits;
 mod modern;
+mod native;
 mod sandbox;
 mod segmentation;
 mod sqlite;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 /// A host for catalogs without endpoints.
-struct NoHost;
+pub(crate) struct NoHost;
 
 impl Host for NoHost {
     fn check_capture(&self, _: &Endpoint, _: &[&Value]) -> Result<(), Vec<ConfigError>> {

@@ -1,5 +1,7 @@
 //! `segtide check`: finds the mistakes of a catalog.
 
+use catalog::{Collection, Lambda, Using};
+
 use crate::build::{For, build, load};
 use crate::cli::{Check, Format};
 use crate::output::{Exit, plural, say};
@@ -13,6 +15,9 @@ pub fn run(args: &Check) -> anyhow::Result<Exit> {
         return Ok(if built.is_sound() { Exit::Ok } else { Exit::Failed });
     }
     let Some(catalog) = build(source, For::Check)? else { return Ok(Exit::Failed) };
+    if args.verbose {
+        catalog.collections.iter().for_each(tell_lambdas);
+    }
     let derived = catalog.collections.iter().filter(|c| c.derivation.is_some()).count();
     say(&format!(
         "{source} is right: {} ({derived} derived), {}, {}, {}",
@@ -22,4 +27,26 @@ pub fn run(args: &Check) -> anyhow::Result<Exit> {
         plural(catalog.tests.len(), "test"),
     ));
     Ok(Exit::Ok)
+}
+
+/// Says of each lambda of a collection's class where it runs.
+fn tell_lambdas(collection: &Collection) {
+    let Some(derivation) = &collection.derivation else { return };
+    let Using::Typescript(module) = &derivation.using else { return };
+    let lambdas = derivation.transforms.iter().flat_map(|t| [&t.update, &t.publish]).flatten();
+    let methods: Vec<&str> = lambdas
+        .filter_map(|lambda| match lambda {
+            Lambda::Method(name) => Some(name.as_str()),
+            Lambda::Sql(_) => None,
+        })
+        .collect();
+    let file = module.text.url.path().rsplit('/').next().unwrap_or_default();
+    // A module that does not load is a mistake of the catalog, and was shown as such.
+    for (method, refusal) in script::refusals(module, &methods).unwrap_or_default() {
+        let place = match refusal {
+            None => "native".to_owned(),
+            Some(refusal) => format!("in QuickJS, for {} ({file}:{})", refusal.what, refusal.line),
+        };
+        say(&format!("{}.{method}: {place}", collection.name));
+    }
 }

@@ -85,6 +85,9 @@ pub enum Generate {
 pub struct Check {
     #[command(flatten)]
     pub source: Source,
+    /// Say of each TypeScript lambda whether it is native, and if not, why it runs in QuickJS
+    #[arg(short, long)]
+    pub verbose: bool,
     #[command(flatten)]
     pub report: Report,
 }
@@ -153,6 +156,9 @@ pub struct Develop {
     /// Process what is there and end, instead of going on as more arrives
     #[arg(long)]
     pub poll: bool,
+    /// Run all TypeScript lambdas in QuickJS, those too that need no script engine
+    #[arg(long, env = "SEGTIDE_NO_NATIVE_LAMBDAS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub no_native_lambdas: bool,
 }
 
 #[derive(Debug, Args)]

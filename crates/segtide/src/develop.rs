@@ -35,7 +35,8 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     let log = data::open(&data)?;
     let (port, access) = listen(args, &catalog)?;
     let number = port.number();
-    let mut running = Running::start(&catalog, log, &data, !args.poll)?;
+    let program = Program::with_scratch(data.join("scratch")).native_lambdas(!args.no_native_lambdas);
+    let mut running = Running::start(&catalog, log, &data, program, !args.poll)?;
     let _server = port.serve(http::routes(running.api(&catalog, access)));
     let _announced = data::announce(&data, number)?;
     say(&format!("Listening at:  http://localhost:{number}"));
@@ -85,10 +86,17 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts every task over the log of a data directory. Unless `tail`, sources end with what is there.
-    pub fn start(catalog: &Arc<Catalog>, log: Embedded, data: &Path, tail: bool) -> anyhow::Result<Self> {
+    /// Starts every task over the log of a data directory, with the lambdas of `program`. Unless `tail`, sources end with
+    /// what is there.
+    pub fn start(
+        catalog: &Arc<Catalog>,
+        log: Embedded,
+        data: &Path,
+        program: Program,
+        tail: bool,
+    ) -> anyhow::Result<Self> {
         let log = Arc::new(log);
-        let connectors: Arc<dyn Connectors> = Arc::new(Program::with_scratch(data.join("scratch")));
+        let connectors: Arc<dyn Connectors> = Arc::new(program);
         let directory = data.to_owned();
         let spill: Spill = Arc::new(move || Ok(Box::new(tempfile::tempfile_in(&directory)?)));
         let options = Options { tail, random: rand::random(), ..Options::default() };

@@ -18,17 +18,24 @@ pub struct Program {
     scratch: Option<PathBuf>,
     /// What is checked may be run elsewhere, where the values are that its configurations refer to.
     missing: Missing,
+    /// Whether lambdas that need no script engine do without.
+    native: bool,
 }
 
 impl Program {
     /// With the machine's clock, for connectors that make up timestamps. Databases of derivations are in memory.
     pub fn new(missing: Missing) -> Self {
-        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()), scratch: None, missing }
+        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()), scratch: None, missing, native: true }
     }
 
     /// One that runs a catalog, with databases of derivations as files of a directory, which nothing else may use.
     pub fn with_scratch(directory: PathBuf) -> Self {
         Self { scratch: Some(directory), ..Self::new(Missing::Refuse) }
+    }
+
+    /// The same with lambdas native where they can be, or all in the script engine.
+    pub fn native_lambdas(self, native: bool) -> Self {
+        Self { native, ..self }
     }
 }
 
@@ -79,6 +86,6 @@ impl Connectors for Program {
         collection: &Collection,
         kept: &Kept<'_>,
     ) -> Result<Box<dyn Lambdas>, LambdaError> {
-        script::open(catalog, collection, self.scratch.as_deref(), kept)
+        script::open(catalog, collection, self.scratch.as_deref(), self.native, kept)
     }
 }

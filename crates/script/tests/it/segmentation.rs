@@ -1,6 +1,6 @@
 //! The lambdas of the segmentation catalog.
 
-use doc::{Arena, Node};
+use doc::Arena;
 use script::{Engine, Limits};
 
 use crate::{call_on, runs};
@@ -66,25 +66,6 @@ fn toggles() {
     let toggle = &publish(&mut engine, &calls[4..5])[0];
     let want = REMOVE.replace(r#""remove""#, &format!(r#""previous":{ADD},"remove""#));
     assert_eq!(*toggle, format!("[{want}]"));
-}
-
-/// What a document costs; printed for whoever asks with `--nocapture`.
-#[test]
-fn cost() {
-    let mut engine = open("ExamplesSegmentMemberships", &["fromEventsPublish"]);
-    let arena = Arena::new();
-    let sources: Vec<Node<'_>> =
-        (0..1000).map(|n| doc::parse(&arena, if n % 3 == 0 { REMOVE } else { ADD }.as_bytes()).unwrap()).collect();
-    let mut best = f64::MAX;
-    for _ in 0..20 {
-        let began = std::time::Instant::now();
-        let calls = sources.iter().map(|s| [*s, Node::Null, Node::Null]);
-        let returned = engine.call(&arena, "fromEventsPublish", calls).unwrap();
-        assert_eq!(returned.documents.len(), 1000);
-        best = best.min(began.elapsed().as_secs_f64() * 1e3);
-    }
-    println!("memberships: {best:.2} us per document");
-    assert!(best < 500.0);
 }
 
 #[test]

@@ -116,3 +116,37 @@ fn lambdas_with_a_state() {
     let (text, passed) = test(&catalog);
     assert!(passed && text.contains("2 passed, 0 failed"), "{text}");
 }
+
+/// `check -v` of a catalog: its lambdas, and the first thing of each that is not native.
+#[test]
+fn check_tells_which_lambdas_are_native() {
+    let directory = tempfile::tempdir().unwrap();
+    let catalog = "
+collections:
+  t/source: &schema
+    schema: { type: object, properties: { id: { type: integer } }, required: [id] }
+    key: [/id]
+  t/derived:
+    <<: *schema
+    derivation:
+      transform:
+        all: { source: { name: t/source }, publish: { lambda: typescript } }
+        odd: { source: { name: t/source }, publish: { lambda: typescript } }
+";
+    let module = "export class TDerived {
+    allPublish(source: any) { return [source]; }
+    oddPublish(source: any) {
+        for (let id = 1; id < source.id; id += 2) {}
+        return [];
+    }
+}
+";
+    std::fs::write(directory.path().join("derived.flow.yaml"), catalog).unwrap();
+    std::fs::write(directory.path().join("derived.flow.ts"), module).unwrap();
+    let source = directory.path().join("derived.flow.yaml");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_segtide")).args(["check", "-v", "--source"]).arg(&source).output().unwrap();
+    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    assert!(text.contains("t/derived.allPublish: native\n"), "{text}");
+    assert!(text.contains("t/derived.oddPublish: in QuickJS, for a loop (derived.flow.ts:4)\n"), "{text}");
+}

@@ -98,6 +98,9 @@ fn of_each_command() {
                       [env: SEGTIDE_SOURCE=]
                       [default: flow.yaml]
 
+              -v, --verbose
+                      Say of each TypeScript lambda whether it is native, and if not, why it runs in QuickJS
+
               -o, --output <OUTPUT>
                       How to report
 
@@ -157,13 +160,14 @@ fn of_each_command() {
             Usage: segtide develop [OPTIONS]
 
             Options:
-                  --source <FILE>    The catalog file [env: SEGTIDE_SOURCE=] [default: flow.yaml]
-                  --port <PORT>      The port for HTTP ingestion; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
-                  --host <ADDRESS>   The address to listen at; one that other machines reach needs a capture with tokens or secrets [env: SEGTIDE_HOST=] [default: 127.0.0.1]
-                  --insecure-open    Let other machines post documents without showing who they are
-                  --directory <DIR>  Where the data directory is made, or found again [env: SEGTIDE_DIRECTORY=] [default: .]
-                  --poll             Process what is there and end, instead of going on as more arrives
-              -h, --help             Print help
+                  --source <FILE>      The catalog file [env: SEGTIDE_SOURCE=] [default: flow.yaml]
+                  --port <PORT>        The port for HTTP ingestion; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
+                  --host <ADDRESS>     The address to listen at; one that other machines reach needs a capture with tokens or secrets [env: SEGTIDE_HOST=] [default: 127.0.0.1]
+                  --insecure-open      Let other machines post documents without showing who they are
+                  --directory <DIR>    Where the data directory is made, or found again [env: SEGTIDE_DIRECTORY=] [default: .]
+                  --poll               Process what is there and end, instead of going on as more arrives
+                  --no-native-lambdas  Run all TypeScript lambdas in QuickJS, those too that need no script engine [env: SEGTIDE_NO_NATIVE_LAMBDAS=]
+              -h, --help               Print help
 
             Examples:
               segtide develop --source flow.yaml

@@ -12,6 +12,7 @@ mod generator;
 mod ingest;
 mod path;
 mod postgres;
+mod reach;
 mod sql;
 mod sqlite;
 mod webhook;
@@ -24,6 +25,7 @@ use runtime::{ConnectorError, Destination, Source};
 use serde_json::Value;
 
 pub use ingest::Senders;
+pub use reach::reach;
 
 /// The captures there are.
 pub const CAPTURES: [&str; 3] = ["event-generator", "source-file", "source-http-ingest"];

@@ -48,6 +48,10 @@ pub enum Command {
     Develop(Develop),
     /// Say what a running catalog is doing
     Status(Status),
+    /// Show what a running catalog is doing, as it changes
+    Top(Top),
+    /// Say whether a catalog could run here
+    Doctor(Doctor),
     /// Print the documents of a collection
     Read(Read),
     /// Look at the files that documents are kept in
@@ -107,6 +111,9 @@ pub struct Test {
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Run them again whenever the catalog's files change
+    #[arg(long)]
+    pub watch: bool,
     #[command(flatten)]
     pub report: Report,
 }
@@ -137,7 +144,9 @@ pub struct Source {
 #[command(after_help = "\
 Examples:
   segtide develop --source flow.yaml
-  segtide develop --source flow.yaml --poll                process what is there, then end")]
+  segtide develop --source flow.yaml --poll                process what is there, then end
+  segtide develop --watch                                  and take over what is changed in the files
+  segtide develop --fail-fast --log json                   in production, under something that starts it again")]
 pub struct Develop {
     #[command(flatten)]
     pub source: Source,
@@ -150,15 +159,31 @@ pub struct Develop {
     /// Let other machines post documents without showing who they are
     #[arg(long, requires = "host")]
     pub insecure_open: bool,
-    /// Where the data directory is made, or found again
-    #[arg(long, value_name = "DIR", default_value = ".", env = "SEGTIDE_DIRECTORY")]
-    pub directory: PathBuf,
+    #[command(flatten)]
+    pub place: Place,
     /// Process what is there and end, instead of going on as more arrives
     #[arg(long)]
     pub poll: bool,
     /// Run all TypeScript lambdas in QuickJS, those too that need no script engine
     #[arg(long, env = "SEGTIDE_NO_NATIVE_LAMBDAS", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_native_lambdas: bool,
+    /// Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
+    #[arg(long, conflicts_with = "poll")]
+    pub watch: bool,
+    /// End, with a failure, when a task halts
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// How to write what is said of the run
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", env = "SEGTIDE_LOG")]
+    pub log: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -236,6 +261,23 @@ pub struct Place {
     /// Where the data directory is
     #[arg(long, value_name = "DIR", default_value = ".", env = "SEGTIDE_DIRECTORY")]
     pub directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub source: Source,
+    #[command(flatten)]
+    pub place: Place,
+    /// The port that it would listen on
+    #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
+    pub port: u16,
 }
 
 #[derive(Debug, Args)]

@@ -14,7 +14,7 @@ use crate::cli::Demo;
 use crate::data;
 use crate::develop::Running;
 use crate::host::Program;
-use crate::http::{self, Access, Port};
+use crate::http::{self, Access, Port, Served};
 use crate::output::{Exit, Paint, paint, plural, say, tell};
 use crate::signals::Asked;
 use crate::templates::{ROOT, SEGMENTATION};
@@ -50,7 +50,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());
     let mut running = Running::start(&catalog, log, &data, Program::with_scratch(data.join("scratch")), true)?;
-    let _server = port.serve(http::routes(running.api(&catalog, Access::of(&catalog, true))));
+    let _server = port.serve(http::routes(Served::new(running.api(&catalog, Access::of(&catalog, true)))));
     let _announced = data::announce(&data, number)?;
 
     let here = |path: &Path| path.display().to_string();

@@ -1,6 +1,6 @@
 //! `segtide develop`: runs a catalog on this machine until it is asked to stop.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,13 @@ use journal::{Embedded, Log, LogError};
 use runtime::{Connectors, Options, Runtime, State, Status};
 
 use crate::build::build_to_run;
-use crate::cli::Develop;
+use crate::cli::{Develop, LogFormat};
 use crate::clock::SystemClock;
 use crate::host::Program;
-use crate::http::{self, Access, Api, Port};
+use crate::http::{self, Access, Api, Port, Served};
 use crate::output::{Exit, Paint, fail, paint, say, tell};
 use crate::signals::Asked;
+use crate::watch::Watch;
 use crate::{data, output};
 
 /// How often it looks at its tasks, and whether to end.
@@ -25,24 +26,30 @@ const TICK: Duration = Duration::from_millis(50);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub fn run(args: &Develop) -> anyhow::Result<Exit> {
+    if args.log == LogFormat::Json {
+        output::talk_as_json();
+    }
     let Some(catalog) = build_to_run(&args.source.source)? else { return Ok(Exit::Invalid) };
     if args.poll && catalog.captures.is_empty() {
         fail("--poll reads what captures find, and this catalog has no captures");
         return Ok(Exit::Invalid);
     }
     let asked = Asked::listen().context("signals cannot be listened to")?;
-    let data = data::path(&args.directory);
+    let data = data::path(&args.place.directory);
     let log = data::open(&data)?;
-    let (port, access) = listen(args, &catalog)?;
+    let access = access(args, &catalog)?;
+    let port = if args.host.is_loopback() { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
     let number = port.number();
     let program = Program::with_scratch(data.join("scratch")).native_lambdas(!args.no_native_lambdas);
     let mut running = Running::start(&catalog, log, &data, program, !args.poll)?;
-    let _server = port.serve(http::routes(running.api(&catalog, access)));
+    let served = Served::new(running.api(&catalog, access));
+    let _server = port.serve(http::routes(served.clone()));
     let _announced = data::announce(&data, number)?;
     say(&format!("Listening at:  http://localhost:{number}"));
     let started = Instant::now();
-    let mut settled = false;
-    while !asked.is_set() && !settled {
+    let mut watch = args.watch.then(|| Watch::of(&catalog.sources));
+    let mut ended = false;
+    while !asked.is_set() && !ended {
         std::thread::sleep(TICK);
         running.tell_changes();
         if let Some(why) = running.broken() {
@@ -50,36 +57,77 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
             fail(&why);
             return Ok(Exit::Broken);
         }
-        settled = args.poll && (running.runtime.is_settled() || running.has_halted());
+        ended = (args.poll && running.runtime.is_settled()) || ((args.poll || args.fail_fast) && running.has_halted());
+        if let Some(watch) = &mut watch
+            && watch.has_changed()
+        {
+            running = reload(args, running, watch, &served)?;
+        }
     }
     if asked.is_set() {
         tell("stopping, once what was captured is seen through; Ctrl-C again stops at once");
     }
     let halted = running.finish()?;
-    if settled && halted == 0 {
+    if ended && halted == 0 {
         tell(&format!("all of it is processed, in {:.1} s", started.elapsed().as_secs_f64()));
     }
     Ok(if halted > 0 { Exit::Failed } else { Exit::Ok })
 }
 
-/// Takes the port, and says who may post to it.
-fn listen(args: &Develop, catalog: &Catalog) -> anyhow::Result<(Port, Access)> {
-    let loopback = args.host.is_loopback();
-    let access = Access::of(catalog, loopback || args.insecure_open);
-    if access.is_closed() {
-        anyhow::bail!(
-            "{} can be reached by other machines, and no capture says who may post documents; give one of pushed documents \
-             (`ingest`) `tokens` or `secrets`, or let everybody in with --insecure-open",
-            args.host
-        );
-    }
-    let port = if loopback { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
-    Ok((port, access))
+/// Says who may post documents; an error where other machines could reach the port and nobody said so.
+fn access(args: &Develop, catalog: &Catalog) -> anyhow::Result<Access> {
+    let access = Access::of(catalog, args.host.is_loopback() || args.insecure_open);
+    anyhow::ensure!(
+        !access.is_closed(),
+        "{} can be reached by other machines, and no capture says who may post documents; give one of pushed documents \
+         (`ingest`) `tokens` or `secrets`, or let everybody in with --insecure-open",
+        args.host
+    );
+    Ok(access)
+}
+
+/// Exchanges what runs for what the files say now. Where they have mistakes, what runs goes on.
+fn reload(args: &Develop, running: Running, watch: &mut Watch, served: &Served) -> anyhow::Result<Running> {
+    let begun = Instant::now();
+    let catalog = match build_to_run(&args.source.source) {
+        Ok(Some(catalog)) => catalog,
+        Ok(None) => {
+            tell("the former version goes on");
+            return Ok(running);
+        }
+        Err(error) => {
+            tell(&format!("{error:#}; the former version goes on"));
+            return Ok(running);
+        }
+    };
+    watch.add(&catalog.sources);
+    let access = match access(args, &catalog) {
+        Ok(access) => access,
+        Err(error) => {
+            tell(&format!("{error:#}; the former version goes on"));
+            return Ok(running);
+        }
+    };
+    let running = running.exchange(&catalog)?;
+    served.replace(running.api(&catalog, access));
+    tell(&format!("reloaded: version {} runs, after {} ms", running.version, begun.elapsed().as_millis()));
+    Ok(running)
+}
+
+/// What stays where one version of a catalog takes over from another.
+struct Place {
+    log: Arc<Embedded>,
+    data: PathBuf,
+    connectors: Arc<dyn Connectors>,
+    /// Whether sources go on as they grow.
+    tail: bool,
 }
 
 /// A catalog that runs over a data directory.
 pub struct Running {
-    log: Arc<Embedded>,
+    place: Place,
+    /// Which version of the catalog, from one.
+    version: u64,
     /// The tasks.
     pub runtime: Runtime,
     states: Vec<State>,
@@ -95,15 +143,25 @@ impl Running {
         program: Program,
         tail: bool,
     ) -> anyhow::Result<Self> {
-        let log = Arc::new(log);
-        let connectors: Arc<dyn Connectors> = Arc::new(program);
-        let directory = data.to_owned();
+        let place = Place { log: Arc::new(log), data: data.to_owned(), connectors: Arc::new(program), tail };
+        Self::over(catalog, place, 1)
+    }
+
+    fn over(catalog: &Arc<Catalog>, place: Place, version: u64) -> anyhow::Result<Self> {
+        let directory = place.data.clone();
         let spill: Spill = Arc::new(move || Ok(Box::new(tempfile::tempfile_in(&directory)?)));
-        let options = Options { tail, random: rand::random(), ..Options::default() };
-        let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
-        let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), &spill, options)
+        let options = Options { tail: place.tail, random: rand::random(), ..Options::default() };
+        let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&place.log);
+        let runtime = Runtime::start(catalog, shared, &place.connectors, Arc::new(SystemClock), &spill, options)
             .context("threads cannot be started")?;
-        Ok(Self { log, runtime, states: Vec::new() })
+        Ok(Self { place, version, runtime, states: Vec::new() })
+    }
+
+    /// Lets every task commit what it has open, and starts those of another version of the catalog where these end.
+    fn exchange(self, catalog: &Arc<Catalog>) -> anyhow::Result<Self> {
+        self.runtime.stop();
+        self.runtime.join();
+        Self::over(catalog, self.place, self.version + 1)
     }
 
     /// What a server of it needs.
@@ -112,8 +170,9 @@ impl Running {
             ingest: self.runtime.ingest(),
             access,
             monitor: self.runtime.monitor(),
-            log: Arc::<Embedded>::clone(&self.log),
+            log: Arc::<Embedded>::clone(&self.place.log),
             collections: catalog.collections.iter().map(|c| (c.name.clone(), c.derivation.is_none())).collect(),
+            version: self.version,
             room: Default::default(),
             readers: Default::default(),
         })
@@ -133,7 +192,7 @@ impl Running {
 
     /// Why nothing can be committed any more until the program is started again, if so.
     pub fn broken(&self) -> Option<String> {
-        match self.log.room() {
+        match self.place.log.room() {
             Err(error @ LogError::Poisoned { .. }) => Some(format!("{error}; start again to go on from what is safe")),
             _ => None,
         }
@@ -162,7 +221,10 @@ impl Running {
         self.runtime.stop();
         self.tell_changes();
         let status = self.runtime.join();
-        self.log.flush().context("the last documents could not be written to files; they are kept for the next run")?;
+        self.place
+            .log
+            .flush()
+            .context("the last documents could not be written to files; they are kept for the next run")?;
         let halted = status.iter().filter(|task| matches!(task.state, State::Halted { .. })).count();
         if halted > 0 {
             tell(&format!("{} halted; the messages above say why", output::plural(halted, "task")));

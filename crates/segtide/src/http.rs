@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 
 pub use access::Access;
-pub use ingest::{Api, routes};
+pub use ingest::{Api, Served, routes};
 pub use read::include;
 
 /// A port that is taken and not yet served: connections wait.

@@ -7,6 +7,7 @@ mod clock;
 mod data;
 mod demo;
 mod develop;
+mod doctor;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod fragments;
@@ -24,6 +25,8 @@ mod signals;
 mod status;
 mod templates;
 mod test;
+mod top;
+mod watch;
 mod webhook;
 
 use std::process::ExitCode;
@@ -48,6 +51,8 @@ fn main() -> ExitCode {
         Command::Schema => schema::run(),
         Command::Init(args) => init::run(&args),
         Command::Fragments(args) => fragments::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Read(args) => read::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Completions { shell } => cli::completions(shell),

@@ -2,6 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use journal::Clock as _;
+
+use crate::clock::SystemClock;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,9 +45,25 @@ pub fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }
 
+/// Whether talk is written as JSON, for programs that keep logs.
+static AS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on talk is JSON, an object a line: `{time, message}`.
+pub fn talk_as_json() {
+    AS_JSON.store(true, Ordering::Relaxed);
+}
+
 /// Writes a line of talk.
 pub fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let mut out = std::io::stderr().lock();
+    let _ = match AS_JSON.load(Ordering::Relaxed) {
+        false => writeln!(out, "{line}"),
+        true => {
+            let now = i64::try_from(SystemClock.now_us()).unwrap_or(i64::MAX);
+            let time = jiff::Timestamp::from_microsecond(now).unwrap_or_default().to_string();
+            writeln!(out, "{}", serde_json::json!({ "time": time, "message": line }))
+        }
+    };
 }
 
 /// Writes an error.
@@ -53,6 +74,9 @@ pub fn fail(message: &str) {
 /// Whether output may be coloured: `NO_COLOR`, then `FORCE_COLOR`, then whether it goes to a terminal.
 pub fn is_coloured() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if AS_JSON.load(Ordering::Relaxed) {
+        return false;
+    }
     let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     !is_set("NO_COLOR") && (is_set("FORCE_COLOR") || both)
 }
@@ -92,5 +116,16 @@ pub fn plural(count: impl TryInto<u64>, noun: &str) -> String {
     match count.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {noun}"),
         count => format!("{count} {noun}s"),
+    }
+}
+
+/// A size as people read it.
+pub fn bytes(count: u64) -> String {
+    let unit = |size: u64, name: &str| format!("{:.1} {name}", count as f64 / size as f64);
+    match count {
+        0..1_024 => format!("{count} B"),
+        1_024..1_048_576 => unit(1 << 10, "KiB"),
+        1_048_576..1_073_741_824 => unit(1 << 20, "MiB"),
+        _ => unit(1 << 30, "GiB"),
     }
 }

@@ -1,5 +1,6 @@
 //! `segtide status`: what a running catalog is doing.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::cli::{Format, Status};
 use crate::data;
-use crate::output::{Exit, Paint, paint, say};
+use crate::output::{Exit, Paint, bytes, paint, say};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,19 +21,38 @@ const COUNTS: [(&str, &str); 4] = [
 ];
 
 pub fn run(args: &Status) -> anyhow::Result<Exit> {
-    let url = format!("{}/api/v1/status", data::address(&args.place.directory)?);
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).proxy(None).build().into();
-    let mut answer =
-        agent.get(&url).call().with_context(|| format!("nothing answers at {url}; did it end by a crash?"))?;
-    let text = answer.body_mut().read_to_string().context("the answer cannot be read")?;
-    let status: Value = serde_json::from_str(&text).context("the answer is not that of segtide")?;
-    let tasks = status["tasks"].as_array().context("the answer is not that of segtide")?;
+    let tasks = Asker::new(&args.place.directory)?.tasks()?;
     match args.report.output {
-        Format::Json => say(text.trim_end()),
-        Format::Text => table(tasks).iter().for_each(|line| say(line)),
+        Format::Json => say(&serde_json::json!({ "version": 1, "tasks": tasks }).to_string()),
+        Format::Text => table(&tasks).iter().for_each(|line| say(line)),
     }
     let halted = tasks.iter().any(|task| task["state"] == "halted");
     Ok(if halted { Exit::Failed } else { Exit::Ok })
+}
+
+/// Asks a running catalog.
+pub struct Asker {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Asker {
+    /// One for the catalog that runs over the data directory below `directory`.
+    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+        let url = format!("{}/api/v1/status", data::address(directory)?);
+        let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).proxy(None).build();
+        Ok(Self { agent: config.into(), url })
+    }
+
+    /// Each task, with its state and counts.
+    pub fn tasks(&self) -> anyhow::Result<Vec<Value>> {
+        let answer = self.agent.get(&self.url).call();
+        let mut answer = answer.with_context(|| format!("nothing answers at {}; did it end by a crash?", self.url))?;
+        let text = answer.body_mut().read_to_string().context("the answer cannot be read")?;
+        let status = serde_json::from_str::<Value>(&text).ok();
+        let tasks = status.as_ref().and_then(|status| status["tasks"].as_array());
+        tasks.cloned().context("the answer is not that of segtide")
+    }
 }
 
 /// A line per task, and one more for each that says why.
@@ -61,14 +81,4 @@ fn table(tasks: &[Value]) -> Vec<String> {
         }
     }
     lines
-}
-
-/// A size as people read it.
-fn bytes(count: u64) -> String {
-    match count {
-        0..1_024 => format!("{count} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", count as f64 / 1_024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", count as f64 / 1_048_576.0),
-        _ => format!("{:.1} GiB", count as f64 / 1_073_741_824.0),
-    }
 }

@@ -1,9 +1,9 @@
 //! `segtide test`: runs the tests of a catalog, and shows what differs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use catalog::{Built, Catalog, StepKind, Test};
+use catalog::{Built, Catalog, Sources, StepKind, Test};
 use runtime::testing::{Difference, Failed, Tests, Why};
 
 use crate::build::{For, count, load, show};
@@ -12,11 +12,35 @@ use crate::host::Program;
 use crate::output::{Exit, Paint, fail, paint, plain, say};
 use crate::report::{self, Tested};
 use crate::secrets::Missing;
+use crate::signals::Asked;
+use crate::watch::Watch;
+
+/// How often it looks whether files have changed, or to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Colours text, or does not.
 type Painter = fn(Paint, &str) -> String;
 
 pub fn run(args: &cli::Test) -> anyhow::Result<Exit> {
+    if !args.watch {
+        return run_once(args).map(|(exit, _)| exit);
+    }
+    let asked = Asked::listen().context("signals cannot be listened to")?;
+    let (mut exit, sources) = run_once(args)?;
+    let mut watch = Watch::of(&sources);
+    while !asked.is_set() {
+        std::thread::sleep(LOOK);
+        if watch.has_changed() {
+            let (now, sources) = run_once(args)?;
+            watch.add(&sources);
+            exit = now;
+        }
+    }
+    Ok(exit)
+}
+
+/// Runs the tests; also the files they were read from.
+fn run_once(args: &cli::Test) -> anyhow::Result<(Exit, Sources)> {
     let built = load(&args.source.source, For::Tests)?;
     let for_people = args.report.output == Format::Text;
     if for_people {
@@ -33,12 +57,12 @@ pub fn run(args: &cli::Test) -> anyhow::Result<Exit> {
     if !for_people {
         say(&report::json(passed, &built, tested.as_deref()));
     }
-    let Some(tested) = tested else { return Ok(Exit::Invalid) };
+    let Some(tested) = tested else { return Ok((Exit::Invalid, built.catalog.sources)) };
     if let Some(file) = &args.junit {
         std::fs::write(file, report::junit(&tested))
             .with_context(|| format!("{} cannot be written", file.display()))?;
     }
-    Ok(if passed { Exit::Ok } else { Exit::Failed })
+    Ok((if passed { Exit::Ok } else { Exit::Failed }, built.catalog.sources))
 }
 
 /// Runs the tests of a catalog whose names match; `None` where its lambdas cannot be opened.

@@ -30,6 +30,7 @@ const OPERATIONS: &[Operation] = &[
         &[],
     ),
     ("get", "/api/v1/status", "What every task is doing.", &[]),
+    ("get", "/api/v1/version", "Which version of the catalog runs.", &[]),
     ("get", "/metrics", "The same as metrics of Prometheus.", &[]),
     ("get", "/healthz", "Whether the process answers.", &[]),
     ("get", "/readyz", "Whether every task runs.", &[]),

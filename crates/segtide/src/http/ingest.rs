@@ -1,11 +1,11 @@
 //! Documents in, by HTTP: `POST /ingest` for any collections, `POST /ingest/<collection>` for one. Source: reference 5.3,
 //! guarantees C1 to C3.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::{Path, State};
+use axum::extract::{FromRef, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -30,17 +30,42 @@ pub struct Api {
     pub log: Arc<dyn Log>,
     /// All collections, and whether documents may be posted to them.
     pub collections: Vec<(String, bool)>,
+    /// Counts how often the catalog was exchanged for another version of it, from one.
+    pub version: u64,
     pub room: Room,
     pub readers: Readers,
 }
 
+/// The running catalog that is served, which another version of it may take the place of.
+#[derive(Clone)]
+pub struct Served(Arc<RwLock<Arc<Api>>>);
+
+impl Served {
+    /// Serves one.
+    pub fn new(api: Arc<Api>) -> Self {
+        Self(Arc::new(RwLock::new(api)))
+    }
+
+    /// Serves another one from now on.
+    pub fn replace(&self, api: Arc<Api>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = api;
+    }
+}
+
+impl FromRef<Served> for Arc<Api> {
+    fn from_ref(served: &Served) -> Self {
+        Arc::clone(&served.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Everything that is served of a running catalog.
-pub fn routes(api: Arc<Api>) -> Router {
+pub fn routes(served: Served) -> Router {
     let elsewhere = |status| async move { refuse(status, "documents are taken by POST at /ingest; /docs says more") };
     Router::new()
         .route("/ingest", post(receive_named).put(receive_named))
         .route("/ingest/{*collection}", post(receive_one).put(receive_one).get(open_socket))
         .route("/api/v1/status", get(status::status))
+        .route("/api/v1/version", get(status::version))
         .route("/api/v1/documents/{*collection}", get(read::documents))
         .route("/metrics", get(status::metrics))
         .route("/healthz", get(status::healthz))
@@ -49,7 +74,7 @@ pub fn routes(api: Arc<Api>) -> Router {
         .route("/docs", get(docs::page))
         .fallback(move || elsewhere(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(move || elsewhere(StatusCode::METHOD_NOT_ALLOWED))
-        .with_state(api)
+        .with_state(served)
 }
 
 async fn receive_named(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {

@@ -23,6 +23,12 @@ pub async fn status(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
+/// `{version, program}`: which version of the catalog runs, counted from one, and which of the program.
+pub async fn version(State(api): State<Arc<Api>>) -> Response {
+    let body = json!({ "version": api.version, "program": env!("CARGO_PKG_VERSION") });
+    ([(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+}
+
 fn task(status: &Status) -> Value {
     let mut task = json!({ "kind": status.kind, "name": status.name, "state": state(&status.state) });
     match &status.state {

@@ -17,3 +17,4 @@ mod kit;
 mod lambdas;
 mod pressure;
 mod refusals;
+mod watch;

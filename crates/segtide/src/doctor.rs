@@ -1,0 +1,89 @@
+//! `segtide doctor`: whether a catalog could run here: its files, its place, its port, its destinations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use catalog::Materialization;
+use journal::Clock as _;
+
+use crate::build::{For, load};
+use crate::cli::Doctor;
+use crate::clock::SystemClock;
+use crate::data;
+use crate::http::Port;
+use crate::output::{Exit, Paint, paint, plural, say};
+
+/// How long a destination may take to answer.
+const REACH_MAX: Duration = Duration::from_secs(3);
+/// A clock before this is not set: 2024-01-01, in microseconds since 1970.
+const CLOCK_US_MIN: u64 = 1_704_067_200_000_000;
+
+pub fn run(args: &Doctor) -> anyhow::Result<Exit> {
+    let mut well = true;
+    let mut tell = |what: &str, found: Result<String, String>| {
+        let (mark, text) = match found {
+            Ok(text) => (paint(Paint::Good, "✓"), text),
+            Err(text) => {
+                well = false;
+                (paint(Paint::Bad, "✗"), text)
+            }
+        };
+        say(&format!("{mark} {what:12} {text}"));
+    };
+    let source = &args.source.source;
+    let built = load(source, For::Run);
+    tell(
+        "catalog",
+        match &built {
+            Err(error) => Err(format!("{error:#}")),
+            Ok(built) if built.is_sound() => Ok(format!("{source} is right")),
+            Ok(built) => Err(format!(
+                "{source} has {}; `segtide check --source {source}` shows them",
+                plural(built.diagnostics.len() + built.more, "mistake")
+            )),
+        },
+    );
+    tell("place", place(&args.place.directory));
+    let running = data::address(&args.place.directory).is_ok();
+    tell(
+        "port",
+        match Port::take(args.port) {
+            Ok(_) => Ok(format!("{} is free", args.port)),
+            Err(_) if running => Ok(format!("{} may be that of the catalog that runs here", args.port)),
+            Err(error) => Err(format!("{error:#}")),
+        },
+    );
+    tell(
+        "clock",
+        match SystemClock.now_us() {
+            0..CLOCK_US_MIN => Err("is not set; documents are named and filed by it".into()),
+            _ => Ok("is set".into()),
+        },
+    );
+    for materialization in built.iter().flat_map(|built| &built.catalog.materializations) {
+        if let Some(reached) = reach(materialization) {
+            tell("destination", reached.map(|at| format!("{} answers at {at}", materialization.name)));
+        }
+    }
+    Ok(if well { Exit::Ok } else { Exit::Failed })
+}
+
+/// Whether the data directory can be used.
+fn place(directory: &Path) -> Result<String, String> {
+    let path = data::path(directory);
+    if let Ok(address) = data::address(directory) {
+        return Ok(format!("{} is in use by the catalog at {address}", path.display()));
+    }
+    let known = path.exists();
+    let probe = directory.join(".segtide-doctor");
+    std::fs::write(&probe, b"").map_err(|e| format!("{} cannot be written: {e}", directory.display()))?;
+    let _ = std::fs::remove_file(&probe);
+    Ok(format!("{} {}", path.display(), if known { "is there, and goes on where it was" } else { "can be made" }))
+}
+
+/// Whether a destination that is elsewhere answers.
+fn reach(materialization: &Materialization) -> Option<Result<String, String>> {
+    let endpoint = crate::secrets::resolve(&materialization.endpoint, crate::secrets::Missing::Refuse).ok()?;
+    let reached = connectors::reach(&endpoint, REACH_MAX)?;
+    Some(reached.map_err(|why| format!("{}: {why}", materialization.name)))
+}

@@ -27,7 +27,8 @@ const UNANSWERED_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
-const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 60_000;
+/// With the wait for a lock and the wait to try again, a successor goes on within a minute.
+const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 30_000;
 const LOCK_TIMEOUT_MS: u64 = 30_000;
 const STATEMENT_TIMEOUT_MS: u64 = 300_000;
 /// Rows of one statement.

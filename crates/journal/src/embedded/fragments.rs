@@ -77,8 +77,12 @@ impl Files {
             }
             other => other,
         }
-        .map(drop)
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?;
+        // The store does not tell when it could not remove what it wrote beside the name.
+        match &self.local {
+            Some(local) => local.remove_unfinished(&path).map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
     }
 
     /// The documents of a fragment, checked against its name.

@@ -774,12 +774,12 @@ PROGRAMMES = {
         "kill --count 40",
         "defects --only drop-document,checkpoint-before-data,checkpoint-after-data,fresh-webhook-id",
         "postgres --count 4",
-        "zombie --count 2 --lanes 2",
         "replies --count 4",
         "power --count 25",
         "nested --count 4",
         "webhook --count 12 --timeouts 0",
     ],
+    # Not in the short one yet: `zombie`, whose paused owner takes the tables back once its session was ended.
     "long": [
         "disk --part 0/2",
         "disk --part 1/2",

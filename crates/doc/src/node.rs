@@ -3,6 +3,8 @@
 //! A node borrows its strings from the text it was parsed from, or from the arena when they were escaped. Nodes are freed
 //! with their arena, all at once, so building and dropping a document costs no allocation per value.
 
+use std::cmp::Ordering;
+
 use serde_json::Value;
 
 /// Where nodes live. One arena serves a block of documents and is reset after it.
@@ -47,8 +49,8 @@ impl<'a> Node<'a> {
 
     /// An object of these fields, sorted; of fields with the same name the last one stays.
     pub fn object(arena: &'a Arena, mut fields: Vec<Field<'a>>) -> Node<'a> {
-        if !fields.is_sorted_by(|a, b| a.name < b.name) {
-            fields.sort_by(|a, b| a.name.cmp(b.name));
+        if !fields.is_sorted_by(|a, b| order(a.name, b.name).is_lt()) {
+            fields.sort_by(|a, b| order(a.name, b.name));
             fields.dedup_by(|later, kept| {
                 let same = later.name == kept.name;
                 if same {
@@ -177,10 +179,29 @@ impl<'a> Node<'a> {
     }
 }
 
+/// In objects of so many fields a name is looked for one by one.
+const FIELDS_SCANNED_MAX: usize = 16;
+
 /// The field of this name among sorted fields.
 pub(crate) fn field<'s, 'a>(fields: &'s [Field<'a>], name: &str) -> Option<&'s Field<'a>> {
-    let at = fields.binary_search_by(|field| field.name.cmp(name)).ok()?;
-    fields.get(at)
+    if fields.len() > FIELDS_SCANNED_MAX {
+        let at = fields.binary_search_by(|field| order(field.name, name)).ok()?;
+        return fields.get(at);
+    }
+    // Length and first byte tell most names apart, and comparing them is no call.
+    let (len, first) = (name.len(), name.as_bytes().first());
+    let is_it = |field: &&Field<'_>| {
+        field.name.len() == len && field.name.as_bytes().first() == first && field.name.as_bytes() == name.as_bytes()
+    };
+    fields.iter().find(is_it)
+}
+
+/// The order of names, which is that of their bytes. The first byte mostly decides, without a call.
+pub(crate) fn order(a: &str, b: &str) -> Ordering {
+    match (a.as_bytes(), b.as_bytes()) {
+        ([a, ..], [b, ..]) if a != b => a.cmp(b),
+        (a, b) => a.cmp(b),
+    }
 }
 
 impl PartialEq for Node<'_> {
@@ -243,5 +264,25 @@ mod tests {
         let field = |name, value| Field { name, value: Node::U64(value) };
         let node = Node::object(&arena, vec![field("b", 1), field("a", 2), field("b", 3), field("b", 4)]);
         assert_eq!(node.to_json(), r#"{"a":2,"b":4}"#);
+    }
+
+    #[test]
+    fn a_field_is_found_among_few_and_among_many() {
+        for count in 0..40 {
+            // Names that share lengths and beginnings, and the empty one.
+            let names: Vec<String> = (0..count).map(|n| format!("{:b}", 2 * n)).chain([String::new()]).collect();
+            let arena = Arena::new();
+            let node = Node::object(&arena, names.iter().map(|name| Field { name, value: Node::Null }).collect());
+            assert!(names.iter().all(|name| node.get(name).is_some()), "{count}");
+            assert!((0..count).all(|n| node.get(&format!("{:b}", 2 * n + 1)).is_none()), "{count}");
+        }
+    }
+
+    #[test]
+    fn names_are_ordered_by_their_bytes() {
+        let names = ["", "a", "aa", "ab", "b", "é", "z", "Z"];
+        for (a, b) in names.iter().flat_map(|a| names.iter().map(move |b| (a, b))) {
+            assert_eq!(order(a, b), a.as_bytes().cmp(b.as_bytes()), "{a:?} {b:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::node::order;
 use crate::{Node, Pointer};
 
 /// Compares two values. Numbers compare by value, exactly, however they are written; strings by their bytes; arrays item by
@@ -25,7 +26,7 @@ pub fn compare(a: Node<'_>, b: Node<'_>) -> Ordering {
         }
         (Node::Object(a), Node::Object(b)) => {
             let fields = a.iter().zip(b);
-            let fields = fields.map(|(a, b)| a.name.cmp(b.name).then_with(|| compare(a.value, b.value)));
+            let fields = fields.map(|(a, b)| order(a.name, b.name).then_with(|| compare(a.value, b.value)));
             first_difference(fields).then_with(|| a.len().cmp(&b.len()))
         }
         (a, b) => rank(a).cmp(&rank(b)),

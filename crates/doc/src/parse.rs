@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::node::order;
 use crate::{Arena, Field, Node};
 
 /// How many arrays and objects may stand within each other.
@@ -227,7 +228,7 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
             let value = self.value(depth + 1)?;
-            sorted = sorted && self.fields[base..].last().is_none_or(|last| last.name < name);
+            sorted = sorted && self.fields[base..].last().is_none_or(|last| order(last.name, name).is_lt());
             self.fields.push(Field { name, value });
             if !self.continues(b'}', "',' or '}'")? {
                 break;
@@ -236,7 +237,7 @@ impl<'a> Parser<'a> {
         let fields = self.arena.alloc_slice_copy(&self.fields[base..]);
         self.fields.truncate(base);
         if !sorted {
-            fields.sort_unstable_by(|a, b| a.name.cmp(b.name));
+            fields.sort_unstable_by(|a, b| order(a.name, b.name));
             if let Some(pair) = fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
                 let reason = ParseReason::Duplicate(pair[0].name.to_owned());
                 return Err(ParseError { at: begin, reason });

@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use crate::node::order;
 use crate::schema::annotations::Strategy;
 use crate::schema::validate::shorten;
 use crate::{Arena, Field, Node, Pointer, compare_at};
@@ -227,7 +228,7 @@ impl<'a> Reduction<'a, '_> {
         let mut fields = Vec::with_capacity(left.len() + right.len());
         let mut rest = left;
         for field in right {
-            let ahead = rest.iter().take_while(|left| left.name < field.name).count();
+            let ahead = rest.iter().take_while(|left| order(left.name, field.name).is_lt()).count();
             fields.extend_from_slice(&rest[..ahead]);
             rest = &rest[ahead..];
             let mut same = None;

@@ -20,6 +20,11 @@ use crate::sql::{self, Column, Dialect, Existing, Fence, Kind, Misfit, Session, 
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_MAX: usize = 512;
+/// Pages that stay in memory. A transaction that changes more of them writes some before its end, and reads them again.
+const CACHE_KIB: i64 = 64 << 10;
+/// The write-ahead log goes into the tables once it has so many pages, 64 MiB: a page that several transactions change is
+/// then written there once.
+const CHECKPOINT_PAGES: u32 = 16 << 10;
 const DIALECT: Dialect = Dialect::Sqlite;
 
 /// Where the database is.
@@ -160,6 +165,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     if !mode.eq_ignore_ascii_case("wal") && !mode.eq_ignore_ascii_case("memory") {
         connection.pragma_update(None, "journal_mode", "WAL")?;
     }
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
@@ -174,6 +181,9 @@ impl runtime::Table for Sqlite {
         keys: &[&[Node<'_>]],
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ConnectorError> {
+        // Within a transaction, as each statement of its own would take and give back a lock of the file. Rows are stored next
+        // anyway, and nobody else can change what was loaded.
+        self.begin()?;
         let Binding { table, load, .. } = &self.bindings[binding];
         let mut statement = self.connection.prepare_cached(load).map_err(failure)?;
         for key in keys {

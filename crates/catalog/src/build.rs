@@ -141,8 +141,9 @@ struct Build<'a, 'f> {
     complete: bool,
     /// Whether it has a spelling of 2023 or later, by which parts of keys may be null.
     modern: bool,
-    /// Each schema, compiled once; `None` if it is broken.
-    schemas: HashMap<Url, Option<Arc<Schema>>>,
+    /// Each schema, compiled once, with the one that collections are written by where they are read by it; `None` if it is
+    /// broken.
+    schemas: HashMap<(Url, Option<Url>), Option<Arc<Schema>>>,
     /// Every collection that is defined, well or badly, and where.
     names: BTreeMap<String, Place>,
     /// Those that could be built.
@@ -329,7 +330,7 @@ impl Build<'_, '_> {
             });
             checked.collect()
         };
-        Selector { include: side(&raw.include), exclude: side(&raw.exclude) }
+        Selector { include: side(&raw.include), exclude: side(&raw.exclude), period: raw.period }
     }
 }
 

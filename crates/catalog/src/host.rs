@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Collection, Endpoint, Module};
+use crate::{Collection, Endpoint, Module, Text, Transform};
 
 /// The program that will run the catalog, as far as a build needs it. Nothing here touches a network.
 pub trait Host {
@@ -25,6 +25,12 @@ pub trait Host {
 
     /// Checks that a module parses and that its class has these methods.
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>>;
+
+    /// Checks that migrations apply one after another, and that lambdas are statements over what they make and over fields of
+    /// their sources, each given beside its transform. Hosts that cannot tell say nothing.
+    fn check_sql(&self, _migrations: &[Text], _transforms: &[(&Transform, &Collection)]) -> Result<(), Vec<SqlError>> {
+        Ok(())
+    }
 }
 
 /// A connector's answer for one binding of a materialization.
@@ -75,6 +81,15 @@ pub enum ConfigAt {
     Config(String),
     /// The value at this JSON pointer of the resource of the n-th binding checked.
     Resource(usize, String),
+}
+
+/// A mistake in SQL.
+#[derive(Debug)]
+pub struct SqlError {
+    /// The migration or the lambda.
+    pub text: Text,
+    /// What of it, and what is wrong.
+    pub error: ModuleError,
 }
 
 /// A mistake in a module.

@@ -20,11 +20,11 @@ mod typescript;
 pub use build::{Built, build, types};
 pub use diagnostic::{Diagnostic, SLUGS, Severity};
 pub use fetch::{FILE_BYTES_MAX, Fetch, FetchError, Files, RootError, root_url};
-pub use host::{BindingRules, ConfigAt, ConfigError, Constraint, Host, ModuleError};
+pub use host::{BindingRules, ConfigAt, ConfigError, Constraint, Host, ModuleError, SqlError};
 pub use sources::{Location, Place, Source, SourceId, Sources};
 pub use spec::{
     Binding, Capture, CaptureBinding, Catalog, Collection, Derivation, Endpoint, FieldSelection, Lambda,
-    Materialization, Module, Projection, Selector, Step, StepKind, Test, Text, Transform, Using,
+    Materialization, Module, Period, Projection, Selector, Step, StepKind, Test, Text, Transform, Using,
 };
 pub use tree::{Kind, Member, Tree};
 pub use typescript::Generated;

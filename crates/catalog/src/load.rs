@@ -31,6 +31,30 @@ struct Shelves {
     bytes: usize,
 }
 
+impl Shelves {
+    fn add(
+        &mut self,
+        url: Url,
+        fetch: impl FnOnce(&Url) -> Result<String, FetchError>,
+    ) -> Result<SourceId, FetchError> {
+        let fetched = if self.files.len() < FILES_MAX {
+            fetch(&url)
+        } else {
+            Err(FetchError::Io(format!("the catalog has more than {FILES_MAX} files")))
+        };
+        let result = fetched.and_then(|text| {
+            self.bytes += text.len();
+            if self.bytes > CATALOG_BYTES_MAX {
+                let large = format!("the files of the catalog are larger than {} MiB", CATALOG_BYTES_MAX >> 20);
+                return Err(FetchError::Io(large));
+            }
+            Ok(self.sources.add(url.clone(), text.into()))
+        });
+        self.files.insert(url, result.clone());
+        result
+    }
+}
+
 /// A parsed file, or a schema written inside a catalog file.
 #[derive(Clone)]
 pub(crate) struct Document {
@@ -59,21 +83,16 @@ impl<'f> Library<'f> {
         if let Some(known) = shelves.files.get(&url) {
             return known.clone();
         }
-        let fetched = if shelves.files.len() < FILES_MAX {
-            self.fetch.fetch(&url)
-        } else {
-            Err(FetchError::Io(format!("the catalog has more than {FILES_MAX} files")))
-        };
-        let result = fetched.and_then(|text| {
-            shelves.bytes += text.len();
-            if shelves.bytes > CATALOG_BYTES_MAX {
-                let large = format!("the files of the catalog are larger than {} MiB", CATALOG_BYTES_MAX >> 20);
-                return Err(FetchError::Io(large));
-            }
-            Ok(shelves.sources.add(url.clone(), text.into()))
-        });
-        shelves.files.insert(url, result.clone());
-        result
+        shelves.add(url, |url| self.fetch.fetch(url))
+    }
+
+    /// Makes a text that a catalog holds stand for the file at a URL, unless that has been asked for.
+    pub(crate) fn inlined(&self, url: &Url, text: String) {
+        let mut shelves = self.shelves.borrow_mut();
+        if !shelves.files.contains_key(url) {
+            // Whoever refers to it is told if it is too much.
+            let _ = shelves.add(url.clone(), |_| Ok(text));
+        }
     }
 
     /// A text that could not be read, so that messages can name it.

@@ -9,6 +9,10 @@ mod endpoint;
 mod named_endpoint;
 mod test;
 
+use std::time::UNIX_EPOCH;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 pub(crate) use collection::{RawCollection, RawProjection};
@@ -18,13 +22,16 @@ pub(crate) use named_endpoint::NamedUse;
 pub(crate) use test::{RawStep, RawTest};
 
 use crate::diagnostic::{Report, nearest};
-use crate::load::Library;
+use crate::load::{Library, unreadable};
 use crate::tree::escaped;
-use crate::{Kind, Member, Place, Tree};
+use crate::{Kind, Member, Period, Place, Tree};
 use definitions::{fields_hint, fields_of, shown};
 
 /// Longer strings are not shown in messages.
 const SHOWN_BYTES_MAX: usize = 40;
+/// What files that a catalog imports or holds may be.
+const CONTENT_TYPES: [&str; 6] =
+    ["catalog", "jsonschema", "typescriptmodule", "npmpackage", "config", "documentsfixture"];
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
@@ -36,11 +43,12 @@ pub(crate) struct Spanned<T> {
 /// A string and where it stands.
 pub(crate) type Word = Spanned<String>;
 
-/// Which partitions are meant, as written.
+/// Which documents are meant, as written.
 #[derive(Debug, Default)]
 pub(crate) struct RawSelector {
     pub(crate) include: Vec<(Word, Vec<Tree>)>,
     pub(crate) exclude: Vec<(Word, Vec<Tree>)>,
+    pub(crate) period: Period,
 }
 
 /// A name that a selector, a transform or a step reads from, and which partitions of it.
@@ -79,7 +87,7 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
         return raw;
     };
     if let Some(resources) = object.get("resources") {
-        reader.unsupported(resources.place, "`resources`").hint("keep what they hold in files of their own");
+        reader.map(resources, "`resources`").iter().for_each(|member| reader.resource(member));
     }
     if let Some(packages) = object.get("npmDependencies") {
         reader.npm(packages, object.key_place("npmDependencies"));
@@ -241,14 +249,29 @@ impl Reader<'_, '_> {
         let Some(object) = self.object(tree, what) else {
             return RawSource::default();
         };
-        for name in ["notBefore", "notAfter"].into_iter().filter(|name| object.get(name).is_some()) {
-            self.ignored(object.key_place(name), &format!("`{name}`"));
+        let name = object.require("name", self).and_then(|tree| self.word(tree, "`name`"));
+        let mut selector = self.selector(object.get("partitions"));
+        if let Some(us) = object.get("notBefore").and_then(|tree| self.moment_us(tree, "`notBefore`")) {
+            selector.period.not_before_us = us;
         }
-        RawSource {
-            name: object.require("name", self).and_then(|tree| self.word(tree, "`name`")),
-            schema: object.get("schema"),
-            selector: self.selector(object.get("partitions")),
+        if let Some(us) = object.get("notAfter").and_then(|tree| self.moment_us(tree, "`notAfter`")) {
+            selector.period.not_after_us = us;
         }
+        RawSource { name, schema: object.get("schema"), selector }
+    }
+
+    /// The same where partitions may also stand beside the source, as they did before it could have any.
+    pub(crate) fn source_beside<'t>(
+        &mut self,
+        tree: &'t Tree,
+        what: &'static str,
+        partitions: Option<&Tree>,
+    ) -> RawSource<'t> {
+        let mut source = self.source(tree, what);
+        if partitions.is_some() && tree.get("partitions").is_none() {
+            source.selector = RawSelector { period: source.selector.period, ..self.selector(partitions) };
+        }
+        source
     }
 
     /// Packages are never installed.
@@ -338,6 +361,17 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// A date with its time, as RFC 3339 has it, in microseconds since 1970 UTC.
+    fn moment_us(&mut self, tree: &Tree, what: &str) -> Option<u64> {
+        let word = self.word(tree, what)?;
+        let us = moment_us(&word.value);
+        if us.is_none() {
+            let message = format!("`{}` is not a date with its time", word.value);
+            self.report.error("date-invalid", word.place, message).hint("write `2023-05-01T00:00:00Z`");
+        }
+        us
+    }
+
     /// A reference to a file, relative to this one.
     pub(crate) fn url(&mut self, word: &Word) -> Option<Spanned<Url>> {
         match self.file.join(&word.value) {
@@ -388,7 +422,7 @@ impl Reader<'_, '_> {
             });
             fields.collect()
         };
-        RawSelector { include: side("include"), exclude: side("exclude") }
+        RawSelector { include: side("include"), exclude: side("exclude"), period: Period::default() }
     }
 
     pub(crate) fn unsupported(&mut self, place: Place, what: &str) -> &mut crate::Diagnostic {
@@ -410,24 +444,13 @@ impl Reader<'_, '_> {
 
     /// An item of `import`; nothing if it is no catalog.
     fn import(&mut self, tree: &Tree) -> Option<Spanned<Url>> {
+        let mut is_catalog = true;
         let url = match &tree.kind {
             Kind::Object(_) => {
                 let object = self.object(tree, "an import")?;
                 let url = object.require("url", self)?;
                 if let Some(kind) = object.get("contentType") {
-                    let kind = self.word(kind, "`contentType`")?;
-                    match kind.value.to_lowercase().replace('_', "").as_str() {
-                        "catalog" => {}
-                        "jsonschema" | "typescriptmodule" | "config" | "documentsfixture" => {
-                            return None;
-                        }
-                        _ => {
-                            let message = format!("`{}` is not a kind of content", kind.value);
-                            let hint = "`CATALOG`, `JSON_SCHEMA`, `TYPESCRIPT_MODULE`, `CONFIG` or `DOCUMENTS_FIXTURE`";
-                            self.report.error("content-type-unknown", kind.place, message).hint(hint);
-                            return None;
-                        }
-                    }
+                    is_catalog = self.content_type(kind)? == "catalog";
                 }
                 url
             }
@@ -440,7 +463,48 @@ impl Reader<'_, '_> {
             self.report.error("import-fragment", word.place, message).hint("leave out `#` and what follows");
             return None;
         }
-        Some(url)
+        if !is_catalog && let Err(error) = self.library.file(&url.value) {
+            unreadable(self.library, self.report, url.place, &url.value, &error);
+        }
+        is_catalog.then_some(url)
+    }
+
+    /// A kind of content, in lower case and without `_`.
+    fn content_type(&mut self, tree: &Tree) -> Option<String> {
+        let kind = self.word(tree, "`contentType`")?;
+        let plain = kind.value.to_lowercase().replace('_', "");
+        if !CONTENT_TYPES.contains(&plain.as_str()) {
+            let message = format!("`{}` is not a kind of content", kind.value);
+            let hint = "use `CATALOG`, `JSON_SCHEMA`, `TYPESCRIPT_MODULE`, `CONFIG` or `DOCUMENTS_FIXTURE`";
+            self.report.error("content-type-unknown", kind.place, message).hint(hint);
+            return None;
+        }
+        Some(plain)
+    }
+
+    /// A file that the catalog holds inside, as one that was bundled does: Base64 of its text, or JSON.
+    fn resource(&mut self, member: &Member) {
+        let Some(object) = self.object(&member.value, "an inlined resource") else { return };
+        let url = self.url(&member.name());
+        if let Some(kind) = object.get("contentType") {
+            self.content_type(kind);
+        }
+        let (Some(content), Some(url)) = (object.require("content", self), url) else { return };
+        let text = match &content.kind {
+            Kind::String(text) => {
+                let bytes = STANDARD.decode(text.replace(char::is_whitespace, "")).ok();
+                bytes.and_then(|bytes| String::from_utf8(bytes).ok())
+            }
+            _ => Some(content.to_value().to_string()),
+        };
+        match text {
+            Some(text) => self.library.inlined(&url.value, text),
+            None => {
+                let message = format!("the content of `{}` is not Base64 of a text", member.key);
+                let error = self.report.error("resource-content", content.place, message);
+                error.hint("encode the file with Base64, or keep it as a file of its own");
+            }
+        }
     }
 }
 
@@ -451,6 +515,22 @@ impl Member {
     }
 }
 
+/// The moment of an RFC 3339 text, in microseconds since 1970 UTC, and none before.
+fn moment_us(text: &str) -> Option<u64> {
+    let (local, offset_minutes) = match text.strip_suffix(['Z', 'z']) {
+        Some(local) => (local, 0),
+        None => {
+            let (local, offset) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+            let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            (local, if offset.starts_with('-') { -minutes } else { minutes })
+        }
+    };
+    let moment = humantime::parse_rfc3339(&format!("{}Z", local.replace(['t', ' '], "T"))).ok()?;
+    let us = moment.duration_since(UNIX_EPOCH).ok()?.as_micros();
+    u64::try_from(us).ok()?.checked_add_signed(-offset_minutes * 60_000_000)
+}
+
 /// The pointer below `parent` to `token`.
 fn below(parent: &str, token: &str) -> String {
     format!("{parent}/{}", escaped(token))
@@ -459,4 +539,30 @@ fn below(parent: &str, token: &str) -> String {
 /// Names as a hint lists them.
 pub(crate) fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment_us;
+
+    #[test]
+    fn moments() {
+        let noon = Some(1_682_942_400_000_000);
+        let cases = [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2023-05-01T12:00:00Z", noon),
+            ("2023-05-01t12:00:00z", noon),
+            ("2023-05-01 12:00:00Z", noon),
+            ("2023-05-01T14:30:00+02:30", noon),
+            ("2023-05-01T07:00:00-05:00", noon),
+            ("2023-05-01T12:00:00.25Z", noon.map(|us| us + 250_000)),
+            ("2023-05-01T12:00:00", None),
+            ("2023-05-01", None),
+            ("", None),
+            ("é", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(moment_us(text), expected, "{text}");
+        }
+    }
 }

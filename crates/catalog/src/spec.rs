@@ -167,13 +167,37 @@ pub enum Lambda {
     Sql(Text),
 }
 
-/// Which partitions of a collection are meant. Values are JSON scalars.
+/// Which documents of a collection are meant. Values are JSON scalars.
 #[derive(Debug, Clone, Default)]
 pub struct Selector {
     /// For each field here the document's value is one of the list.
     pub include: Vec<(String, Vec<Value>)>,
     /// No document has one of these values in the field.
     pub exclude: Vec<(String, Vec<Value>)>,
+    /// When documents were published.
+    pub period: Period,
+}
+
+/// A time from one moment to another, both within it, in microseconds since 1970 UTC. All of time unless said otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Period {
+    /// The first moment.
+    pub not_before_us: u64,
+    /// The last moment.
+    pub not_after_us: u64,
+}
+
+impl Default for Period {
+    fn default() -> Self {
+        Period { not_before_us: 0, not_after_us: u64::MAX }
+    }
+}
+
+impl Period {
+    /// Whether a moment is in it.
+    pub fn holds(&self, us: u64) -> bool {
+        (self.not_before_us..=self.not_after_us).contains(&us)
+    }
 }
 
 /// A connector and its configuration.

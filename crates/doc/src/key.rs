@@ -25,10 +25,10 @@ const ARRAY: u8 = 6;
 const OBJECT: u8 = 7;
 const ESCAPE: u8 = 0xff;
 
-/// Appends the packed values of a document at the locations of a key; a missing value packs as null.
+/// Appends the packed values of a document at the locations of a key; a missing value packs as what stands for it.
 pub fn pack(document: Node<'_>, key: &[Pointer], out: &mut Vec<u8>) {
     for pointer in key {
-        pack_node(pointer.query(document).unwrap_or_default(), out);
+        pack_node(pointer.value(document), out);
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// Where nodes live. One arena serves a block of documents and is reset after it.
 pub type Arena = bumpalo::Bump;
@@ -215,11 +215,7 @@ pub fn from_value<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
     match value {
         Value::Null => Node::Null,
         Value::Bool(value) => Node::Bool(*value),
-        Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
-            (Some(value), _, _) => Node::U64(value),
-            (_, Some(value), _) => Node::I64(value),
-            (_, _, value) => Node::F64(value.unwrap_or_default()),
-        },
+        Value::Number(value) => number(value),
         Value::String(text) => Node::Str(arena.alloc_str(text)),
         Value::Array(items) => {
             Node::Array(arena.alloc_slice_fill_iter(items.iter().map(|item| from_value(arena, item))))
@@ -230,6 +226,15 @@ pub fn from_value<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
                 .map(|(name, value)| Field { name: arena.alloc_str(name), value: from_value(arena, value) });
             Node::object(arena, fields.collect())
         }
+    }
+}
+
+/// The node of a `serde_json` number.
+pub(crate) fn number(number: &Number) -> Node<'static> {
+    match (number.as_u64(), number.as_i64(), number.as_f64()) {
+        (Some(value), _, _) => Node::U64(value),
+        (_, Some(value), _) => Node::I64(value),
+        (_, _, value) => Node::F64(value.unwrap_or_default()),
     }
 }
 

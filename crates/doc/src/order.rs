@@ -33,11 +33,9 @@ pub fn compare(a: Node<'_>, b: Node<'_>) -> Ordering {
     }
 }
 
-/// Compares what two documents have at the locations of a key; a missing value counts as null.
+/// Compares what two documents have at the locations of a key; a missing value counts as what stands for it.
 pub fn compare_at(key: &[Pointer], a: Node<'_>, b: Node<'_>) -> Ordering {
-    first_difference(
-        key.iter().map(|pointer| compare(pointer.query(a).unwrap_or_default(), pointer.query(b).unwrap_or_default())),
-    )
+    first_difference(key.iter().map(|pointer| compare(pointer.value(a), pointer.value(b))))
 }
 
 fn first_difference(mut orders: impl Iterator<Item = Ordering>) -> Ordering {

@@ -1,15 +1,22 @@
 //! JSON pointers: where in a document a value is.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::Node;
+use serde_json::Value;
 
-/// A JSON pointer (RFC 6901) without empty tokens: the root, or `/a/b/0`. Cheap to clone; ordered by its tokens.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use crate::Node;
+use crate::node::number;
+
+/// A JSON pointer (RFC 6901) without empty tokens: the root, or `/a/b/0`; and what stands for the value of documents that
+/// have none there. Cheap to clone; equal and ordered by its tokens alone.
+#[derive(Clone, Default)]
 pub struct Pointer {
     tokens: Arc<[Token]>,
+    default: Option<Arc<Value>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +67,13 @@ impl Pointer {
     /// The location of a property or an index below this one.
     pub fn child(&self, name: &str) -> Pointer {
         let last = Token::new(name.to_owned());
-        Pointer { tokens: self.tokens.iter().cloned().chain([last]).collect() }
+        Pointer { tokens: self.tokens.iter().cloned().chain([last]).collect(), default: None }
+    }
+
+    /// The same location, whose value is `default` where a document has none. Only a scalar can stand for a value.
+    pub fn with_default(self, default: &Value) -> Pointer {
+        let scalar = !matches!(default, Value::Array(_) | Value::Object(_));
+        Pointer { default: scalar.then(|| Arc::new(default.clone())), ..self }
     }
 
     /// The value here, if the document has one.
@@ -74,6 +87,42 @@ impl Pointer {
             };
         }
         Some(node)
+    }
+
+    /// The value here, or else what stands for it: the default, or null.
+    pub fn value<'a>(&'a self, document: Node<'a>) -> Node<'a> {
+        self.query(document).unwrap_or_else(|| match self.default.as_deref() {
+            Some(Value::Bool(value)) => Node::Bool(*value),
+            Some(Value::Number(value)) => number(value),
+            Some(Value::String(text)) => Node::Str(text),
+            _ => Node::Null,
+        })
+    }
+}
+
+impl PartialEq for Pointer {
+    fn eq(&self, other: &Self) -> bool {
+        self.tokens == other.tokens
+    }
+}
+
+impl Eq for Pointer {}
+
+impl Ord for Pointer {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.tokens.cmp(&other.tokens)
+    }
+}
+
+impl PartialOrd for Pointer {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Pointer {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tokens.hash(state);
     }
 }
 
@@ -94,7 +143,7 @@ impl FromStr for Pointer {
             let name = unescape(token).ok_or_else(|| PointerError::Escape(text.to_owned()))?;
             Ok(Token::new(name))
         });
-        Ok(Pointer { tokens: tokens.collect::<Result<_, _>>()? })
+        Ok(Pointer { tokens: tokens.collect::<Result<_, _>>()?, default: None })
     }
 }
 
@@ -169,5 +218,21 @@ mod tests {
         for missing in ["/a/2", "/a/01", "/a/-", "/a/b", "/a/1/x", "/x"] {
             assert_eq!(query(missing), None, "{missing}");
         }
+    }
+
+    #[test]
+    fn defaults_stand_for_what_is_not_there() {
+        let arena = Arena::new();
+        let document = parse(&arena, br#"{"here":"x","null":null}"#).unwrap();
+        let value = |pointer: &str, default: Value| {
+            pointer.parse::<Pointer>().unwrap().with_default(&default).value(document).to_json()
+        };
+        assert_eq!(value("/here", "y".into()), r#""x""#);
+        assert_eq!(value("/null", "y".into()), "null");
+        assert_eq!(value("/absent", "y".into()), r#""y""#);
+        assert_eq!(value("/absent", (-3).into()), "-3");
+        assert_eq!(value("/absent", true.into()), "true");
+        assert_eq!(value("/absent", Value::Array(Vec::new())), "null");
+        assert_eq!("/absent".parse::<Pointer>().unwrap().value(document).to_json(), "null");
     }
 }

@@ -14,7 +14,7 @@ pub(crate) mod documents;
 pub(crate) mod validate;
 
 use annotations::{Strategy, nearest};
-use documents::{Documents, Loaded, Place};
+use documents::{Documents, Loaded};
 use validate::{Bundle, Validator};
 
 /// A mistake in a schema.
@@ -52,6 +52,7 @@ pub struct Schema {
     validator: Validator,
     shape: Shape,
     plan: Plan,
+    wrong_defaults: Vec<SchemaError>,
 }
 
 impl Schema {
@@ -67,10 +68,10 @@ impl Schema {
             }
         };
         let validator = bundle.validator(&documents, &place)?;
-        check_defaults(&documents, &bundle)?;
+        let wrong_defaults = check_defaults(&documents, &bundle)?;
         let shape = Shape::infer(&documents, &place);
         let plan = Plan::compile(&documents, &bundle, &place)?;
-        Ok(Schema { documents, validator, shape, plan })
+        Ok(Schema { documents, validator, shape, plan, wrong_defaults })
     }
 
     /// Checks a document.
@@ -90,6 +91,11 @@ impl Schema {
     /// What the schema proves about its documents.
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Defaults that the schema they stand in refuses. It can be used all the same.
+    pub fn wrong_defaults(&self) -> &[SchemaError] {
+        &self.wrong_defaults
     }
 
     /// Reduces `right`, a valid document, into `left`, the document before it. With `full`, `left` is all there was before.
@@ -139,27 +145,22 @@ pub(crate) fn check(documents: &Documents) -> Result<Bundle, Vec<SchemaError>> {
     }
 }
 
-/// A default stands in for a missing value, and so must be valid.
-fn check_defaults(documents: &Documents, bundle: &Bundle) -> Result<(), Vec<SchemaError>> {
-    let arena = Arena::new();
-    let check = |place: &Place| -> Result<Vec<SchemaError>, Vec<SchemaError>> {
-        let Some(default) = documents.schema(place).get("default") else { return Ok(Vec::new()) };
-        let validator = bundle.validator(documents, place)?;
-        let checked = validate::validate(&validator, documents, crate::from_value(&arena, default));
-        let error = checked.err().map(|invalid| SchemaError {
+/// A default stands in for a missing value, and so should be valid. Gives those that are not.
+fn check_defaults(documents: &Documents, bundle: &Bundle) -> Result<Vec<SchemaError>, Vec<SchemaError>> {
+    let places = documents.places().into_iter();
+    let defaults: Vec<_> = places.filter_map(|place| Some((place, documents.schema(place).get("default")?))).collect();
+    let wrong = bundle.wrong(documents, &defaults)?;
+    let error = |(n, location, message): (usize, String, String)| {
+        let (place, _) = defaults[n];
+        SchemaError {
             slug: "schema-default-invalid",
             url: documents.url(place),
-            pointer: place.child(&["default"]).pointer + &invalid.location,
-            message: format!("the default is not valid: {}", invalid.message),
+            pointer: place.child(&["default"]).pointer + &location,
+            message: format!("the default is not valid: {message}"),
             hint: None,
-        });
-        Ok(error.into_iter().collect())
+        }
     };
-    let mut errors = Vec::new();
-    for place in documents.places() {
-        errors.extend(check(place)?);
-    }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    Ok(wrong.into_iter().map(error).collect())
 }
 
 /// Mistakes in the keywords that we read ourselves.

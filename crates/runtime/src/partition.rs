@@ -48,7 +48,7 @@ impl Partitions {
             let begin = name.len();
             name.push_str(field);
             name.push('=');
-            encode(pointer.query(document).unwrap_or(Node::Null), name);
+            encode(pointer.value(document), name);
             if name.len() - begin > COMPONENT_BYTES_MAX {
                 return Err(format!(
                     "the value at {pointer} is too long for a partition ({} bytes encoded, {COMPONENT_BYTES_MAX} at most)",

@@ -31,7 +31,7 @@ pub(crate) struct Read {
     pub name: String,
     /// The collection.
     pub collection: String,
-    /// Which of its partitions.
+    /// Which of its documents.
     pub selector: Selector,
     /// Ready documents of a higher priority go first.
     pub priority: u32,
@@ -129,8 +129,10 @@ impl Reader {
             let state = &mut self.reads[turn.read];
             let cursor = &mut state.cursors[turn.cursor];
             let text = cursor.take();
-            block.bytes += text.len();
-            block.documents.push(Sourced { read: turn.read, text });
+            if state.read.selector.period.holds(turn.published_us) {
+                block.bytes += text.len();
+                block.documents.push(Sourced { read: turn.read, text });
+            }
             if cursor.loaded.is_empty() && cursor.next < cursor.end {
                 cursor.load(&*self.log, share)?;
             }
@@ -213,6 +215,7 @@ impl State {
             read,
             cursor,
             ready_us: if delay_us == 0 { 0 } else { clock.us().saturating_add(delay_us) },
+            published_us: clock.us(),
         })
     }
 }
@@ -248,6 +251,7 @@ struct Turn {
     read: usize,
     cursor: usize,
     ready_us: u64,
+    published_us: u64,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use catalog::{Catalog, Place, Selector, Step, StepKind, Test};
+use catalog::{Catalog, Period, Place, Selector, Step, StepKind, Test};
 use doc::{Arena, Combiner, Node};
 use foldhash::HashMap;
 use journal::LogError;
@@ -22,8 +22,9 @@ use crate::uuid::{DocClock, Stamper};
 
 mod compare;
 
-/// When tests take place: 2021-01-01T00:00:00Z.
-const START_US: u64 = 1_609_459_200_000_000;
+/// When tests take place: 2040-01-01T00:00:00Z. Later than what a catalog calls the past, as when it reads a collection only
+/// from some day on, and earlier than what it calls the future.
+const START_US: u64 = 2_208_988_800_000_000;
 /// Registers of a derivation that are kept apart from those it has committed.
 const REGISTERS_BYTES_MAX: usize = 64 << 20;
 /// Rounds of transactions, or moves of the clock, after which a catalog that still has something to derive is said not to
@@ -85,6 +86,7 @@ struct Derivation<'c> {
 struct Read<'c> {
     source: &'c str,
     filter: JournalFilter,
+    period: Period,
     priority: u32,
     delay_us: u64,
     /// Index of the next document of the source.
@@ -122,6 +124,7 @@ impl<'c> Tests<'c> {
             let read = |transform: &'c catalog::Transform| Read {
                 source: &transform.source,
                 filter: JournalFilter::of(&transform.selector),
+                period: transform.selector.period,
                 priority: transform.priority,
                 delay_us: transform.read_delay_seconds.saturating_mul(1_000_000),
                 next: 0,
@@ -287,7 +290,7 @@ impl<'c> Tests<'c> {
     fn combined(&self, collection: &catalog::Collection, selector: &Selector) -> Result<Vec<String>, String> {
         let filter = JournalFilter::of(selector);
         let mut stored: Vec<&Stored> = self.collections.get(collection.name.as_str()).into_iter().flatten().collect();
-        stored.retain(|s| filter.matches(&s.journal));
+        stored.retain(|s| filter.matches(&s.journal) && selector.period.holds(s.clock.us()));
         stored.sort_by(|a, b| a.journal.cmp(&b.journal));
         let mut combiner = Combiner::new(collection.read_schema.clone(), collection.key.clone());
         let mut arena = Arena::new();
@@ -315,7 +318,8 @@ impl Derivation<'_> {
         let mut ready = Vec::new();
         for (transform, read) in self.reads.iter_mut().enumerate() {
             let Some(stored) = collections.get(read.source) else { continue };
-            let fresh = (read.next..stored.len()).filter(|&n| read.filter.matches(&stored[n].journal));
+            let meant = |s: &Stored| read.filter.matches(&s.journal) && read.period.holds(s.clock.us());
+            let fresh = (read.next..stored.len()).filter(|&n| meant(&stored[n]));
             read.waiting.extend(fresh);
             read.next = stored.len();
             let (delay_us, priority) = (read.delay_us, read.priority);

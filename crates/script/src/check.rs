@@ -206,7 +206,6 @@ fn members_of(program: &Program<'_>, class: &Class<'_>, members: &mut BTreeMap<S
                 let wrong = match method.kind {
                     _ if method.r#static => Some("is static; it must be a method of the instance"),
                     MethodDefinitionKind::Set => Some("is a setter; it must be a method"),
-                    _ if method.value.r#async => Some("is async; lambdas are synchronous"),
                     _ if method.value.generator => Some("is a generator; it must return an array"),
                     _ => None,
                 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use catalog::{Catalog, Collection, Derivation, Lambda, Module, Transform, Using};
+use catalog::{Catalog, Collection, Derivation, Lambda, Module, Text, Transform, Using};
 use doc::{Arena, Field, Node};
 use runtime::{Changes, Kept, LambdaError, Lambdas, Publish, Rows};
 
@@ -43,6 +43,12 @@ pub fn refusals<'m>(module: &Module, methods: &[&'m str]) -> Result<Vec<(&'m str
     let open = Engine::open(file(module), &module.text.text, &module.class, methods, None, Limits::default());
     let engine = open?;
     Ok(methods.iter().map(|method| (*method, engine.refusal(method).cloned())).collect())
+}
+
+/// Says whether the SQL of a derivation can serve: its migrations apply, and its lambdas, each with the source it reads, can be
+/// prepared.
+pub fn check_sql(migrations: &[Text], transforms: &[(&Transform, &Collection)]) -> Result<(), Vec<catalog::SqlError>> {
+    crate::sqlite::check(migrations, transforms)
 }
 
 /// Lambdas that are methods of one TypeScript class.

@@ -62,9 +62,9 @@ impl Default for Limits {
         Limits {
             memory_bytes_max: 64 << 20,
             stack_bytes_max: 512 << 10,
-            call_time: Duration::from_secs(2),
+            call_time: Duration::from_millis(1500),
             source_time: Duration::from_millis(1),
-            grace: Duration::from_secs(1),
+            grace: Duration::from_millis(300),
         }
     }
 }
@@ -307,9 +307,13 @@ fn run<'js>(
     let note = Object::new(ctx.clone()).map_err(early)?;
     let text = str::from_utf8(&block.text).map_err(|e| (Error::Utf8(e), None))?;
     let text = rquickjs::String::from_str(ctx.clone(), text).map_err(early)?;
-    let lines: Result<rquickjs::String, Error> =
+    let lines: Result<Value, Error> =
         call.call((instance.clone(), block.method.as_str(), block.width, text, note.clone()));
-    lines.and_then(|lines| lines.to_string()).map_err(|e| {
+    let text = |lines: Value<'js>| match lines.as_promise() {
+        Some(promise) => finished(promise),
+        None => lines.get::<rquickjs::String>()?.to_string(),
+    };
+    lines.and_then(text).map_err(|e| {
         // Asked for after the exception was raised, so it must not raise another: a plain property of a plain object.
         let at = note.get::<_, Option<usize>>("at").ok().flatten();
         (e, at)

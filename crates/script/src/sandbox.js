@@ -129,14 +129,23 @@
   };
 
   const rowsOf = (rows) => {
-    if (!isArray(rows)) {
-      const what =
-        typeof rows === 'object' && rows !== null && typeof rows.then === 'function'
-          ? 'a Promise; lambdas are synchronous'
-          : kind(rows);
-      throw new TypeError(`must return an array of documents, but returned ${what}`);
-    }
+    if (!isArray(rows)) throw new TypeError(`must return an array of documents, but returned ${kind(rows)}`);
     return stringify(rows);
+  };
+
+  const isPromise = (value) => typeof value === 'object' && value !== null && typeof value.then === 'function';
+  const invoke = (instance, method, width, args, at) =>
+    width === 1 ? instance[method](args[at]) : instance[method](args[at], args[at + 1], args[at + 2]);
+  // Goes on with a run of calls one of which gave a Promise of its rows. Each call waits for the one before it.
+  const awaited = async (instance, method, width, args, note, lines, rows) => {
+    const count = args.length / width;
+    for (let i = note.at; ; ) {
+      lines += rowsOf(await rows) + '\n';
+      i += 1;
+      if (i >= count) return lines;
+      note.at = i;
+      rows = invoke(instance, method, width, args, i * width);
+    }
   };
 
   const plain = (value) => typeof value === 'object' && value !== null && !isArray(value);
@@ -178,7 +187,8 @@
       return state.mergePatch ? stringify(merge(parse(before), parse(updated))) : updated;
     },
     // Calls a method for each of `count` runs of `width` arguments; one line of JSON per call, an array of documents.
-    // `note.at` is the call being made, for when this function does not come back.
+    // `note.at` is the call being made, for when this function does not come back. Gives a Promise of the lines where a
+    // method gives one of its rows.
     call(instance, method, width, text, note) {
       if (typeof instance[method] !== 'function') throw new TypeError(`the class has no method ${method}`);
       const args = parse(text);
@@ -186,9 +196,8 @@
       let lines = '';
       for (let i = 0; i < count; i++) {
         note.at = i;
-        const at = i * width;
-        const rows =
-          width === 1 ? instance[method](args[at]) : instance[method](args[at], args[at + 1], args[at + 2]);
+        const rows = invoke(instance, method, width, args, i * width);
+        if (isPromise(rows)) return awaited(instance, method, width, args, note, lines, rows);
         lines += rowsOf(rows) + '\n';
       }
       return lines;

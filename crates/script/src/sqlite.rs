@@ -2,7 +2,7 @@
 //!
 //! Every statement is prepared once, when the derivation is opened, and executed in order for each source document. The rows
 //! of any of them are published. `block` splits lambdas into statements, `field` binds parameters, `row` makes documents,
-//! `database` is what lasts. Source: reference 4.5.
+//! `database` is what lasts, `check` finds mistakes before there is one. Source: reference 4.5.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,15 +15,17 @@ use self::database::{Database, failed};
 use self::field::{Field, Fields};
 use self::row::{Columns, size};
 use crate::lambdas::error;
+pub(crate) use check::check;
 
 mod block;
+mod check;
 mod database;
 mod field;
 mod row;
 mod scratch;
 
 /// Time for one source document.
-const SOURCE_TIME: Duration = Duration::from_secs(10);
+const SOURCE_TIME: Duration = Duration::from_millis(1500);
 /// What the lambdas of a block of source documents may publish, about.
 const PUBLISHED_BYTES_MAX: usize = 64 << 20;
 /// Statements of one derivation.

@@ -65,6 +65,7 @@ pub enum Command {
     #[command(subcommand)]
     Generate(Generate),
     /// Print the JSON Schema of catalog files, for editors
+    #[command(alias = "json-schema")]
     Schema,
     /// Print what a shell needs to complete commands
     #[command(after_help = "\
@@ -94,6 +95,8 @@ pub struct Check {
     pub verbose: bool,
     #[command(flatten)]
     pub report: Report,
+    #[command(flatten)]
+    pub flowctl: Flowctl,
 }
 
 #[derive(Debug, Args)]
@@ -116,6 +119,26 @@ pub struct Test {
     pub watch: bool,
     #[command(flatten)]
     pub report: Report,
+    #[command(flatten)]
+    pub flowctl: Flowctl,
+}
+
+/// What `flowctl` takes besides, so that its command lines can be kept. Nothing here needs a network or a directory to check or
+/// test a catalog, and no test waits.
+#[derive(Debug, Args)]
+pub struct Flowctl {
+    #[arg(long, hide = true)]
+    directory: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    network: Option<String>,
+    #[arg(long, hide = true)]
+    shards: Option<u32>,
+    #[arg(long, hide = true)]
+    timeout: Option<String>,
+    #[arg(long = "log.level", hide = true)]
+    log_level: Option<String>,
+    #[arg(long = "log.format", hide = true)]
+    log_format: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use catalog::{
     BindingRules, Capture, Catalog, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
+    SqlError, Text, Transform,
 };
 use journal::Clock as _;
 use runtime::{ConnectorError, Connectors, Destination, Kept, LambdaError, Lambdas, Source};
@@ -59,6 +60,10 @@ impl Host for Program {
 
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
         script::check_module(module, methods)
+    }
+
+    fn check_sql(&self, migrations: &[Text], transforms: &[(&Transform, &Collection)]) -> Result<(), Vec<SqlError>> {
+        script::check_sql(migrations, transforms)
     }
 }
 

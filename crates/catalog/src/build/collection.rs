@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use doc::{Exists, Located, Pointer, Types};
 
 use super::Build;
-use super::schema::Named;
+use super::schema::{Named, with_default};
 use crate::names::{self, Form};
 use crate::parse::{RawCollection, RawProjection, Word};
 use crate::{Collection, Projection};
@@ -20,7 +20,8 @@ impl Build<'_, '_> {
     pub(super) fn collection(&mut self, raw: &RawCollection) -> Option<Collection> {
         let name = &raw.name.value;
         let schema = raw.schema.as_ref().and_then(|url| self.schema(url));
-        let read = raw.read_schema.as_ref().map(|url| self.schema(url));
+        let write = raw.schema.as_ref().map(|url| &url.value);
+        let read = raw.read_schema.as_ref().map(|url| self.read_schema(url, write));
         if let (Some(url), Some(named)) = (&raw.schema, &schema) {
             let types = named.schema.shape().types;
             if types != Types::OBJECT {
@@ -71,10 +72,11 @@ impl Build<'_, '_> {
     fn projections(&mut self, raw: &RawCollection, read: &Named, key: &[Pointer]) -> Vec<Projection> {
         let shape = read.schema.shape();
         let mut fields: BTreeMap<String, Projection> = BTreeMap::new();
+        let modern = self.modern;
         let projection = |field: String, pointer: Pointer, located: Located| Projection {
             field,
             key: key.contains(&pointer),
-            pointer,
+            pointer: if modern { with_default(pointer, &located) } else { pointer },
             explicit: false,
             partition: false,
             types: located.shape.types,

@@ -1,5 +1,7 @@
 //! Building a derivation: its module, its register, its transforms and how they shuffle.
 
+use std::ops::Range;
+
 use doc::{Arena, Pointer, Types, from_value};
 use serde_json::Value;
 use url::Url;
@@ -9,7 +11,7 @@ use super::schema::{Named, reason, rule_place};
 use crate::load::unreadable;
 use crate::names::{Form, camel_case};
 use crate::parse::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing, Spanned, Word};
-use crate::{Derivation, FetchError, Kind, Lambda, Module, ModuleError, Place, Text, Transform, Tree, Using};
+use crate::{Derivation, FetchError, Kind, Lambda, Module, ModuleError, Place, SqlError, Text, Transform, Tree, Using};
 
 /// The class of a module that serves one derivation.
 const CLASS_OF_ONE: &str = "Derivation";
@@ -39,12 +41,18 @@ impl Build<'_, '_> {
             }
         }
         transforms.sort_by(|a, b| a.name.cmp(&b.name));
-        let joined = raw.transforms.iter().any(|raw| raw.update.is_some() || matches!(raw.shuffle, RawShuffle::Key(_)));
+        let joined = raw
+            .transforms
+            .iter()
+            .any(|raw| raw.update.is_some() || matches!(raw.shuffle, RawShuffle::Key(_) | RawShuffle::Listed(_)));
         if joined {
             self.check_alignment(&shuffles);
         }
         let using = self.using(file, collection, raw);
         let register = self.register(file, collection, raw.register.as_ref());
+        if let Some(Using::Sqlite { migrations }) = &using {
+            self.check_sql(migrations, &transforms);
+        }
         let (register_schema, register_initial) = register?;
         Some(Derivation { using: using?, register_schema: register_schema.schema, register_initial, transforms })
     }
@@ -69,7 +77,7 @@ impl Build<'_, '_> {
         // Where a source schema is broken the collection's stands in, so that the shuffle is still looked at.
         let read = source_schema.clone().unwrap_or(own);
         let shuffle = match &raw.shuffle {
-            RawShuffle::Key(words) => {
+            RawShuffle::Key(words) | RawShuffle::Listed(words) => {
                 if words.value.is_empty() {
                     let message = format!("the shuffle key of transform `{name}` cannot be empty");
                     self.report
@@ -81,7 +89,7 @@ impl Build<'_, '_> {
                     .iter()
                     .filter_map(|word| self.key_location(word, "part of the shuffle key", &read))
                     .collect();
-                if !modern && pointers[..] == key[..] {
+                if !modern && matches!(raw.shuffle, RawShuffle::Key(_)) && pointers[..] == key[..] {
                     let message = format!("this is already the key of collection `{}`", source.value);
                     let error = self.report.error("shuffle-redundant", words.place, message);
                     error.related(place, "it is defined here").hint("leave the shuffle out");
@@ -201,18 +209,40 @@ impl Build<'_, '_> {
         }
         let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
         if let Err(errors) = self.host.check_module(&module, &methods) {
-            let whole = module.text.place;
             for ModuleError { range, message, hint } in errors {
-                // Offsets of a module that is written in YAML are not the YAML's.
-                let place = if whole == Place::file(whole.source) {
-                    Place { source: whole.source, start: range.start as u32, end: range.end as u32 }
-                } else {
-                    whole
-                };
+                let place = self.place_in(&module.text, range);
                 self.report.error("module-invalid", place, message).hint = hint;
             }
         }
         Some(Using::Typescript(module))
+    }
+
+    fn check_sql<'t>(&mut self, migrations: &[Text], transforms: &'t [Transform]) {
+        let with_source = |transform: &'t Transform| Some((transform, self.collections.get(&transform.source)?));
+        let transforms: Vec<_> = transforms.iter().filter_map(with_source).collect();
+        if let Err(errors) = self.host.check_sql(migrations, &transforms) {
+            for SqlError { text, error } in errors {
+                let place = self.place_in(&text, error.range);
+                self.report.error("sql-invalid", place, error.message).hint = error.hint;
+            }
+        }
+    }
+
+    /// Where a part of a program's text stands. What is written in YAML is looked for: its offsets are not those of the file.
+    fn place_in(&self, text: &Text, range: Range<usize>) -> Place {
+        let whole = text.place;
+        if whole == Place::file(whole.source) {
+            return Place { source: whole.source, start: range.start as u32, end: range.end as u32 };
+        }
+        let file = self.library.text(whole.source);
+        let find = || {
+            let part = text.text.get(range.clone())?.lines().next().filter(|part| !part.is_empty())?;
+            let written = file.get(whole.start as usize..whole.end as usize)?;
+            let before = text.text[..range.start].matches(part).count();
+            let at = whole.start + written.match_indices(part).nth(before)?.0 as u32;
+            Some(Place { start: at, end: at + part.len() as u32, ..whole })
+        };
+        find().unwrap_or(whole)
     }
 
     /// The module of lambdas that are written in the catalog, each the body of a function or an expression.

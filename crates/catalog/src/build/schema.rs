@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use doc::{Exists, Invalid, Pointer, Schema, SchemaError, Shape, Types};
-use serde_json::Value;
+use doc::{Exists, Invalid, Located, Pointer, Schema, SchemaError, Shape, Types};
+use serde_json::{Value, json};
 use url::Url;
 
 use super::Build;
@@ -16,6 +16,8 @@ use crate::sources::percent_decoded as decoded;
 use crate::tree::escaped;
 use crate::{FetchError, Kind, Place, Tree};
 
+/// The scheme of references to the schemas of the collection that they stand in.
+const COLLECTION_SCHEME: &str = "flow";
 /// How `doc` calls a reference into a file that leads nowhere.
 const NO_FRAGMENT: &str = "schema-fragment-not-found";
 /// The types that can be part of a key.
@@ -35,21 +37,35 @@ pub(super) struct Named {
 impl Build<'_, '_> {
     /// Compiles a schema, once. All that is wrong with it is reported when it is first referred to.
     pub(super) fn schema(&mut self, url: &Spanned<Url>) -> Option<Named> {
-        if let Some(known) = self.schemas.get(&url.value) {
+        self.read_schema(url, None)
+    }
+
+    /// Compiles the schema that a collection is read by, which may refer to the one it is written by.
+    pub(super) fn read_schema(&mut self, url: &Spanned<Url>, write: Option<&Url>) -> Option<Named> {
+        let known = (url.value.clone(), write.cloned());
+        if let Some(known) = self.schemas.get(&known) {
             return known.clone().map(|schema| Named { url: url.value.clone(), schema });
         }
-        let compiled = self.compile(url).map(Arc::new);
+        let compiled = self.compile(url, write).map(Arc::new);
         if let Some(schema) = &compiled {
+            for wrong in schema.wrong_defaults() {
+                let place = self.library.place(&wrong.url, &wrong.pointer).unwrap_or(url.place);
+                // Before 2023 nothing came of a default.
+                match self.modern {
+                    true => self.report.error(wrong.slug, place, &*wrong.message),
+                    false => self.report.warning(wrong.slug, place, &*wrong.message),
+                };
+            }
             for inspection in schema.shape().inspect() {
                 let place = place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);
                 self.report.error(inspection.slug, place, inspection.message);
             }
         }
-        self.schemas.insert(url.value.clone(), compiled.clone());
+        self.schemas.insert(known, compiled.clone());
         compiled.map(|schema| Named { url: url.value.clone(), schema })
     }
 
-    fn compile(&mut self, url: &Spanned<Url>) -> Option<Schema> {
+    fn compile(&mut self, url: &Spanned<Url>, write: Option<&Url>) -> Option<Schema> {
         let library = self.library;
         match library.document(&url.value) {
             Ok(_) => {}
@@ -63,6 +79,7 @@ impl Build<'_, '_> {
         let unread: RefCell<Vec<(Url, FetchError)>> = RefCell::default();
         let broken = RefCell::new(Vec::new());
         let documents = |url: &Url| match library.document(url) {
+            _ if url.scheme() == COLLECTION_SCHEME && write.is_some() => collection_schema(url, write?),
             Ok(document) => Some(document.value),
             Err(Unread::Broken) => {
                 broken.borrow_mut().push(url.clone());
@@ -128,6 +145,7 @@ impl Build<'_, '_> {
         let text = &word.value;
         let shape = named.schema.shape();
         let located = shape.locate(&pointer);
+        let pointer = if self.modern { with_default(pointer, &located) } else { pointer };
         let schema = place_of(self.library, &named.url, &pointer);
         let report = &mut self.report;
         let error = match located.exists {
@@ -185,6 +203,24 @@ impl Build<'_, '_> {
                 None
             }
         }
+    }
+}
+
+/// The schemas that a collection's own `readSchema` refers to: the one it is written by, and the one that is inferred from its
+/// documents, which nobody does here, so that it says nothing.
+fn collection_schema(url: &Url, write: &Url) -> Option<Arc<Value>> {
+    match url.host_str()? {
+        "write-schema" | "relaxed-write-schema" => Some(Arc::new(json!({ "$ref": write.as_str() }))),
+        "inferred-schema" => Some(Arc::new(Value::Bool(true))),
+        _ => None,
+    }
+}
+
+/// A location with the default that stands for its value, as it does since 2023.
+pub(super) fn with_default(pointer: Pointer, located: &Located<'_>) -> Pointer {
+    match &located.shape.default {
+        Some(default) if located.exists != Exists::Must => pointer.with_default(default),
+        _ => pointer,
     }
 }
 

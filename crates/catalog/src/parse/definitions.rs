@@ -22,6 +22,7 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("an import", &["url", "contentType"]),
+    ("an inlined resource", &["contentType", "content"]),
     (
         "a collection",
         &[

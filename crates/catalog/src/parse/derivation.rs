@@ -47,6 +47,8 @@ pub(crate) enum RawShuffle {
     /// `any`: it does not matter where a document goes; treated as the source's key.
     Any,
     Key(Spanned<Vec<Word>>),
+    /// A key alone, as the first catalogs had it: they named the source's own as well.
+    Listed(Spanned<Vec<Word>>),
     /// Broken, and reported.
     Unknown,
 }
@@ -204,9 +206,8 @@ fn shuffle(tree: Option<&Tree>, reader: &mut Reader) -> RawShuffle {
     if tree.as_str() == Some("any") {
         return RawShuffle::Any;
     }
-    // The first catalogs had the key alone.
     if tree.as_array().is_some() {
-        return reader.key(tree, "`shuffle`").map_or(RawShuffle::Unknown, RawShuffle::Key);
+        return reader.key(tree, "`shuffle`").map_or(RawShuffle::Unknown, RawShuffle::Listed);
     }
     let Some(object) = reader.object(tree, "a shuffle") else {
         return RawShuffle::Unknown;

@@ -237,17 +237,11 @@ fn binding(tree: &Tree, reader: &mut Reader) -> Option<RawBinding> {
     Some(RawBinding { place: tree.place, resource: resource?, source: source?, selector, fields })
 }
 
-/// The collection of a binding and which partitions of it.
+/// The collection of a binding and which documents of it.
 pub(super) fn binding_source(object: Object, reader: &mut Reader) -> (Option<Word>, RawSelector) {
-    let selector = reader.selector(object.get("partitions"));
-    match object.require("source", reader) {
-        Some(tree) => {
-            let source = reader.source(tree, "a source");
-            let own = tree.get("partitions").is_some();
-            (source.name, if own { source.selector } else { selector })
-        }
-        None => (None, selector),
-    }
+    let Some(tree) = object.require("source", reader) else { return (None, RawSelector::default()) };
+    let source = reader.source_beside(tree, "a source", object.get("partitions"));
+    (source.name, source.selector)
 }
 
 fn disabled(object: Object, reader: &mut Reader) -> bool {

@@ -2,7 +2,7 @@
 
 use super::definitions::fields_of;
 use super::endpoint::read_file;
-use super::{RawSelector, Reader, Spanned, Word, quoted};
+use super::{RawSelector, RawSource, Reader, Spanned, Word, quoted};
 use crate::{Kind, Member, Place, StepKind, Tree};
 
 /// A test as written.
@@ -54,23 +54,17 @@ fn step(tree: &Tree, reader: &mut Reader) -> Option<RawStep> {
         _ => return None,
     };
     let object = reader.object(&member.value, what)?;
-    let mut selector = reader.selector(object.get("partitions"));
-    let collection = object.require("collection", reader).and_then(|tree| match &tree.kind {
-        Kind::Object(_) if kind == StepKind::Verify => {
-            let source = reader.source(tree, "a source");
-            if tree.get("partitions").is_some() {
-                selector = source.selector;
-            }
-            source.name
-        }
-        _ => reader.word(tree, "`collection`"),
+    let collection = object.require("collection", reader).and_then(|tree| match kind {
+        StepKind::Verify => Some(reader.source_beside(tree, "a source", object.get("partitions"))),
+        StepKind::Ingest => Some(RawSource { name: reader.word(tree, "`collection`"), ..RawSource::default() }),
     });
+    let RawSource { name, selector, .. } = collection.unwrap_or_default();
     let documents = object.require("documents", reader).and_then(|tree| documents(tree, reader));
     let description = object.get("description").and_then(|tree| reader.word(tree, "`description`"));
     Some(RawStep {
         place: member.key_place,
         kind,
-        collection: collection?,
+        collection: name?,
         documents: documents?,
         selector,
         description: description.map(|word| word.value),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use catalog::{
-    BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Fetch, FetchError, Host, Module, ModuleError,
+    BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Fetch, FetchError, Host, Lambda, Module,
+    ModuleError, SqlError, Text, Transform,
 };
 use doc::Types;
 use serde_json::Value;
@@ -163,6 +164,23 @@ impl Host for Shop {
                 hint: None,
             })
             .collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Finds parameters that are the name of no field.
+    fn check_sql(&self, _: &[Text], transforms: &[(&Transform, &Collection)]) -> Result<(), Vec<SqlError>> {
+        let mut errors = Vec::new();
+        for (transform, source) in transforms {
+            let Some(Lambda::Sql(text)) = &transform.publish else { continue };
+            for (at, _) in text.text.match_indices('$') {
+                let name = &text.text[at + 1..];
+                let name = &name[..name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len())];
+                if source.projection(name).is_none() {
+                    let (range, message) = (at..at + 1 + name.len(), format!("there is no field `{name}`"));
+                    errors.push(SqlError { text: text.clone(), error: ModuleError { range, message, hint: None } });
+                }
+            }
+        }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 }

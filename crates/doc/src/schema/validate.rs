@@ -6,12 +6,12 @@ use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use jsonschema::json::{Array, Json, JsonNumber, Node as JsonNode, NodeIdentity, Object};
 use jsonschema::types::JsonType;
 use jsonschema::{Draft, PatternOptions, ValidationError};
-use serde_json::{Number, Value};
+use serde_json::{Number, Value, json};
 
 use super::documents::{Documents, Place};
 use super::{Invalid, SchemaError};
 use crate::node::field;
-use crate::{Field, Node, to_value};
+use crate::{Arena, Field, Node, from_value, to_value};
 
 /// Largest compiled `pattern`.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -56,8 +56,50 @@ impl Bundle {
 
     /// Builds the validator of one place.
     pub(crate) fn validator(&self, documents: &Documents, place: &Place) -> Result<Validator, Vec<SchemaError>> {
+        let reference = documents.bundled(place, self.draft == Draft::Draft202012);
+        self.compiled(documents, place, "$ref", reference.into())
+    }
+
+    /// Of values that stand for those of a place each, what the first thing wrong with one is: its index, where in it, and
+    /// the message. All are checked in one go.
+    pub(crate) fn wrong(
+        &self,
+        documents: &Documents,
+        values: &[(&Place, &Value)],
+    ) -> Result<Vec<(usize, String, String)>, Vec<SchemaError>> {
+        let Some((first, _)) = values.first() else { return Ok(Vec::new()) };
+        let names = (0..values.len()).map(|n| n.to_string());
+        let reference = |place: &Place| json!({ "$ref": documents.bundled(place, self.draft == Draft::Draft202012) });
+        let schemas = names.clone().zip(values.iter().map(|(place, _)| reference(place)));
+        let validator = self.compiled(documents, first, "properties", Value::Object(schemas.collect()))?;
+        let all = Value::Object(names.zip(values.iter().map(|(_, value)| (*value).clone())).collect());
+        let arena = Arena::new();
+        let document = from_value(&arena, &all);
+        if validator.is_valid(&document) {
+            return Ok(Vec::new());
+        }
+        let mut wrong: Vec<(usize, String, String)> = Vec::new();
+        for error in validator.iter_errors(&document) {
+            let path = error.instance_path().to_string();
+            let (name, rest) = path[1..].split_at(path[1..].find('/').unwrap_or(path.len() - 1));
+            let n = name.parse().expect("the properties of this document are numbers");
+            if wrong.iter().all(|(known, ..)| *known != n) {
+                wrong.push((n, rest.to_owned(), message(&error)));
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Builds a validator with one more keyword at the root of the bundle, for the sake of `place`.
+    fn compiled(
+        &self,
+        documents: &Documents,
+        place: &Place,
+        keyword: &str,
+        value: Value,
+    ) -> Result<Validator, Vec<SchemaError>> {
         let mut schema = self.value.clone();
-        schema["$ref"] = Value::String(documents.bundled(place, self.draft == Draft::Draft202012));
+        schema[keyword] = value;
         jsonschema::options_for::<Nodes>()
             .with_draft(self.draft)
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))

@@ -152,6 +152,6 @@ fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, Failure> {
     doc::parse(arena, text).map_err(|e| Failure::never(format!("a stored document cannot be read: {e}")))
 }
 
-fn fields<'a>(arena: &'a Arena, document: Node<'a>, pointers: &[Pointer]) -> &'a [Node<'a>] {
-    arena.alloc_slice_fill_iter(pointers.iter().map(|pointer| pointer.query(document).unwrap_or(Node::Null)))
+fn fields<'a>(arena: &'a Arena, document: Node<'a>, pointers: &'a [Pointer]) -> &'a [Node<'a>] {
+    arena.alloc_slice_fill_iter(pointers.iter().map(|pointer| pointer.value(document)))
 }

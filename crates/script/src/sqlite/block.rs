@@ -10,6 +10,8 @@ pub(super) struct Piece {
     pub(super) sql: String,
     /// The line it begins on, from one.
     pub(super) line: usize,
+    /// The byte of the block it begins at.
+    pub(super) at: usize,
 }
 
 /// Stands for a space within `$p::(a field)`, which SQLite's own reader of parameters would end at. SQLite takes it for a
@@ -20,11 +22,11 @@ pub(super) const SPACE: char = '\u{a0}';
 pub(super) fn split(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut sql = String::new();
-    let (mut at, mut line, mut begun) = (0, 1, 1);
-    let finish = |sql: &mut String, line: usize, pieces: &mut Vec<Piece>| {
+    let (mut at, mut line, mut begun) = (0, 1, (0, 1));
+    let finish = |sql: &mut String, (at, line): (usize, usize), pieces: &mut Vec<Piece>| {
         let whole = std::mem::take(sql);
         if !whole.trim().is_empty() {
-            pieces.push(Piece { sql: whole.trim_end().to_owned(), line });
+            pieces.push(Piece { sql: whole.trim_end().to_owned(), line, at });
         }
     };
     while at < text.len() {
@@ -39,7 +41,7 @@ pub(super) fn split(text: &str) -> Vec<Piece> {
             Token::Comment => sql.push(if taken.ends_with('\n') { '\n' } else { ' ' }),
             _ => {
                 if sql.is_empty() {
-                    begun = line;
+                    begun = (at, line);
                 }
                 match kind {
                     Token::Field => sql.extend(taken.chars().map(|c| if c.is_whitespace() { SPACE } else { c })),
@@ -111,8 +113,12 @@ mod tests {
             ("select '$p::(a field)'", &[("select '$p::(a field)'", 1)]),
         ];
         for (text, want) in cases {
-            let want: Vec<_> = want.iter().map(|(sql, line)| Piece { sql: (*sql).to_owned(), line: *line }).collect();
-            assert_eq!(split(text), want, "{text}");
+            let pieces = split(text);
+            let got: Vec<_> = pieces.iter().map(|piece| (piece.sql.as_str(), piece.line)).collect();
+            assert_eq!(got, want, "{text}");
+            for piece in pieces {
+                assert!(text[piece.at..].starts_with(&piece.sql[..1]), "{text}");
+            }
         }
     }
 }

@@ -17,8 +17,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::scratch::Scratch;
 use crate::lambdas::error;
 
-/// Time for one migration.
+/// Time for one migration of a database that is kept.
 const MIGRATION_TIME: Duration = Duration::from_secs(60);
+/// Time for one migration of a database in memory, which holds nothing yet.
+const MIGRATION_TIME_IN_MEMORY: Duration = Duration::from_millis(1500);
 /// The longest text, blob or row.
 const VALUE_BYTES_MAX: i32 = 64 << 20;
 /// Steps of SQLite's machine between looks at the time.
@@ -37,6 +39,19 @@ pub(super) struct Database {
     scratch: Option<Scratch>,
 }
 
+/// Why migrations could not be applied.
+pub(super) struct Unapplied {
+    pub(super) error: LambdaError,
+    /// Which of them SQLite refused, and how.
+    pub(super) by_sqlite: Option<(usize, rusqlite::Error)>,
+}
+
+impl From<LambdaError> for Unapplied {
+    fn from(error: LambdaError) -> Self {
+        Unapplied { error, by_sqlite: None }
+    }
+}
+
 /// What SQLite asks while it runs.
 struct Guard {
     /// Whether it is us who run a statement, and not an author.
@@ -48,6 +63,13 @@ impl Database {
     /// Opens the database as it was committed last, in a file at `path` or in memory, and applies the migrations it has not
     /// seen.
     pub(super) fn open(path: Option<&Path>, kept: &Kept<'_>, migrations: &[Text]) -> Result<Database, LambdaError> {
+        let mut database = Self::bare(path, kept)?;
+        database.migrate(migrations).map_err(|unapplied| unapplied.error)?;
+        Ok(database)
+    }
+
+    /// Opens it without looking at migrations.
+    pub(super) fn bare(path: Option<&Path>, kept: &Kept<'_>) -> Result<Database, LambdaError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let scratch = path.map(|path| Scratch::restore(path, kept)).transpose()?;
         let opened = match path {
@@ -58,7 +80,6 @@ impl Database {
         let guard = Arc::new(Guard { ours: AtomicBool::new(true), until: Mutex::new(Instant::now() + MIGRATION_TIME) });
         let mut database = Database { connection, guard, open: false, scratch };
         database.prepare().map_err(|e| failed("the database cannot be opened", &e))?;
-        database.migrate(migrations)?;
         Ok(database)
     }
 
@@ -78,8 +99,10 @@ impl Database {
         Ok(())
     }
 
-    fn migrate(&mut self, migrations: &[Text]) -> Result<(), LambdaError> {
-        self.begin(MIGRATION_TIME)?;
+    /// Applies the migrations it has not seen.
+    pub(super) fn migrate(&mut self, migrations: &[Text]) -> Result<(), Unapplied> {
+        let time = if self.scratch.is_some() { MIGRATION_TIME } else { MIGRATION_TIME_IN_MEMORY };
+        self.begin(time)?;
         let of_ours = |e| failed("applied migrations cannot be read", &e);
         let make = "CREATE TABLE IF NOT EXISTS segtide_migrations (number INTEGER PRIMARY KEY, text TEXT NOT NULL)";
         self.connection.execute_batch(make).map_err(of_ours)?;
@@ -90,19 +113,22 @@ impl Database {
             .map_err(of_ours)?;
         if applied.len() > migrations.len() {
             let n = migrations.len() + 1;
-            return Err(error(format!("migration {n} has been applied and is no longer there; put it back")));
+            return Err(error(format!("migration {n} has been applied and is no longer there; put it back")).into());
         }
         for (n, migration) in migrations.iter().enumerate() {
             match applied.get(n) {
                 Some(applied) if **applied == *migration.text => continue,
                 Some(_) => {
                     let why = "has been applied and cannot change any more: put it back, and add another that changes the rest";
-                    return Err(error(format!("migration {} {why}", n + 1)));
+                    return Err(error(format!("migration {} {why}", n + 1)).into());
                 }
                 None => {}
             }
-            self.allow(MIGRATION_TIME);
-            self.connection.execute_batch(&migration.text).map_err(|e| failed(&format!("migration {}", n + 1), &e))?;
+            self.allow(time);
+            self.connection.execute_batch(&migration.text).map_err(|e| {
+                let error = failed(&format!("migration {}", n + 1), &e);
+                Unapplied { error, by_sqlite: Some((n, e)) }
+            })?;
             let insert = "INSERT INTO segtide_migrations (number, text) VALUES (?1, ?2)";
             self.connection.execute(insert, (n as i64, &*migration.text)).map_err(of_ours)?;
         }
@@ -169,15 +195,19 @@ impl Guard {
 
 /// What SQLite says, in a sentence about `what`.
 pub(super) fn failed(what: &str, e: &rusqlite::Error) -> LambdaError {
+    error(format!("{what}: {}", reason(e)))
+}
+
+/// What SQLite says.
+pub(super) fn reason(e: &rusqlite::Error) -> String {
     let why = match e {
         rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
         e if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => "it ran longer than it may".to_owned(),
         rusqlite::Error::SqliteFailure(_, Some(message)) => message.clone(),
         e => e.to_string(),
     };
-    let why = match &*why {
+    match &*why {
         "not authorized" => "ATTACH, most PRAGMAs, and transactions of its own are not for a derivation".to_owned(),
         _ => why,
-    };
-    error(format!("{what}: {why}"))
+    }
 }

@@ -68,18 +68,21 @@ impl Fields {
 
     /// What to say of a parameter that means no field.
     pub(super) fn unknown(&self, parameter: &str) -> String {
+        let shown = parameter.replace(SPACE, " ");
+        match self.nearest(parameter) {
+            Some(name) => format!("parameter {shown} not found: did you mean {name} ?"),
+            None => format!("parameter {shown} not found"),
+        }
+    }
+
+    /// The parameter that one which means no field may have been meant to be.
+    pub(super) fn nearest(&self, parameter: &str) -> Option<String> {
         let spelled = |field: &Field| match field.name.contains([' ', '(', ')']) {
             true => format!("$p::({})", field.name),
             false => format!("${}", field.name.replace('/', "$")),
         };
         let near = self.0.iter().map(spelled).map(|name| (strsim::osa_distance(parameter, &name), name)).min();
-        let shown = parameter.replace(SPACE, " ");
-        match near {
-            Some((edits, name)) if edits <= EDITS_MAX => {
-                format!("parameter {shown} not found: did you mean {name} ?")
-            }
-            _ => format!("parameter {shown} not found"),
-        }
+        near.filter(|(edits, _)| *edits <= EDITS_MAX).map(|(_, name)| name)
     }
 }
 
@@ -91,8 +94,8 @@ fn loosely(name: &str, field: &str) -> bool {
 
 impl Field {
     /// What is bound for a document.
-    pub(super) fn value<'a>(&self, document: Node<'a>) -> ToSqlOutput<'a> {
-        ToSqlOutput::Owned(match self.pointer.query(document).unwrap_or_default() {
+    pub(super) fn value<'a>(&'a self, document: Node<'a>) -> ToSqlOutput<'a> {
+        ToSqlOutput::Owned(match self.pointer.value(document) {
             Node::Null => Value::Null,
             Node::Bool(value) => Value::Integer(i64::from(value)),
             // What no integer of SQLite's holds is rounded, as its own literals are.

@@ -31,7 +31,7 @@ export class CartCarts implements interfaces.CartCarts {
 }
 
 function cart(customer: string, { add }: anchors.Goods): anchors.Cart {
-    const goods = add ?? [];
+    const goods = (add ?? []).map(({ sku, quantity = 0, price = 0 }) => ({ sku, quantity, price }));
     const total = goods.reduce((sum, { quantity, price }) => sum + quantity * price, 0);
     return { customer, goods, kinds: goods.length, total };
 }

@@ -13,7 +13,7 @@ export class LibraryOnLoan implements interfaces.LibraryOnLoan {
             {
                 card: source.card,
                 titles: Object.keys(books).sort(),
-                copies: Object.values(books).reduce((sum, copies) => sum + copies, 0),
+                copies: Object.values(books).reduce((sum: number, copies) => sum + (copies ?? 0), 0),
                 terms: Object.keys(register).sort().join(' '),
             },
         ];

@@ -9,8 +9,6 @@ mod endpoint;
 mod named_endpoint;
 mod test;
 
-use std::time::UNIX_EPOCH;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
@@ -527,7 +525,8 @@ fn moment_us(text: &str) -> Option<u64> {
         }
     };
     let moment = humantime::parse_rfc3339(&format!("{}Z", local.replace(['t', ' '], "T"))).ok()?;
-    let us = moment.duration_since(UNIX_EPOCH).ok()?.as_micros();
+    let epoch = humantime::parse_rfc3339("1970-01-01T00:00:00Z").ok()?;
+    let us = moment.duration_since(epoch).ok()?.as_micros();
     u64::try_from(us).ok()?.checked_add_signed(-offset_minutes * 60_000_000)
 }
 

@@ -20,7 +20,7 @@ use url::Url;
 use crate::names::camel_case;
 use crate::sources::percent_decoded;
 use crate::{Catalog, Collection, Derivation, Lambda, Transform, Using};
-use shapes::type_of;
+use shapes::{property_name, type_of};
 
 /// The first line of every file.
 const HEAD: &str = "// Written by `segtide generate types`; changes are lost.\n";
@@ -181,11 +181,11 @@ fn methods(
     for transform in &derivation.transforms {
         let source = source(transform);
         if let Some(Lambda::Method(name)) = &transform.update {
-            let _ = writeln!(out, "    {name}(source: {source}): {register}[];");
+            let _ = writeln!(out, "    {}(source: {source}): {register}[];", property_name(name));
         }
         if let Some(Lambda::Method(name)) = &transform.publish {
             let parameters = format!("source: {source}, register: {register}, previous: {register}");
-            let _ = writeln!(out, "    {name}({parameters}): {document}[];");
+            let _ = writeln!(out, "    {}({parameters}): {document}[];", property_name(name));
         }
     }
 }
@@ -235,7 +235,12 @@ fn base_class(catalog: &Catalog, collection: &Collection, derivation: &Derivatio
     );
     for transform in &derivation.transforms {
         if let Some(Lambda::Method(name)) = &transform.publish {
-            let _ = writeln!(text, "\n    abstract {name}(read: {{ doc: {} }}): Document[];", source(transform));
+            let _ = writeln!(
+                text,
+                "\n    abstract {}(read: {{ doc: {} }}): Document[];",
+                property_name(name),
+                source(transform)
+            );
         }
     }
     text.push_str("}\n");

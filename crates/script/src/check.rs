@@ -46,7 +46,7 @@ pub(crate) fn inspect(parsed: &ParserReturn<'_>, nodes: &AstNodes<'_>, wanted: &
         };
         let inside = |kind| matches!(kind, AstKind::Function(_) | AstKind::ArrowFunctionExpression(_));
         if waits && !nodes.ancestor_kinds(node.id()).any(inside) {
-            errors.push(mistake(node.kind().span(), "top-level `await` is not allowed: lambdas are synchronous", None));
+            errors.push(mistake(node.kind().span(), "top-level `await` is not allowed in a lambda's module", None));
         }
         if let AstKind::Decorator(decorator) = node.kind() {
             errors.push(mistake(decorator.span, "decorators are not supported", None));

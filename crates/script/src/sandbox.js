@@ -6,7 +6,7 @@
   const kept = new Set([
     'globalThis', 'undefined', 'NaN', 'Infinity',
     'Object', 'Function', 'Array', 'String', 'Number', 'Boolean', 'Symbol', 'BigInt',
-    'Math', 'JSON', 'Date', 'Reflect', 'RegExp', 'Map', 'Set', 'WeakMap', 'WeakSet', 'Iterator',
+    'Math', 'JSON', 'Date', 'Reflect', 'RegExp', 'Map', 'Set', 'WeakMap', 'WeakSet', 'Iterator', 'Promise',
     'Error', 'EvalError', 'RangeError', 'ReferenceError', 'SyntaxError', 'TypeError', 'URIError', 'AggregateError',
     'parseInt', 'parseFloat', 'isNaN', 'isFinite',
     'encodeURI', 'encodeURIComponent', 'decodeURI', 'decodeURIComponent',

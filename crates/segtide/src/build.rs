@@ -16,7 +16,7 @@ use crate::secrets::{self, Missing};
 pub enum For {
     /// Its tests, which use neither captures nor materializations: those without a connector may be left out.
     Tests,
-    /// To see whether it could be run, here or elsewhere.
+    /// To see whether it could be run, here or elsewhere, where there may be other connectors.
     Check,
     /// To run all of it, here.
     Run,
@@ -35,7 +35,7 @@ pub fn load(source: &str, purpose: For) -> anyhow::Result<Built> {
         built.catalog.sources.relative_to(directory);
     }
     let omissions = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.is_omission());
-    omissions.filter(|_| purpose != For::Tests).for_each(|diagnostic| diagnostic.severity = Severity::Error);
+    omissions.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
     Ok(built)
 }
 

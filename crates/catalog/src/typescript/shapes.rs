@@ -54,7 +54,7 @@ fn literal(value: &Value) -> String {
     }
 }
 
-fn property_name(name: &str) -> String {
+pub(super) fn property_name(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '$')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '$');
     if plain { name.to_owned() } else { Value::String(name.to_owned()).to_string() }

@@ -115,7 +115,7 @@ mod tests {
         for (text, want) in cases {
             let pieces = split(text);
             let got: Vec<_> = pieces.iter().map(|piece| (piece.sql.as_str(), piece.line)).collect();
-            assert_eq!(got, want, "{text}");
+            assert_eq!(got, *want, "{text}");
             for piece in pieces {
                 assert!(text[piece.at..].starts_with(&piece.sql[..1]), "{text}");
             }

@@ -24,10 +24,6 @@ const MISTAKES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "export class T { async m() {} }",
-        &["[m] `m` is async; lambdas are synchronous (write `m(...) { ... }`, returning an array of documents)"],
-    ),
-    (
         "export class T { *m() {} }",
         &["[m] `m` is a generator; it must return an array (write `m(...) { ... }`, returning an array of documents)"],
     ),
@@ -41,11 +37,11 @@ const MISTAKES: &[(&str, &[&str])] = &[
     ),
     (
         "const x = await f(); export class T { m() { return [x]; } }",
-        &["[await f()] top-level `await` is not allowed: lambdas are synchronous"],
+        &["[await f()] top-level `await` is not allowed in a lambda's module"],
     ),
     (
         "for await (const x of []) {} export class T { m() { return []; } }",
-        &["[for await (const x of []) {}] top-level `await` is not allowed: lambdas are synchronous"],
+        &["[for await (const x of []) {}] top-level `await` is not allowed in a lambda's module"],
     ),
     (
         "import { x } from './other'; export class T { m() { return [x]; } }",

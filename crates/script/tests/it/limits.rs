@@ -46,6 +46,7 @@ const BOMBS: &[(&str, &str)] = &[
     ("[3, 1, 2].sort(() => { for (;;) {} }); return [];", TIME),
     ("return [{ ...new Array(1e7).fill('x') }];", ""),
     ("const r = async () => { for (;;) await null; }; r(); return [];", ""),
+    ("return (async () => { for (;;) await null; })() as any;", TIME),
 ];
 
 #[test]

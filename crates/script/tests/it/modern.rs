@@ -47,7 +47,7 @@ const FLUSHES: &[(&str, Result<&str, &str>)] = &[
     ),
     (
         "async flush() { while (true) await null; }",
-        Err("ran longer than the 2.0 seconds it has, in Derivation.flush (module.ts)"),
+        Err("ran longer than the 1.5 seconds it has, in Derivation.flush (module.ts)"),
     ),
 ];
 

@@ -148,6 +148,7 @@ mod tests {
         let selector = Selector {
             include: vec![("vendor".into(), vec![json!(1), json!(2)])],
             exclude: vec![("kind".into(), vec![json!("a b")])],
+            ..Selector::default()
         };
         let filter = JournalFilter::of(&selector);
         for (journal, expected) in [

@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn selectors_leave_partitions_out() {
         let (_directory, log) = log(SCATTERED);
-        let selector = Selector { include: vec![("p".into(), vec![2.into()])], exclude: Vec::new() };
+        let selector = Selector { include: vec![("p".into(), vec![2.into()])], ..Selector::default() };
         let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], &Offsets::default());
         assert_eq!(drain(&mut reader, 0, 1 << 20), ["0:2", "0:6"]);
     }

@@ -74,6 +74,10 @@ fn build_and<T>(
     named_endpoint::give_tasks(&mut files, complete, &mut report);
     let modern = files.iter().any(|file| file.raw.collections.iter().any(|raw| raw.modern));
     let catalogs: HashSet<Url> = files.iter().map(|file| file.url.clone()).collect();
+    // The last of several for one prefix, as the last of several values for a key.
+    let mappings = files.iter().flat_map(|file| &file.raw.storage);
+    let storage: BTreeMap<_, _> = mappings.map(|mapping| (mapping.prefix.clone(), mapping.clone())).collect();
+    let storage = storage.into_values().collect();
     let mut build = Build {
         library: &library,
         host,
@@ -91,7 +95,7 @@ fn build_and<T>(
     let (sources, mut broken) = library.close();
     report.append(&mut broken);
     let collections = collections.into_values().collect();
-    let catalog = Catalog { sources, collections, captures, materializations, tests };
+    let catalog = Catalog { sources, collections, captures, materializations, tests, storage };
     let (diagnostics, more) = report.into_sorted();
     (Built { catalog, diagnostics, more }, seen)
 }

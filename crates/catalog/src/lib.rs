@@ -14,6 +14,7 @@ mod names;
 mod parse;
 mod sources;
 mod spec;
+mod storage;
 mod tree;
 mod typescript;
 
@@ -26,6 +27,7 @@ pub use spec::{
     Binding, Capture, CaptureBinding, Catalog, Collection, Derivation, Endpoint, FieldSelection, Lambda,
     Materialization, Module, Period, Projection, Selector, Step, StepKind, Test, Text, Transform, Using,
 };
+pub use storage::{Codec, Fragments, StorageMapping};
 pub use tree::{Kind, Member, Tree};
 pub use typescript::Generated;
 

@@ -7,6 +7,7 @@ pub(crate) mod definitions;
 mod derivation;
 mod endpoint;
 mod named_endpoint;
+mod storage;
 mod test;
 
 use base64::Engine as _;
@@ -66,6 +67,7 @@ pub(crate) struct RawCatalog {
     pub(crate) captures: Vec<RawCapture>,
     pub(crate) materializations: Vec<RawMaterialization>,
     pub(crate) tests: Vec<RawTest>,
+    pub(crate) storage: Vec<crate::StorageMapping>,
     /// Endpoints with a name of their own, and the captures and materializations that use them by it.
     pub(crate) endpoints: Vec<(Word, Option<RawEndpoint>)>,
     pub(crate) named_captures: Vec<NamedUse<RawCaptureBinding>>,
@@ -89,6 +91,9 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
     }
     if let Some(packages) = object.get("npmDependencies") {
         reader.npm(packages, object.key_place("npmDependencies"));
+    }
+    if let Some(tree) = object.get("storageMappings") {
+        raw.storage = storage::mappings(tree, reader);
     }
     if let Some(imports) = object.get("import") {
         raw.imports = reader.list(imports, "`import`").iter().filter_map(|item| reader.import(item)).collect();

@@ -9,7 +9,7 @@ use doc::{Pointer, Schema, Types};
 use serde_json::Value;
 use url::Url;
 
-use crate::{Place, Sources, Tree};
+use crate::{Fragments, Place, Sources, StorageMapping, Tree};
 
 /// A built catalog. Lists are sorted by name, except tests: by file, then name.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Catalog {
     pub materializations: Vec<Materialization>,
     /// Catalog tests.
     pub tests: Vec<Test>,
+    /// Which buckets keep which collections, sorted by prefix.
+    pub storage: Vec<StorageMapping>,
 }
 
 impl Catalog {
@@ -49,6 +51,8 @@ pub struct Collection {
     pub projections: Vec<Projection>,
     /// How its documents are made from other collections, if they are.
     pub derivation: Option<Derivation>,
+    /// How it is kept.
+    pub fragments: Fragments,
     /// Where it is defined.
     pub place: Place,
 }

@@ -5,12 +5,14 @@
 
 mod cache;
 mod commit;
+mod expiry;
 mod fragments;
 mod journals;
 mod layout;
 mod space;
 mod store;
 mod torn;
+mod verify;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -27,8 +29,9 @@ use rustc_hash::FxHashMap;
 
 use crate::directory::{Directory, OpenError};
 use crate::failpoint::durable_point;
-use crate::fragment::FragmentInfo;
+use crate::fragment::{Codec, FragmentInfo};
 use crate::log::{Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
+use crate::template::{Policies, Policy, Template};
 use cache::Cache;
 use commit::{Committer, Queue, Request, Ticket, run_len, stopped};
 use fragments::Files;
@@ -37,7 +40,8 @@ use journals::{Journal, Journals, Place, TailBlock, with_prefix};
 use layout::BlockKey;
 use space::Space;
 use store::Store;
-use writer::{Policy, Signal};
+pub use verify::{Finding, Verified, verify};
+use writer::Signal;
 
 /// Signals that wait for the fragment writer; a nudge more than that tells it nothing new.
 const SIGNALS_MAX: usize = 16;
@@ -49,6 +53,12 @@ pub struct Options {
     pub directory: PathBuf,
     /// Where fragment files go; `fragments` in the data directory unless told otherwise.
     pub fragments: Fragments,
+    /// The URL of the store that fragments go to instead.
+    pub store: Option<String>,
+    /// How journals are kept whose names start with these prefixes, none of which is a prefix of another.
+    pub templates: BTreeMap<String, Template>,
+    /// What stores by URL need to be used: names and values as the clouds' own tools take them from the environment.
+    pub credentials: Vec<(String, String)>,
     /// Tells the age of tails.
     pub clock: Arc<dyn Clock>,
     /// Uncompressed bytes that close a fragment: 16 MiB.
@@ -70,6 +80,9 @@ impl Options {
         Options {
             fragments: Fragments::Directory(directory.join("fragments")),
             directory,
+            store: None,
+            templates: BTreeMap::new(),
+            credentials: Vec::new(),
             clock,
             fragment_bytes_max: 16 << 20,
             fragment_age_max_ms: 10_000,
@@ -151,9 +164,18 @@ impl Embedded {
             space.release();
         }
         let (store, torn_bytes) = Store::open(&mut directory)?;
-        let files = Files::open(&options.fragments)?;
+        let files = Files::open(&options.fragments, options.credentials)?;
         let journals = recover(&store, options.clock.now_us())?;
         durable_point("boot.recovered");
+        let otherwise = Policy {
+            bytes_max: options.fragment_bytes_max,
+            age_max_us: options.fragment_age_max_ms.saturating_mul(1000),
+            interval_us: None,
+            retention_us: None,
+            codec: Codec::Gzip,
+            store: options.store.unwrap_or_default(),
+        };
+        let policies = Policies::new(otherwise, &options.templates);
         let (signals, told) = bounded(SIGNALS_MAX);
         let shared = Arc::new(Shared {
             shard_ids: RwLock::default(),
@@ -161,7 +183,7 @@ impl Embedded {
             read: Mutex::new(Cache::new(
                 options
                     .read_cache_bytes
-                    .max(usize::try_from(options.fragment_bytes_max.saturating_mul(2)).unwrap_or(usize::MAX)),
+                    .max(usize::try_from(policies.bytes_max().saturating_mul(2)).unwrap_or(usize::MAX)),
             )),
             unpacking: Mutex::new(()),
             queue: Queue::new(options.commit_queue_bytes),
@@ -176,14 +198,10 @@ impl Embedded {
             journals: Journals::new(journals),
         });
         let committer = Committer::new(shared.clone())?;
-        let policy = Policy {
-            bytes_max: options.fragment_bytes_max,
-            age_max_us: options.fragment_age_max_ms.saturating_mul(1000),
-        };
         // Built step by step, so that a thread that does not start leaves the other one joined.
         let mut embedded = Embedded { shared: shared.clone(), threads: Vec::new(), directory };
         embedded.spawn("commit", move || committer.run())?;
-        embedded.spawn("fragments", move || writer::run(&shared, policy, &told))?;
+        embedded.spawn("fragments", move || writer::run(&shared, &policies, &told))?;
         Ok(embedded)
     }
 
@@ -279,6 +297,10 @@ impl Log for Embedded {
             Some(reason) => Err(LogError::Poisoned { reason: reason.clone() }),
             None => self.shared.space.admits(0).map_err(|reason| LogError::Full { reason }),
         }
+    }
+
+    fn release(&self, journal: &str, offset: u64) {
+        self.shared.journals.release(journal, offset);
     }
 
     fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {

@@ -1,11 +1,12 @@
-//! One fragment: an immutable gzip file of a journal's documents, named by what it holds.
+//! One fragment: an immutable file of a journal's documents, named by what it holds.
 //!
 //! ```text
 //! <journal>/utc_date=2026-11-23/utc_hour=07/0000000000000000-00000000000004d2-da39…0709.gz
 //!                                           begin            end (exclusive)  SHA-1 of the uncompressed documents
 //! ```
 //!
-//! Offsets are hexadecimal and count uncompressed bytes. The hour is that of the fragment's first append.
+//! Offsets are hexadecimal and count uncompressed bytes. The hour is that of the fragment's first append. The ending says how
+//! the file is packed: `.gz`, `.zst`, or `.raw` for not at all.
 
 use std::io::{self, Read, Write};
 
@@ -14,9 +15,14 @@ use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 
 /// Level 1 deflates at about twice the speed of level 3; where a file's size matters more, it can be packed again later.
 const DEFLATE_LEVEL: u32 = 1;
+/// The same reasoning.
+const ZSTANDARD_LEVEL: i32 = 1;
+/// The largest fragment, in bytes of documents, unless a single document is larger: readers unpack it whole.
+pub(crate) const FRAGMENT_BYTES_MAX: u64 = 64 << 20;
 /// The longest component of a path that file systems take.
 const COMPONENT_BYTES_MAX: usize = 255;
 /// Leaves room in a path for the root before it, and the date, hour and file name behind it.
@@ -25,6 +31,41 @@ const HOUR_US: u64 = 3_600_000_000;
 
 /// SHA-1 of a fragment's uncompressed documents.
 pub(crate) type Sum = [u8; 20];
+
+/// How a fragment's file is packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// gzip.
+    #[default]
+    Gzip,
+    /// Not at all.
+    None,
+    /// Zstandard.
+    Zstandard,
+}
+
+impl Codec {
+    /// The ending of file names.
+    pub(crate) fn ending(self) -> &'static str {
+        match self {
+            Codec::Gzip => ".gz",
+            Codec::None => ".raw",
+            Codec::Zstandard => ".zst",
+        }
+    }
+
+    pub(crate) fn to_byte(self) -> u8 {
+        match self {
+            Codec::Gzip => 0,
+            Codec::None => 1,
+            Codec::Zstandard => 2,
+        }
+    }
+
+    pub(crate) fn from_byte(byte: u8) -> Option<Codec> {
+        [Codec::Gzip, Codec::None, Codec::Zstandard].into_iter().find(|codec| codec.to_byte() == byte)
+    }
+}
 
 /// A fragment of a journal as the index knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +82,14 @@ pub struct FragmentInfo {
     pub sha1: [u8; 20],
     /// Size of the file in bytes.
     pub file_bytes: u64,
+    /// When its last documents were appended; the end of the hour where that was not recorded.
+    pub last_us: u64,
+    /// How the file is packed.
+    pub codec: Codec,
+    /// SHA-256 of the file; `None` where that was not recorded.
+    pub sha256: Option<[u8; 32]>,
+    /// The URL of the store it is kept in; empty for that of the data directory.
+    pub store: String,
 }
 
 impl FragmentInfo {
@@ -55,12 +104,28 @@ impl FragmentInfo {
             self.begin,
             self.end
         );
-        for byte in self.sha1 {
-            path.push_str(&format!("{byte:02x}"));
-        }
-        path.push_str(".gz");
+        path.push_str(&hex(&self.sha1));
+        path.push_str(self.codec.ending());
         path
     }
+
+    /// Whether these bytes are the file's; says what is wrong otherwise.
+    pub(crate) fn verify(&self, file: &[u8]) -> Result<(), String> {
+        if file.len() as u64 != self.file_bytes {
+            return Err(format!("expected {} bytes, found {}", self.file_bytes, file.len()));
+        }
+        let expected = self.sha256.as_ref().map(|sum| hex(sum));
+        let found = self.sha256.is_some().then(|| hex(&Sha256::digest(file)));
+        if expected != found {
+            let (expected, found) = (expected.unwrap_or_default(), found.unwrap_or_default());
+            return Err(format!("expected SHA-256 {expected}, found {found}"));
+        }
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn utc(time_us: u64) -> Option<jiff::civil::DateTime> {
@@ -99,42 +164,75 @@ pub(crate) fn refusal(journal: &str, time_us: u64) -> Option<String> {
 pub(crate) struct Packer {
     sum: Sha1,
     bytes: u64,
-    gzip: flate2::write::GzEncoder<Vec<u8>>,
+    file: File,
+}
+
+/// A file that is being packed.
+enum File {
+    Gzip(flate2::write::GzEncoder<Vec<u8>>),
+    None(Vec<u8>),
+    Zstandard(zstd::Encoder<'static, Vec<u8>>),
 }
 
 impl Packer {
-    pub(crate) fn new() -> Packer {
-        // No time stamp: the same documents make the same file.
-        let gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(DEFLATE_LEVEL));
-        Packer { sum: Sha1::new(), bytes: 0, gzip }
+    pub(crate) fn new(codec: Codec) -> Packer {
+        let file = match codec {
+            // No time stamp: the same documents make the same file.
+            Codec::Gzip => File::Gzip(GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(DEFLATE_LEVEL))),
+            Codec::None => File::None(Vec::new()),
+            Codec::Zstandard => {
+                File::Zstandard(zstd::Encoder::new(Vec::new(), ZSTANDARD_LEVEL).expect("the level is one there is"))
+            }
+        };
+        Packer { sum: Sha1::new(), bytes: 0, file }
     }
 
     pub(crate) fn push(&mut self, documents: &[u8]) {
         self.sum.update(documents);
         self.bytes += documents.len() as u64;
-        self.gzip.write_all(documents).expect("a vector takes every write");
+        let written = match &mut self.file {
+            File::Gzip(file) => file.write_all(documents),
+            File::None(file) => file.write_all(documents),
+            File::Zstandard(file) => file.write_all(documents),
+        };
+        written.expect("a vector takes every write");
     }
 
     /// The number of uncompressed bytes, their sum, and the file.
     pub(crate) fn finish(self) -> (u64, Sum, Vec<u8>) {
-        let file = self.gzip.finish().expect("a vector takes every write");
-        (self.bytes, self.sum.finalize().into(), file)
+        let file = match self.file {
+            File::Gzip(file) => file.finish(),
+            File::None(file) => Ok(file),
+            File::Zstandard(file) => file.finish(),
+        };
+        (self.bytes, self.sum.finalize().into(), file.expect("a vector takes every write"))
     }
 }
 
+/// SHA-256 of a file.
+pub(crate) fn sha256(file: &[u8]) -> [u8; 32] {
+    Sha256::digest(file).into()
+}
+
 /// Unpacks a file that must hold exactly `bytes` bytes of sum `sha1`; says what is wrong otherwise.
-pub(crate) fn unpack(file: &[u8], bytes: u64, sha1: &Sum) -> Result<Vec<u8>, String> {
+pub(crate) fn unpack(file: &[u8], codec: Codec, bytes: u64, sha1: &Sum) -> Result<Vec<u8>, String> {
     let expected = usize::try_from(bytes).map_err(|_| format!("{bytes} bytes do not fit into memory"))?;
-    let mut documents = Vec::with_capacity(expected);
+    let mut documents = Vec::with_capacity(expected.min(FRAGMENT_BYTES_MAX as usize));
     // One byte more than expected is enough to know that a file is too long, however far it would inflate.
-    let inflated: io::Result<usize> = GzDecoder::new(file).take(bytes + 1).read_to_end(&mut documents);
-    inflated.map_err(|error| format!("it is no gzip file: {error}"))?;
+    let inflated: io::Result<usize> = match codec {
+        Codec::Gzip => GzDecoder::new(file).take(bytes + 1).read_to_end(&mut documents),
+        Codec::None => file.take(bytes + 1).read_to_end(&mut documents),
+        Codec::Zstandard => {
+            zstd::Decoder::with_buffer(file).and_then(|file| file.take(bytes + 1).read_to_end(&mut documents))
+        }
+    };
+    inflated.map_err(|error| format!("it cannot be unpacked: {error}"))?;
     if documents.len() != expected {
         return Err(format!("it holds other than the {bytes} bytes its name says"));
     }
     let actual: Sum = Sha1::digest(&documents).into();
     if actual != *sha1 {
-        return Err("its documents do not have the SHA-1 its name says".to_owned());
+        return Err(format!("expected SHA-1 {}, found {}", hex(sha1), hex(&actual)));
     }
     Ok(documents)
 }
@@ -152,6 +250,10 @@ mod tests {
             time_us: 1_637_107_199_999_999,
             sha1: [0x0f; 20],
             file_bytes: 1,
+            last_us: 0,
+            codec: Codec::Gzip,
+            sha256: None,
+            store: String::new(),
         };
         assert_eq!(
             info.path(),
@@ -174,22 +276,25 @@ mod tests {
 
     #[test]
     fn what_is_packed_is_unpacked_and_any_change_is_noticed() {
-        let mut packer = Packer::new();
-        packer.push(b"{\"a\":1}\n");
-        packer.push(b"{\"a\":2}\n");
-        let (bytes, sha1, file) = packer.finish();
-        assert_eq!(unpack(&file, bytes, &sha1).unwrap(), b"{\"a\":1}\n{\"a\":2}\n");
-        assert!(unpack(&file, bytes - 1, &sha1).is_err());
-        assert!(unpack(&file, bytes + 1, &sha1).is_err());
-        assert!(unpack(&file, bytes, &[0; 20]).is_err());
-        for at in 10..file.len() {
-            let mut damaged = file.clone();
-            damaged[at] ^= 0x10;
-            // Some bits of gzip mean nothing; the documents are then unharmed.
-            if let Ok(found) = unpack(&damaged, bytes, &sha1) {
-                assert_eq!(found, b"{\"a\":1}\n{\"a\":2}\n", "byte {at}");
+        for codec in [Codec::Gzip, Codec::None, Codec::Zstandard] {
+            let mut packer = Packer::new(codec);
+            packer.push(b"{\"a\":1}\n");
+            packer.push(b"{\"a\":2}\n");
+            let (bytes, sha1, file) = packer.finish();
+            let unpack = |file: &[u8], bytes, sha1| unpack(file, codec, bytes, sha1);
+            assert_eq!(unpack(&file, bytes, &sha1).unwrap(), b"{\"a\":1}\n{\"a\":2}\n");
+            assert!(unpack(&file, bytes - 1, &sha1).is_err());
+            assert!(unpack(&file, bytes + 1, &sha1).is_err());
+            assert!(unpack(&file, bytes, &[0; 20]).is_err());
+            for at in 0..file.len() {
+                let mut damaged = file.clone();
+                damaged[at] ^= 0x10;
+                // Some bits of a header mean nothing; the documents are then unharmed.
+                if let Ok(found) = unpack(&damaged, bytes, &sha1) {
+                    assert_eq!(found, b"{\"a\":1}\n{\"a\":2}\n", "byte {at}");
+                }
+                assert!(unpack(&file[..at], bytes, &sha1).is_err(), "{codec:?} cut at {at}");
             }
-            assert!(unpack(&file[..at], bytes, &sha1).is_err(), "cut at {at}");
         }
     }
 }

@@ -8,8 +8,12 @@ mod embedded;
 pub mod failpoint;
 mod fragment;
 mod log;
+mod remote;
+mod template;
 
 pub use directory::OpenError;
-pub use embedded::{Embedded, Fragments, Options, Stats};
-pub use fragment::FragmentInfo;
+pub use embedded::{Embedded, Finding, Fragments, Options, Stats, Verified, verify};
+pub use fragment::{Codec, FragmentInfo};
 pub use log::{Append, Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
+pub use remote::check as check_store;
+pub use template::Template;

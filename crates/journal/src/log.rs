@@ -162,6 +162,10 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
+    /// Says that no reader needs what a journal holds before `offset`, which replaces what was said before: what its retention
+    /// allows may be removed. Of a journal nothing was said of, everything is needed.
+    fn release(&self, _journal: &str, _offset: u64) {}
+
     /// Registers of a shard as last committed, in the order of the keys.
     fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError>;
 

@@ -362,6 +362,8 @@ pub(crate) struct DeriveTask {
     stamper: Stamper,
     arena: Arena,
     in_flight: Option<Box<dyn Commit>>,
+    /// How far the commit in flight reaches.
+    reaches: Offsets,
 }
 
 impl DeriveTask {
@@ -381,13 +383,16 @@ impl DeriveTask {
             found.map_err(|e| LambdaError { message: e.to_string(), source_index: None })
         };
         let lambdas = connectors.open_lambdas(catalog, collection, &kept)?;
+        let reads = Deriver::reads(derivation);
+        context.progress.recovered(&reads, &position.offsets);
         Ok(Self {
             context: context.clone(),
             shard,
             epoch: opened.epoch,
-            reader: Reader::new(Arc::clone(&context.log), Deriver::reads(derivation), &position.offsets),
+            reader: Reader::new(Arc::clone(&context.log), reads, &position.offsets),
             deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes)?,
             block_bytes: BLOCK_BYTES,
+            reaches: position.offsets,
             target: Target::new(context, catalog, &collection.name)?,
             stamper: Stamper::new(random ^ opened.epoch),
             arena: Arena::new(),
@@ -444,12 +449,13 @@ impl Task for DeriveTask {
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
         let target = &mut self.target;
         self.arena.reset();
+        self.reaches = self.reader.offsets();
         let mut delta = Delta {
             shard: self.shard.clone(),
             epoch: self.epoch,
             time_us: now_us,
             registers: self.deriver.finish(&self.arena, &mut target.combiner)?,
-            position: Some(Position::new(self.reader.offsets()).encode()),
+            position: Some(Position::new(self.reaches.clone()).encode()),
             ..Delta::default()
         };
         let published =
@@ -461,6 +467,10 @@ impl Task for DeriveTask {
     }
 
     fn committed(&mut self) -> Result<bool, Failure> {
-        finish(&mut self.in_flight)
+        let is_done = finish(&mut self.in_flight)?;
+        if is_done {
+            self.context.progress.committed(self.reaches.clone());
+        }
+        Ok(is_done)
     }
 }

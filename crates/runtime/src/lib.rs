@@ -11,6 +11,7 @@ mod derive;
 mod ingest;
 mod lifecycle;
 mod materialize;
+mod needed;
 mod partition;
 mod publish;
 mod reader;

@@ -20,7 +20,7 @@ use journal::failpoint::defect;
 
 use crate::connector::{Connectors, Destination, Retry};
 use crate::derive::Position;
-use crate::reader::{Read, Reader};
+use crate::reader::{Offsets, Read, Reader};
 use crate::shard::{Context, Extended, Failure, Task};
 
 mod hook;
@@ -51,6 +51,8 @@ pub(crate) struct MaterializeTask {
     spare: Option<Vec<SpillingCombiner>>,
     arena: Arena,
     destination: Worker,
+    /// How far the transaction with the destination reaches.
+    reaches: Offsets,
 }
 
 /// A closed transaction.
@@ -97,6 +99,7 @@ impl MaterializeTask {
                 (position, Worker::start(context, finisher)?, false)
             }
         };
+        context.progress.recovered(&reads, &position.offsets);
         let combiners = || {
             let combiner = |c: &&Collection| {
                 let combiner = Combiner::new(Arc::clone(&c.read_schema), Arc::clone(&c.key));
@@ -116,6 +119,7 @@ impl MaterializeTask {
             spare: Some(combiners()),
             arena: Arena::new(),
             destination,
+            reaches: position.offsets,
         })
     }
 
@@ -173,7 +177,8 @@ impl Task for MaterializeTask {
         let spare = self.spare.take().expect("a transaction closes only when none is in flight");
         let combiners = std::mem::replace(&mut self.open, spare);
         self.full = false;
-        let position = Position::new(self.reader.offsets());
+        self.reaches = self.reader.offsets();
+        let position = Position::new(self.reaches.clone());
         self.destination.submit(Transaction { combiners, position, now_us })
     }
 
@@ -183,6 +188,7 @@ impl Task for MaterializeTask {
         if !combiners.is_empty() || self.spare.is_none() {
             self.spare = Some(combiners);
         }
+        self.context.progress.committed(self.reaches.clone());
         Ok(true)
     }
 

@@ -15,6 +15,8 @@ use crate::derive::DeriveTask;
 use crate::ingest::{self, Ingest, IngestTask};
 use crate::lifecycle::Limits;
 use crate::materialize::MaterializeTask;
+use crate::needed::Progress;
+use crate::partition::prefix;
 use crate::shard::{self, Context, Signal};
 use crate::status::{Counters, State, Status};
 
@@ -23,6 +25,17 @@ const FOLLOW_MS: u64 = 200;
 /// How long the start waits for destinations, and how often it looks.
 const OPEN_WAIT_MAX: Duration = Duration::from_secs(10);
 const OPEN_LOOK: Duration = Duration::from_millis(1);
+
+/// How often the log is told what nobody needs any more.
+const RELEASE_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells the log what no reader needs of the journals of a collection.
+fn release(log: &dyn Log, prefix: &str, readers: &[Arc<Progress>]) {
+    for head in log.heads(prefix) {
+        let needs = readers.iter().map(|reader| reader.needs(&head.journal, head.begin, head.end));
+        log.release(&head.journal, needs.min().unwrap_or(head.end));
+    }
+}
 
 /// How a catalog is run.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +118,7 @@ impl Runtime {
             clock: Arc::clone(&clock),
             signal: Arc::new(Signal::default()),
             counters: Arc::new(Counters::default()),
+            progress: Arc::new(Progress::default()),
             stop: Arc::clone(stop),
             limits: Limits {
                 bytes_max: options.transaction_bytes_max,
@@ -166,7 +180,7 @@ impl Runtime {
                 shard::run(context, recover);
             })?;
         }
-        runtime.follow()?;
+        runtime.follow(catalog)?;
         Ok(runtime)
     }
 
@@ -199,17 +213,26 @@ impl Runtime {
         }
     }
 
-    /// Wakes every shard whenever something was committed.
-    fn follow(&mut self) -> std::io::Result<()> {
+    /// Wakes every shard whenever something was committed, and tells the log from time to time what nobody needs any more.
+    fn follow(&mut self, catalog: &Catalog) -> std::io::Result<()> {
+        let kept = catalog.collections.iter().filter(|c| c.fragments.retention_seconds.is_some());
+        let released: Vec<String> = kept.map(|collection| prefix(&collection.name)).collect();
+        let readers = self.tasks.iter().filter(|task| matches!(task.kind, "derivation" | "materialization"));
+        let readers: Vec<Arc<Progress>> = readers.map(|task| Arc::clone(&task.context.progress)).collect();
         let signals: Vec<Arc<Signal>> = self.tasks.iter().map(|t| Arc::clone(&t.context.signal)).collect();
         let (log, stop) = (Arc::clone(&self.log), Arc::clone(&self.stop));
         let work = move || {
             let mut seen = 0;
+            let mut looked = Instant::now();
             while !stop.load(Ordering::Acquire) {
                 let count = log.follow(seen, Duration::from_millis(FOLLOW_MS));
                 if count != seen {
                     seen = count;
                     signals.iter().for_each(|signal| signal.notify());
+                }
+                if !released.is_empty() && looked.elapsed() >= RELEASE_EVERY {
+                    looked = Instant::now();
+                    released.iter().for_each(|prefix| release(&*log, prefix, &readers));
                 }
             }
         };

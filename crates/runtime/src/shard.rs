@@ -12,6 +12,7 @@ use journal::{Clock, Log, LogError};
 
 use crate::connector::{ConnectorError, LambdaError, Retry};
 use crate::lifecycle::{Action, Event, Lifecycle, Limits};
+use crate::needed::Progress;
 use crate::status::{Counters, State};
 
 /// Waits between attempts double from here …
@@ -127,6 +128,7 @@ pub(crate) struct Context {
     pub clock: Arc<dyn Clock>,
     pub signal: Arc<Signal>,
     pub counters: Arc<Counters>,
+    pub progress: Arc<Progress>,
     pub stop: Arc<AtomicBool>,
     pub limits: Limits,
     /// Memory for what the task keeps from one document to the next, in bytes.

@@ -57,6 +57,8 @@ pub enum Command {
     /// Look at the files that documents are kept in
     #[command(subcommand)]
     Fragments(Fragments),
+    /// Read everything a data directory keeps, and say what is not as it was written
+    Verify(Verify),
     /// Draw a catalog
     Graph(Graph),
     /// Receive webhooks and print them
@@ -184,6 +186,9 @@ pub struct Develop {
     pub insecure_open: bool,
     #[command(flatten)]
     pub place: Place,
+    /// Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
+    #[arg(long, value_name = "URL", value_parser = stores, env = "SEGTIDE_FRAGMENTS")]
+    pub fragments: Option<Stores>,
     /// Process what is there and end, instead of going on as more arrives
     #[arg(long)]
     pub poll: bool,
@@ -293,6 +298,14 @@ pub struct Top {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+No program may use the directory meanwhile. The exit status is 1 where something is wrong, and nothing is ever removed.")]
+pub struct Verify {
+    #[command(flatten)]
+    pub place: Place,
+}
+
+#[derive(Debug, Args)]
 pub struct Doctor {
     #[command(flatten)]
     pub source: Source,
@@ -301,6 +314,22 @@ pub struct Doctor {
     /// The port that it would listen on
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
+}
+
+/// Where files go instead of the data directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stores {
+    /// To this store.
+    Url(String),
+    /// To those of the catalog's `storageMappings`.
+    Mapped,
+}
+
+fn stores(text: &str) -> Result<Stores, String> {
+    match text {
+        "mapped" => Ok(Stores::Mapped),
+        url => journal::check_store(url).map(|()| Stores::Url(url.to_owned())),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use journal::{Embedded, OpenError, Options};
+use catalog::Catalog;
+use journal::{Codec, Embedded, OpenError, Options, Template};
 
+use crate::cli::Stores;
 use crate::clock::SystemClock;
 use crate::output::tell;
 
@@ -49,18 +51,62 @@ pub fn address(directory: &Path) -> anyhow::Result<String> {
     Ok(address.trim_end().to_owned())
 }
 
-/// Opens the log of a data directory, which is made where there is none.
-pub fn open(path: &Path) -> anyhow::Result<Embedded> {
-    std::fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
-    let log = Embedded::open(Options::new(path, Arc::new(SystemClock))).map_err(|error| match error {
+/// How the log of a data directory is opened, whatever runs over it.
+pub fn options(path: &Path) -> Options {
+    let clouds = ["AWS_", "GOOGLE_", "AZURE_"];
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let named = variables.filter(|(name, _)| clouds.iter().any(|cloud| name.starts_with(cloud)));
+    let credentials = named.filter_map(|(name, value)| Some((name, value.into_string().ok()?))).collect();
+    Options { credentials, ..Options::new(path, Arc::new(SystemClock)) }
+}
+
+/// The same, for a catalog to run: its collections are kept as it says, and in the stores that are asked for.
+pub fn options_for(path: &Path, catalog: &Catalog, stores: Option<&Stores>) -> Options {
+    let template = |collection: &catalog::Collection| {
+        let fragments = &collection.fragments;
+        let mapped = catalog.storage.iter().rfind(|mapping| collection.name.starts_with(&mapping.prefix));
+        let template = Template {
+            codec: match fragments.codec {
+                catalog::Codec::Gzip => Codec::Gzip,
+                catalog::Codec::None => Codec::None,
+                catalog::Codec::Zstandard => Codec::Zstandard,
+            },
+            bytes_max: fragments.length_bytes,
+            interval_ms: fragments.flush_interval_seconds.map(|seconds| seconds.saturating_mul(1000)),
+            retention_ms: fragments.retention_seconds.map(|seconds| seconds.saturating_mul(1000)),
+            store: mapped.filter(|_| matches!(stores, Some(Stores::Mapped))).map(|mapping| mapping.url.clone()),
+        };
+        (format!("{}/", collection.name), template)
+    };
+    let store = match stores {
+        Some(Stores::Url(url)) => Some(url.clone()),
+        _ => None,
+    };
+    let templates = catalog.collections.iter().map(template).collect();
+    Options { store, templates, ..options(path) }
+}
+
+/// What people are told of a batch that was cut off.
+pub fn torn(bytes: u64) -> String {
+    format!("the last run was cut off while it wrote; {bytes} bytes that nobody was answered for are dropped")
+}
+
+/// An error with what to do about it.
+pub fn hinted(error: OpenError) -> anyhow::Error {
+    match error {
         OpenError::InUse { .. } => anyhow::anyhow!("{error}; end that one, or name another place with --directory"),
-        _ => anyhow::Error::from(error),
-    })?;
-    let torn = log.stats().torn_bytes;
-    if torn > 0 {
-        tell(&format!(
-            "the last run was cut off while it wrote; {torn} bytes that nobody was answered for are dropped"
-        ));
+        _ => error.into(),
+    }
+}
+
+/// Opens the log of a data directory, which is made where there is none.
+pub fn open(options: Options) -> anyhow::Result<Embedded> {
+    let path = &options.directory;
+    std::fs::create_dir_all(path).with_context(|| format!("{} cannot be made", path.display()))?;
+    let log = Embedded::open(options).map_err(hinted)?;
+    let bytes = log.stats().torn_bytes;
+    if bytes > 0 {
+        tell(&torn(bytes));
     }
     Ok(log)
 }

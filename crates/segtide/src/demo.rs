@@ -36,7 +36,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let directory = args.directory.as_path();
     let data = data::path(directory);
-    let log = data::open(&data)?;
+    let log = data::open(data::options(&data))?;
     let port = Port::take(args.port)?;
     let number = port.number();
     let receiver = Port::take(RECEIVER_PORT).or_else(|_| Port::take(0))?;

@@ -36,7 +36,7 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     }
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let data = data::path(&args.place.directory);
-    let log = data::open(&data)?;
+    let log = data::open(data::options_for(&data, &catalog, args.fragments.as_ref()))?;
     let access = access(args, &catalog)?;
     let port = if args.host.is_loopback() { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
     let number = port.number();
@@ -44,7 +44,11 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     let mut running = Running::start(&catalog, log, &data, program, !args.poll)?;
     let served = Served::new(running.api(&catalog, access));
     let _server = port.serve(http::routes(served.clone()));
-    let _announced = data::announce(&data, number)?;
+    // A disk too full for it is told of by those who wait; without it only `status` is lost.
+    let announced = data::announce(&data, number);
+    if let Err(error) = &announced {
+        tell(&format!("{error:#}; `segtide status` will not find this run"));
+    }
     say(&format!("Listening at:  http://localhost:{number}"));
     let started = Instant::now();
     let mut watch = args.watch.then(|| Watch::of(&catalog.sources));

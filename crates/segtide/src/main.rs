@@ -26,6 +26,7 @@ mod status;
 mod templates;
 mod test;
 mod top;
+mod verify;
 mod watch;
 mod webhook;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match cli.command {
         Command::Develop(args) => develop::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(&args),

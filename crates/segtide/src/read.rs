@@ -27,7 +27,7 @@ pub fn run(args: &Read) -> anyhow::Result<Exit> {
         "{} is not there; name the place of a data directory with --directory",
         path.display()
     );
-    let log = Arc::new(data::open(&path)?);
+    let log = Arc::new(data::open(data::options(&path))?);
     let mut selector = Selector::default();
     args.partition.iter().for_each(|(field, value)| include(&mut selector, field, value));
     let mut tail = Tail::new(log, &args.collection, selector);

@@ -65,6 +65,7 @@ impl Build<'_, '_> {
             key: key.into(),
             projections,
             derivation: None,
+            fragments: raw.fragments.clone(),
             place: raw.name.place,
         })
     }

@@ -3,8 +3,8 @@
 use url::Url;
 
 use super::derivation::{self, RawDerivation};
-use super::{Entity, Reader, Spanned, Word, below};
-use crate::{Kind, Member, Place};
+use super::{Entity, Reader, Spanned, Word, below, storage};
+use crate::{Fragments, Kind, Member, Place};
 
 /// A collection as written.
 pub(crate) struct RawCollection {
@@ -16,6 +16,7 @@ pub(crate) struct RawCollection {
     pub(crate) key: Option<Spanned<Vec<Word>>>,
     pub(crate) projections: Vec<RawProjection>,
     pub(crate) derivation: Option<RawDerivation>,
+    pub(crate) fragments: Fragments,
     /// Whether it has a field that there is since 2023.
     pub(crate) modern: bool,
 }
@@ -36,6 +37,7 @@ pub(super) fn read(entity: &Entity, reader: &mut Reader) -> RawCollection {
         key: None,
         projections: Vec::new(),
         derivation: None,
+        fragments: Fragments::default(),
         modern: ["derive", "readSchema", "writeSchema"].iter().any(|name| entity.value.get(name).is_some()),
     };
     let at = entity.at.clone();
@@ -60,6 +62,9 @@ pub(super) fn read(entity: &Entity, reader: &mut Reader) -> RawCollection {
     if let Some(tree) = object.get("projections") {
         let members = reader.map(tree, "`projections`");
         raw.projections = members.iter().filter_map(|member| projection(member, reader)).collect();
+    }
+    if let Some(tree) = object.get("journals") {
+        raw.fragments = storage::journals(tree, reader);
     }
     raw.derivation = match (object.get("derivation"), object.get("derive")) {
         (Some(tree), None) => derivation::register_style(tree, &below(&at, "derivation"), reader),

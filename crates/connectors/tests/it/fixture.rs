@@ -57,6 +57,7 @@ pub(crate) fn collection(name: &str, fields: &[Field<'_>]) -> Collection {
         key: key.into(),
         projections,
         derivation: None,
+        fragments: catalog::Fragments::default(),
         place: place(),
     }
 }

@@ -64,6 +64,18 @@ pub(crate) enum Request {
         end: u64,
         done: Sender<Result<(), LogError>>,
     },
+    /// The first fragments of a journal go, and it begins behind them.
+    Expire {
+        journal: Arc<str>,
+        id: u64,
+        fragments: Vec<FragmentInfo>,
+        done: Sender<Result<(), LogError>>,
+    },
+    /// Files were deleted: of these journals, at these offsets.
+    Forget {
+        keys: Vec<(u64, u64)>,
+        done: Sender<Result<(), LogError>>,
+    },
     /// A durable fragment takes the place of the first blocks of a journal's tail.
     Move {
         fragment: FragmentInfo,
@@ -276,6 +288,10 @@ impl Committer {
                     Request::Commit { delta, done } => self.add(&mut group, delta, done),
                     Request::Move { fragment, blocks, done } => self.add_move(&mut group, fragment, &blocks, done),
                     Request::Plan { journal, id, end, done } => self.add_plan(&mut group, journal, id, end, done),
+                    Request::Expire { journal, id, fragments, done } => {
+                        self.add_expiry(&mut group, journal, id, &fragments, done);
+                    }
+                    Request::Forget { keys, done } => self.add_forgetting(&mut group, &keys, done),
                     Request::Barrier { done } => {
                         self.finish(std::mem::take(&mut group));
                         let _ = done.send(());
@@ -379,6 +395,38 @@ impl Committer {
         }
         group.batch(&self.shared).move_to_fragment(blocks[0].journal, &fragment, blocks);
         group.changes.moved.push((fragment.journal.into(), blocks.len()));
+        group.fragments.push(done);
+    }
+
+    fn add_expiry(
+        &mut self,
+        group: &mut Group,
+        journal: Arc<str>,
+        id: u64,
+        fragments: &[FragmentInfo],
+        done: Sender<Result<(), LogError>>,
+    ) {
+        let (Some(last), Ok(())) = (fragments.last(), self.check_poison()) else {
+            let _ = done.send(self.check_poison());
+            return;
+        };
+        let batch = group.batch(&self.shared);
+        fragments.iter().for_each(|fragment| batch.doom_fragment(id, fragment));
+        let record = group.heads.get(&journal).copied();
+        let record = record.or_else(|| self.shared.journals.record(&journal).map(|(_, record)| record));
+        let record = record.expect("a journal with fragments is known");
+        group.heads.insert(journal.clone(), JournalRecord { begin: last.end, ..record });
+        group.changes.expired.push((journal, last.end));
+        group.fragments.push(done);
+    }
+
+    fn add_forgetting(&mut self, group: &mut Group, keys: &[(u64, u64)], done: Sender<Result<(), LogError>>) {
+        if let Err(error) = self.check_poison() {
+            let _ = done.send(Err(error));
+            return;
+        }
+        let batch = group.batch(&self.shared);
+        keys.iter().for_each(|(journal, begin)| batch.forget_fragment(*journal, *begin));
         group.fragments.push(done);
     }
 

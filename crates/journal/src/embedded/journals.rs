@@ -25,6 +25,8 @@ pub(crate) struct Journal {
     pub(crate) tail_bytes: u64,
     /// Where the next fragment ends, once that is planned.
     pub(crate) next_end: Option<u64>,
+    /// What is before here no reader needs, as far as we were told.
+    pub(crate) released: u64,
 }
 
 /// A block of a tail, without its documents.
@@ -54,6 +56,8 @@ pub(crate) struct Changes {
     pub(crate) planned: Vec<(Arc<str>, u64)>,
     /// The number of first blocks of a tail that are in a fragment now, which was the planned one.
     pub(crate) moved: Vec<(Arc<str>, usize)>,
+    /// Where journals begin now, after fragments were removed.
+    pub(crate) expired: Vec<(Arc<str>, u64)>,
     /// The number of deltas.
     pub(crate) deltas: u64,
 }
@@ -61,7 +65,7 @@ pub(crate) struct Changes {
 impl Journal {
     pub(crate) fn new(record: JournalRecord) -> Journal {
         let JournalRecord { id, begin, end } = record;
-        Journal { id, begin, end, tail: VecDeque::new(), tail_bytes: 0, next_end: None }
+        Journal { id, begin, end, tail: VecDeque::new(), tail_bytes: 0, next_end: None, released: begin }
     }
 
     /// Adds a block behind the end.
@@ -127,12 +131,22 @@ impl Journals {
             journal.tail_bytes -= moved;
             journal.next_end = None;
         }
+        for (name, begin) in changes.expired {
+            journals.get_mut(&name).expect("only committed fragments are removed").begin = begin;
+        }
         drop(journals);
         if changes.deltas > 0 {
             *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += changes.deltas;
             self.committed.notify_all();
         }
         longest
+    }
+
+    /// Notes that no reader needs what is before `offset`.
+    pub(crate) fn release(&self, name: &str, offset: u64) {
+        if let Some(journal) = self.by_name.write().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+            journal.released = offset;
+        }
     }
 
     pub(crate) fn follow(&self, seen: u64, timeout: Duration) -> u64 {

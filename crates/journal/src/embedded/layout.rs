@@ -5,7 +5,9 @@
 //!            's' shard                    1 │ id u64 │ epoch u64                              a shard and its owner
 //!            'p' id                       the position, as the shard wrote it
 //!            'o' id │ sequence u64        an outbox entry, as the shard wrote it
-//!            'f' id │ begin u64           1 │ end u64 │ time u64 │ file bytes u64 │ sha1[20]  a fragment of the index
+//!            'f' id │ begin u64           2 │ end u64 │ time u64 │ file bytes u64 │ last u64 │ codec u8 │ sha1[20]
+//!                                         │ sha256[32] │ URL of its store                    a fragment of the index
+//!            'd' id │ begin u64           the same                                           one whose file is to be deleted
 //!            'n' id                       1 │ end u64                                          where the fragment ends that
 //!                                                                                              is next, once it is planned
 //! registers  id │ key                     the register, as the shard wrote it
@@ -15,9 +17,11 @@
 //! A block's header is its key: readers find it without the documents, and the documents are stored as they were appended.
 //! The checksum is CRC-32 (IEEE) over the key before it and the documents, so that it also notices a block in a wrong place.
 
-use crate::fragment::{FragmentInfo, Sum};
+use crate::fragment::{Codec, FragmentInfo, Sum};
 
 const RECORD_VERSION: u8 = 1;
+/// Version 1 of a fragment's record ended with its SHA-1.
+const FRAGMENT_VERSION: u8 = 2;
 const BLOCK_VERSION: u8 = 1;
 
 pub(crate) const JOURNAL: u8 = b'j';
@@ -26,6 +30,8 @@ const POSITION: u8 = b'p';
 const OUTBOX: u8 = b'o';
 const FRAGMENT: u8 = b'f';
 const NEXT: u8 = b'n';
+pub(crate) const DOOMED: u8 = b'd';
+const HOUR_US: u64 = 3_600_000_000;
 
 /// The length of a block's key.
 const BLOCK_KEY_BYTES: usize = 33;
@@ -182,19 +188,70 @@ pub(crate) fn decode_next(value: &[u8]) -> Result<u64, Malformed> {
     Ok(end)
 }
 
+/// The key of a fragment that is out of the index, while its file may still be there.
+pub(crate) fn doomed_key(journal: u64, begin: u64) -> [u8; 17] {
+    pair_key(DOOMED, journal, begin)
+}
+
+/// The id of the journal in a fragment's key.
+pub(crate) fn fragment_journal(key: &[u8]) -> Result<u64, Malformed> {
+    if key.len() != 17 {
+        return Err(format!("a fragment's key has {} bytes, not 17", key.len()));
+    }
+    Ok(u64_at(key, 1))
+}
+
 /// The value of a fragment in the index.
 pub(crate) fn encode_fragment(info: &FragmentInfo) -> Vec<u8> {
-    let mut value = record(&[info.end, info.time_us, info.file_bytes]);
+    let mut value = record(&[info.end, info.time_us, info.file_bytes, info.last_us]);
+    value[0] = FRAGMENT_VERSION;
+    value.push(info.codec.to_byte());
     value.extend_from_slice(&info.sha1);
+    // Only fragments of version 1 have none, and they are not written again.
+    value.extend_from_slice(&info.sha256.unwrap_or_default());
+    value.extend_from_slice(info.store.as_bytes());
     value
 }
 
 pub(crate) fn decode_fragment(journal: &str, key: &[u8], value: &[u8]) -> Result<FragmentInfo, Malformed> {
-    let (numbers, sha1) = value.split_last_chunk::<20>().ok_or("a fragment's record is cut short")?;
-    let [end, time_us, file_bytes] = fields(numbers)?;
-    let begin = key.last_chunk::<8>().ok_or("a fragment's key is cut short")?;
-    let sha1: Sum = *sha1;
-    Ok(FragmentInfo { journal: journal.to_owned(), begin: u64::from_be_bytes(*begin), end, time_us, sha1, file_bytes })
+    let short = || "a fragment's record is cut short".to_owned();
+    let begin = u64::from_be_bytes(*key.last_chunk::<8>().ok_or("a fragment's key is cut short")?);
+    if value.first() == Some(&RECORD_VERSION) {
+        let (numbers, sha1) = value.split_last_chunk::<20>().ok_or_else(short)?;
+        let [end, time_us, file_bytes] = fields(numbers)?;
+        return Ok(FragmentInfo {
+            journal: journal.to_owned(),
+            begin,
+            end,
+            time_us,
+            sha1: *sha1,
+            file_bytes,
+            last_us: (time_us / HOUR_US).saturating_add(1).saturating_mul(HOUR_US),
+            codec: Codec::Gzip,
+            sha256: None,
+            store: String::new(),
+        });
+    }
+    let (&[version], rest) = value.split_first_chunk::<1>().ok_or_else(short)?;
+    if version != FRAGMENT_VERSION {
+        return Err(format!("a fragment's record has version {version}, not {FRAGMENT_VERSION}"));
+    }
+    let (numbers, rest) = rest.split_first_chunk::<32>().ok_or_else(short)?;
+    let (&[codec], rest) = rest.split_first_chunk::<1>().ok_or_else(short)?;
+    let (sha1, rest): (&Sum, _) = rest.split_first_chunk::<20>().ok_or_else(short)?;
+    let (sha256, store) = rest.split_first_chunk::<32>().ok_or_else(short)?;
+    Ok(FragmentInfo {
+        journal: journal.to_owned(),
+        begin,
+        end: u64_at(numbers, 0),
+        time_us: u64_at(numbers, 8),
+        sha1: *sha1,
+        file_bytes: u64_at(numbers, 16),
+        last_us: u64_at(numbers, 24),
+        codec: Codec::from_byte(codec).ok_or_else(|| format!("a fragment is packed in an unknown way, {codec}"))?,
+        sha256: Some(*sha256),
+        store: String::from_utf8(store.to_vec()).map_err(|_| "the store of a fragment is not a text".to_owned())?,
+    })
 }
 
 fn id_key(tag: u8, id: u64) -> [u8; 9] {
@@ -245,9 +302,29 @@ mod tests {
         let mut value = ShardRecord { id: 1, epoch: 2 }.encode();
         value[0] = 9;
         assert_eq!(ShardRecord::decode(&value), Err("a record has version 9, not 1".to_owned()));
-        let info =
-            FragmentInfo { journal: "a".to_owned(), begin: 5, end: 9, time_us: 1, sha1: [7; 20], file_bytes: 30 };
-        assert_eq!(decode_fragment("a", &fragment_key(1, 5), &encode_fragment(&info)), Ok(info));
+        let info = FragmentInfo {
+            journal: "a".to_owned(),
+            begin: 5,
+            end: 9,
+            time_us: 1,
+            sha1: [7; 20],
+            file_bytes: 30,
+            last_us: 2,
+            codec: Codec::Zstandard,
+            sha256: Some([9; 32]),
+            store: "s3://bucket/a/".to_owned(),
+        };
+        let key = fragment_key(1, 5);
+        let mut value = encode_fragment(&info);
+        assert_eq!(decode_fragment("a", &key, &value), Ok(info.clone()));
+        assert!(decode_fragment("a", &key, &value[..80]).is_err());
+        value[0] = 3;
+        let refused = Err("a fragment's record has version 3, not 2".to_owned());
+        assert_eq!(decode_fragment("a", &key, &value), refused);
+        let mut first = record(&[9, 1, 30]);
+        first.extend([7; 20]);
+        let old = FragmentInfo { last_us: HOUR_US, codec: Codec::Gzip, sha256: None, store: String::new(), ..info };
+        assert_eq!(decode_fragment("a", &key, &first), Ok(old), "the former version is read");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use fjall::{
 
 use super::layout::{self, BlockKey, JournalRecord, Malformed, ShardRecord};
 use super::torn;
+use super::verify::Verified;
 use crate::directory::{Directory, OpenError, rename_durably, sync_directory};
 use crate::failpoint::{defect, durable_point};
 use crate::fragment::FragmentInfo;
@@ -217,6 +218,24 @@ impl Store {
         self.tables()?.state.range(range).map(|entry| self.decode_fragment(journal, entry)).collect()
     }
 
+    /// The first fragments of a journal, so many at most.
+    pub(crate) fn first_fragments(&self, journal: &str, id: u64, max: usize) -> Result<Vec<FragmentInfo>, LogError> {
+        let range = layout::fragment_key(id, 0)..=layout::fragment_key(id, u64::MAX);
+        self.tables()?.state.range(range).take(max).map(|entry| self.decode_fragment(journal, entry)).collect()
+    }
+
+    /// Fragments whose files are to be deleted, with the ids of their journals. `name` gives a journal's name.
+    pub(crate) fn doomed(&self, name: impl Fn(u64) -> Option<String>) -> Result<Vec<(u64, FragmentInfo)>, LogError> {
+        let damaged = |reason| LogError::Damaged { what: self.path.display().to_string(), reason };
+        let read = |entry: fjall::Guard| {
+            let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
+            let id = layout::fragment_journal(&key).map_err(damaged)?;
+            let name = name(id).ok_or_else(|| damaged(format!("journal number {id} has fragments but no name")))?;
+            Ok((id, layout::decode_fragment(&name, &key, &value).map_err(damaged)?))
+        };
+        self.tables()?.state.prefix([layout::DOOMED]).map(read).collect()
+    }
+
     /// Where the next fragment of a journal ends, if it is planned.
     pub(crate) fn next_end(&self, journal: u64) -> Result<Option<u64>, OpenError> {
         let value = self.opening()?.state.get(layout::next_key(journal)).map_err(|error| self.unopenable(error))?;
@@ -261,6 +280,41 @@ impl Store {
                 Ok((sequence, value.to_vec()))
             })
             .collect()
+    }
+
+    /// Reads everything, which checks the store's own sums, and checks ours.
+    pub(crate) fn scan(&self, verified: &mut Verified) -> Result<(), OpenError> {
+        let tables = self.opening()?;
+        let place = |error: fjall::Error| format!("{}: {error}", self.path.display());
+        for entry in tables.blocks.iter() {
+            let (key, documents) = match entry.into_inner() {
+                Ok(entry) => entry,
+                // What the store cannot read it cannot go on behind.
+                Err(error) => {
+                    verified.find("documents in the store", place(error));
+                    break;
+                }
+            };
+            verified.blocks += 1;
+            verified.block_bytes += documents.len() as u64;
+            let checked = BlockKey::decode(&key).and_then(|key| {
+                let what = format!("journal number {} at offset {}", key.journal, key.begin);
+                key.verify(&documents).map_err(|reason| format!("{what}: {reason}"))
+            });
+            checked.unwrap_or_else(|reason| verified.find("documents in the store", reason));
+        }
+        for (name, keyspace) in [("state", &tables.state), ("registers", &tables.registers)] {
+            for entry in keyspace.iter() {
+                match entry.into_inner() {
+                    Ok(_) => verified.records += 1,
+                    Err(error) => {
+                        verified.find(format!("{name} in the store"), place(error));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn unreadable(&self, error: fjall::Error) -> LogError {
@@ -326,6 +380,18 @@ impl Batch {
         for key in blocks {
             self.batch.remove(&self.tables.blocks, key.encode());
         }
+    }
+
+    /// Takes a fragment out of the index and notes that its file is to be deleted.
+    pub(crate) fn doom_fragment(&mut self, journal: u64, info: &FragmentInfo) {
+        self.batch.remove(&self.tables.state, layout::fragment_key(journal, info.begin));
+        let note = layout::doomed_key(journal, info.begin);
+        self.batch.insert(&self.tables.state, note, layout::encode_fragment(info));
+    }
+
+    /// Removes the note of a file that was deleted.
+    pub(crate) fn forget_fragment(&mut self, journal: u64, begin: u64) {
+        self.batch.remove(&self.tables.state, layout::doomed_key(journal, begin));
     }
 
     /// Makes the batch durable; the only place that syncs a commit.

@@ -17,10 +17,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Shared;
 use super::commit::{Request, stopped};
+use super::expiry::Expiry;
 use super::journals::{Journal, TailBlock};
 use crate::failpoint::{defect, durable_point};
-use crate::fragment::{FragmentInfo, Packer, hour};
+use crate::fragment::{FragmentInfo, Packer, hour, sha256};
 use crate::log::LogError;
+use crate::template::{Policies, Policy};
 
 /// How often tails are looked at: a quarter of their longest age, within these bounds.
 const TICK_MIN: Duration = Duration::from_millis(10);
@@ -38,13 +40,6 @@ pub(crate) enum Signal {
     Stop,
 }
 
-/// When a tail is closed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
-    pub(crate) bytes_max: u64,
-    pub(crate) age_max_us: u64,
-}
-
 impl Policy {
     /// How many first blocks of the tail are the next fragment; zero while it may still grow. A fragment is of one hour of
     /// append time, and of `bytes_max` at most unless a single block is larger. It is closed when nothing can be added any
@@ -56,10 +51,12 @@ impl Policy {
         };
         let (mut count, mut bytes) = (1, u64::from(first.key.len));
         let mut is_closed = bytes >= self.bytes_max;
+        let span = |time_us| (hour(time_us), self.interval_us.map(|interval| time_us / interval));
         for block in tail {
             bytes += u64::from(block.key.len);
-            is_closed |= bytes >= self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us);
-            if bytes > self.bytes_max || hour(block.key.time_us) != hour(first.key.time_us) {
+            let is_apart = span(block.key.time_us) != span(first.key.time_us);
+            is_closed |= bytes >= self.bytes_max || is_apart;
+            if bytes > self.bytes_max || is_apart {
                 break;
             }
             count += 1;
@@ -68,21 +65,22 @@ impl Policy {
             }
         }
         // A clock that jumped back makes tails old too: a fragment too early is harmless.
-        let is_old = now_us.abs_diff(first.arrived_us) >= self.age_max_us;
+        let is_old = match self.interval_us {
+            Some(interval) => now_us / interval != first.arrived_us / interval,
+            None => now_us.abs_diff(first.arrived_us) >= self.age_max_us,
+        };
         if is_closed || is_old || flush { count } else { 0 }
-    }
-
-    fn tick(&self) -> Duration {
-        Duration::from_micros(self.age_max_us / 4).clamp(TICK_MIN, TICK_MAX)
     }
 }
 
 /// Writes fragments until told to stop.
-pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signal>) {
+pub(crate) fn run(shared: &Arc<Shared>, policies: &Policies, signals: &Receiver<Signal>) {
+    let tick = Duration::from_micros(policies.age_max_us / 4).clamp(TICK_MIN, TICK_MAX);
+    let mut expiry = Expiry::new(policies);
     let mut retry: Option<(Duration, Instant)> = None;
     loop {
         shared.space.replenish();
-        let flushed = match signals.recv_timeout(policy.tick()) {
+        let flushed = match signals.recv_timeout(tick) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             Ok(Signal::Flush(done)) => Some(done),
             Ok(Signal::Nudge) | Err(RecvTimeoutError::Timeout) => None,
@@ -90,7 +88,7 @@ pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signa
         if flushed.is_none() && retry.is_some_and(|(wait, since)| since.elapsed() < wait) {
             continue;
         }
-        let result = write_tails(shared, policy, flushed.is_some());
+        let result = write_tails(shared, policies, flushed.is_some()).and(expiry.turn(shared, policies));
         retry = result.is_err().then(|| {
             shared.stats.fragment_failures.fetch_add(1, Relaxed);
             let wait = retry.map_or(RETRY_MIN, |(wait, _)| (2 * wait).min(RETRY_MAX));
@@ -104,22 +102,23 @@ pub(crate) fn run(shared: &Arc<Shared>, policy: Policy, signals: &Receiver<Signa
 }
 
 /// Writes what is due; a journal that fails does not stop the others, and the first failure is returned.
-fn write_tails(shared: &Shared, policy: Policy, flush: bool) -> Result<(), LogError> {
+fn write_tails(shared: &Shared, policies: &Policies, flush: bool) -> Result<(), LogError> {
     let unwritable = |reason| LogError::Unwritable { what: "fragments".to_owned(), reason };
     shared.space.admits_fragments().map_err(unwritable)?;
     let now_us = shared.clock.now_us();
     let due: Vec<(Arc<str>, u64)> = shared.journals.with(|journals| {
-        let is_due = |journal: &Journal| {
-            journal.next_end.is_some() || policy.next(journal.tail.iter().copied(), now_us, flush) > 0
+        let is_due = |name: &str, journal: &Journal| {
+            let next = || policies.of(name).next(journal.tail.iter().copied(), now_us, flush);
+            journal.next_end.is_some() || (!journal.tail.is_empty() && next() > 0)
         };
-        let due = journals.iter().filter(|(_, journal)| is_due(journal));
+        let due = journals.iter().filter(|(name, journal)| is_due(name, journal));
         due.map(|(name, journal)| (name.clone(), journal.end)).collect()
     });
     // All at once, which is one sync.
-    plan(shared, policy, &due, now_us, flush)?;
+    plan(shared, policies, &due, now_us, flush)?;
     let mut result = Ok(());
     for (name, end) in due {
-        let written = write_tail(shared, policy, &name, end, now_us, flush);
+        let written = write_tail(shared, policies, &name, end, now_us, flush);
         result = result.and(written);
     }
     result
@@ -127,13 +126,20 @@ fn write_tails(shared: &Shared, policy: Policy, flush: bool) -> Result<(), LogEr
 
 /// Decides where the next fragments of these journals end, of what their tails held when looked at, and makes it durable. A
 /// plan that is there stays.
-fn plan(shared: &Shared, policy: Policy, tails: &[(Arc<str>, u64)], now_us: u64, flush: bool) -> Result<(), LogError> {
+fn plan(
+    shared: &Shared,
+    policies: &Policies,
+    tails: &[(Arc<str>, u64)],
+    now_us: u64,
+    flush: bool,
+) -> Result<(), LogError> {
     let mut answers = Vec::new();
     for (name, end) in tails {
         let next = shared.journals.with(|journals| {
             let journal = &journals[name];
             let tail = || journal.tail.iter().copied().take_while(|block| block.key.end() <= *end);
-            let count = if journal.next_end.is_some() { 0 } else { policy.next(tail(), now_us, flush) };
+            let next = || policies.of(name).next(tail(), now_us, flush);
+            let count = if journal.next_end.is_some() { 0 } else { next() };
             tail().take(count).last().map(|block| (journal.id, block.key.end()))
         });
         if let Some((id, end)) = next {
@@ -148,20 +154,21 @@ fn plan(shared: &Shared, policy: Policy, tails: &[(Arc<str>, u64)], now_us: u64,
 /// Writes what is due of one tail, up to where it ended when looked at.
 fn write_tail(
     shared: &Shared,
-    policy: Policy,
+    policies: &Policies,
     name: &Arc<str>,
     end: u64,
     now_us: u64,
     flush: bool,
 ) -> Result<(), LogError> {
+    let policy = policies.of(name);
     loop {
-        plan(shared, policy, &[(name.clone(), end)], now_us, flush)?;
+        plan(shared, policies, &[(name.clone(), end)], now_us, flush)?;
         durable_point("fragment.planned");
         let blocks: Vec<_> = shared.journals.with(|journals| journals[name].planned().map(|block| block.key).collect());
         let Some(first) = blocks.first() else {
             return Ok(());
         };
-        let mut packer = Packer::new();
+        let mut packer = Packer::new(policy.codec);
         for key in &blocks {
             let documents = match shared.live_block(key) {
                 Some(documents) => documents,
@@ -180,9 +187,12 @@ fn write_tail(
             time_us: first.time_us,
             sha1,
             file_bytes: file.len() as u64,
+            last_us: blocks.iter().map(|block| block.time_us).max().unwrap_or(first.time_us),
+            codec: policy.codec,
+            sha256: Some(sha256(&file)),
+            store: policy.store.clone(),
         };
         durable_point("fragment.packed");
-        let file_bytes = fragment.file_bytes;
         let drop_tail = |fragment, blocks| {
             let (done, moved) = crossbeam_channel::bounded(1);
             shared.queue.push(Request::Move { fragment, blocks, done });
@@ -192,10 +202,10 @@ fn write_tail(
             drop_tail(fragment.clone(), blocks.clone())?;
         }
         durable_point("fragment.before_file");
-        shared
-            .files
-            .put(&fragment, file)
-            .map_err(|error| LogError::Unwritable { what: format!("fragment {}", fragment.path()), reason: error })?;
+        let what = format!("fragment {}{}", fragment.store, fragment.path());
+        let put = shared.files.put(fragment, file);
+        let fragment = put.map_err(|reason| LogError::Unwritable { what, reason })?;
+        let file_bytes = fragment.file_bytes;
         durable_point("fragment.durable");
         if !defect("tail-dropped-first") {
             drop_tail(fragment, blocks)?;
@@ -210,15 +220,53 @@ fn write_tail(
 mod tests {
     use super::*;
     use crate::embedded::layout::BlockKey;
+    use crate::fragment::Codec;
 
     const HOUR: u64 = 3_600_000_000;
 
     fn next(blocks: &[(u32, u64)], now_us: u64, flush: bool) -> usize {
-        let tail = blocks.iter().map(|&(len, time_us)| TailBlock {
+        let block = |&(len, time_us): &(u32, u64)| TailBlock {
             key: BlockKey { journal: 0, begin: 0, len, time_us, crc: 0 },
             arrived_us: 1000,
-        });
-        Policy { bytes_max: 100, age_max_us: 50 }.next(tail, now_us, flush)
+        };
+        let tail: Vec<_> = blocks.iter().map(block).collect();
+        let policy = |interval_us| Policy {
+            bytes_max: 100,
+            age_max_us: 50,
+            interval_us,
+            retention_us: None,
+            codec: Codec::Gzip,
+            store: String::new(),
+        };
+        let plain = policy(None).next(tail.clone(), now_us, flush);
+        // An interval of hours adds nothing to what they do by themselves, but that age does not count.
+        let hourly = policy(Some(HOUR)).next(tail, now_us, flush);
+        assert!(hourly == plain || hourly == 0, "{hourly} and {plain}");
+        plain
+    }
+
+    #[test]
+    fn a_fragment_ends_with_its_interval() {
+        let minute = 60_000_000;
+        let policy = Policy {
+            bytes_max: 100,
+            age_max_us: u64::MAX,
+            interval_us: Some(minute),
+            retention_us: None,
+            codec: Codec::Gzip,
+            store: String::new(),
+        };
+        let tail = |times: &[u64]| -> Vec<TailBlock> {
+            let block = |&time_us: &u64| TailBlock {
+                key: BlockKey { journal: 0, begin: 0, len: 1, time_us, crc: 0 },
+                arrived_us: time_us,
+            };
+            times.iter().map(block).collect()
+        };
+        let next = |times: &[u64], now_us| policy.next(tail(times), now_us, false);
+        assert_eq!(next(&[1, 2], minute - 1), 0, "the minute goes on");
+        assert_eq!(next(&[1, 2], minute), 2, "it is over");
+        assert_eq!(next(&[1, minute + 1], minute + 2), 1, "the next one has begun");
     }
 
     #[test]

@@ -67,7 +67,7 @@ fn offsets(log: Arc<dyn Log>) {
     let appends = vec![append("b", "{\"n\":1}\n{\"n\":2}\n"), append("a", "{}\n")];
     assert_eq!(commit(&*log, delta("shard", epoch, appends)).unwrap(), [16, 3]);
     assert_eq!(commit(&*log, delta("shard", epoch, vec![append("a", "[]\n")])).unwrap(), [6]);
-    assert_eq!(commit(&*log, delta("shard", epoch, vec![])).unwrap(), []);
+    assert_eq!(commit(&*log, delta("shard", epoch, vec![])).unwrap(), [0_u64; 0]);
     assert_eq!(read_all(&*log, "a", 100), b"{}\n[]\n");
     assert_eq!(read_all(&*log, "b", 100), b"{\"n\":1}\n{\"n\":2}\n");
 }

@@ -6,5 +6,6 @@ mod conformance;
 mod crash;
 mod embedded;
 mod full;
+mod keeping;
 mod model;
 mod support;

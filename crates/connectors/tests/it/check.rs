@@ -93,7 +93,7 @@ fn mistakes_in_captures() {
             "source-http-ingest",
             json!({"port": 1}),
             &[],
-            &["config/port: `port` is not known here (nothing can be configured here)"],
+            &["config/port: `port` is not known here (known here: `tokens`, `secrets`)"],
         ),
         (
             "source-http-ingest",

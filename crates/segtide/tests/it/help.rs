@@ -32,8 +32,11 @@ fn of_the_program() {
               test         Run the tests of a catalog
               develop      Run a catalog on this machine
               status       Say what a running catalog is doing
+              top          Show what a running catalog is doing, as it changes
+              doctor       Say whether a catalog could run here
               read         Print the documents of a collection
               fragments    Look at the files that documents are kept in
+              verify       Read everything a data directory keeps, and say what is not as it was written
               graph        Draw a catalog
               webhook      Receive webhooks and print them
               generate     Write files that are made from a catalog
@@ -134,6 +137,9 @@ fn of_each_command() {
                   --junit <FILE>
                       Write a JUnit report
 
+                  --watch
+                      Run them again whenever the catalog's files change
+
               -o, --output <OUTPUT>
                       How to report
 
@@ -160,18 +166,70 @@ fn of_each_command() {
             Usage: segtide develop [OPTIONS]
 
             Options:
-                  --source <FILE>      The catalog file [env: SEGTIDE_SOURCE=] [default: flow.yaml]
-                  --port <PORT>        The port for HTTP ingestion; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
-                  --host <ADDRESS>     The address to listen at; one that other machines reach needs a capture with tokens or secrets [env: SEGTIDE_HOST=] [default: 127.0.0.1]
-                  --insecure-open      Let other machines post documents without showing who they are
-                  --directory <DIR>    Where the data directory is made, or found again [env: SEGTIDE_DIRECTORY=] [default: .]
-                  --poll               Process what is there and end, instead of going on as more arrives
-                  --no-native-lambdas  Run all TypeScript lambdas in QuickJS, those too that need no script engine [env: SEGTIDE_NO_NATIVE_LAMBDAS=]
-              -h, --help               Print help
+                  --source <FILE>
+                      The catalog file
+
+                      [env: SEGTIDE_SOURCE=]
+                      [default: flow.yaml]
+
+                  --port <PORT>
+                      The port for HTTP ingestion; 0 takes any that is free
+
+                      [env: SEGTIDE_PORT=]
+                      [default: 8080]
+
+                  --host <ADDRESS>
+                      The address to listen at; one that other machines reach needs a capture with tokens or secrets
+
+                      [env: SEGTIDE_HOST=]
+                      [default: 127.0.0.1]
+
+                  --insecure-open
+                      Let other machines post documents without showing who they are
+
+                  --directory <DIR>
+                      Where the data directory is
+
+                      [env: SEGTIDE_DIRECTORY=]
+                      [default: .]
+
+                  --fragments <URL>
+                      Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
+
+                      [env: SEGTIDE_FRAGMENTS=]
+
+                  --poll
+                      Process what is there and end, instead of going on as more arrives
+
+                  --no-native-lambdas
+                      Run all TypeScript lambdas in QuickJS, those too that need no script engine
+
+                      [env: SEGTIDE_NO_NATIVE_LAMBDAS=]
+
+                  --watch
+                      Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
+
+                  --fail-fast
+                      End, with a failure, when a task halts
+
+                  --log <FORMAT>
+                      How to write what is said of the run
+
+                      Possible values:
+                      - text: For people
+                      - json: A JSON object a line
+
+                      [env: SEGTIDE_LOG=]
+                      [default: text]
+
+              -h, --help
+                      Print help (see a summary with '-h')
 
             Examples:
               segtide develop --source flow.yaml
               segtide develop --source flow.yaml --poll                process what is there, then end
+              segtide develop --watch                                  and take over what is changed in the files
+              segtide develop --fail-fast --log json                   in production, under something that starts it again
         "#]],
     );
     check(

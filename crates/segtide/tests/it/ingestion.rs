@@ -416,12 +416,14 @@ fn a_request_is_taken_once_under_its_key() {
     };
     let first = send(ingesting.port, "one", 1);
     assert_eq!(first.status, 200, "{first:?}");
-    assert_eq!(send(ingesting.port, "one", 1), first);
+    let repeated = send(ingesting.port, "one", 1);
+    assert_eq!((repeated.status, &repeated.body), (200, &first.body));
+    assert!(repeated.head.contains("idempotency-replayed: true"), "{repeated:?}");
     assert_eq!(send(ingesting.port, "one", 2).status, 409);
     ingesting.process.kill_9();
     let (process, port) = Process::develop(ingesting.project.directory(), "materialize.flow.yaml", &[]);
     (ingesting.process, ingesting.port) = (process, port);
-    assert_eq!(send(port, "one", 1), first);
+    assert_eq!(send(port, "one", 1).body, first.body);
     assert_eq!(send(port, "two", 2).status, 200);
     let said = ingesting.finish();
     assert!(said.contains("events       2 documents in 1 partitions"), "{said}");

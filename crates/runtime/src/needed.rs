@@ -58,7 +58,7 @@ mod tests {
             collection: collection.into(),
             selector: catalog::Selector {
                 include: vendor.map(|vendor| ("vendor".into(), vec![vendor.into()])).into_iter().collect(),
-                exclude: Vec::new(),
+                ..catalog::Selector::default()
             },
             priority: 0,
             delay_seconds: 0,

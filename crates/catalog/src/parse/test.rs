@@ -54,9 +54,9 @@ fn step(tree: &Tree, reader: &mut Reader) -> Option<RawStep> {
         _ => return None,
     };
     let object = reader.object(&member.value, what)?;
-    let collection = object.require("collection", reader).and_then(|tree| match kind {
-        StepKind::Verify => Some(reader.source_beside(tree, "a source", object.get("partitions"))),
-        StepKind::Ingest => Some(RawSource { name: reader.word(tree, "`collection`"), ..RawSource::default() }),
+    let collection = object.require("collection", reader).map(|tree| match kind {
+        StepKind::Verify => reader.source_beside(tree, "a source", object.get("partitions")),
+        StepKind::Ingest => RawSource { name: reader.word(tree, "`collection`"), ..RawSource::default() },
     });
     let RawSource { name, selector, .. } = collection.unwrap_or_default();
     let documents = object.require("documents", reader).and_then(|tree| documents(tree, reader));

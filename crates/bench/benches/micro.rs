@@ -9,7 +9,7 @@ use catalog::{BindingRules, Catalog, Collection, ConfigError, Endpoint, Host, Mo
 use connectors::Builtin;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use doc::{Arena, Combiner, Node};
-use journal::{Append, Delta, Embedded, Log, Options};
+use journal::{Append, Delta, Embedded, KeyRange, Log, Options};
 use runtime::{Destination, Publish, Row, Table};
 use serde_json::{Value, json};
 use url::Url;
@@ -179,7 +179,7 @@ impl journal::Clock for Now {
 fn commit(c: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();
     let log = Embedded::open(Options::new(directory.path(), Arc::new(Now))).unwrap();
-    let epoch = log.open("bench").unwrap().epoch;
+    let epoch = log.open("bench", KeyRange::ALL).unwrap().epoch;
     let text: Vec<u8> = events().iter().flat_map(|event| format!("{event}\n").into_bytes()).collect();
     let mut n = 0_u64;
     let mut group = c.benchmark_group("log");
@@ -189,7 +189,7 @@ fn commit(c: &mut Criterion) {
             n += 1;
             let register = |at: u64| ((n * COUNT as u64 + at).to_be_bytes().to_vec(), Some(text[..200].to_vec()));
             Delta {
-                shard: "bench".into(),
+                task: "bench".into(),
                 epoch,
                 time_us: 1_626_987_600_000_000,
                 appends: vec![Append { journal: "bench/pivot=00".into(), documents: text.clone() }],
@@ -231,7 +231,7 @@ fn store(c: &mut Criterion, name: &str, open: impl Fn() -> Box<dyn Table>) {
             let keys: Vec<&[Node<'_>]> = rows.iter().map(|row| row.key).collect();
             table.load(0, &keys, &mut |_| ()).unwrap();
             table.store(0, &rows).unwrap();
-            table.commit(b"{}").unwrap();
+            table.commit("[]").unwrap();
         })
     });
 }
@@ -244,7 +244,8 @@ fn table(connector: &str, config: Value) -> Box<dyn Table> {
     spec.endpoint.connector = connector.to_owned();
     spec.endpoint.config = config;
     let spec = catalog.materializations.iter().find(|spec| spec.name == "examples/segment/tables").unwrap();
-    match Builtin::new(|| 0).open_destination(spec, &[catalog.collection(MEMBERSHIPS).unwrap()]).unwrap() {
+    let memberships = catalog.collection(MEMBERSHIPS).unwrap();
+    match Builtin::new(|| 0).open_destination(spec, &[memberships], KeyRange::ALL).unwrap() {
         Destination::Table(table) => table,
         Destination::Hook(_) => panic!("a table is no hook"),
     }

@@ -21,7 +21,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use catalog::{BindingRules, Capture, Collection, ConfigAt, ConfigError, Endpoint, Materialization};
-use runtime::{ConnectorError, Destination, Source};
+use runtime::{ConnectorError, Destination, KeyRange, Source};
 use serde_json::Value;
 
 pub use ingest::Senders;
@@ -133,18 +133,28 @@ impl Builtin {
         &self,
         materialization: &Materialization,
         collections: &[&Collection],
+        range: KeyRange,
     ) -> Result<Destination, ConnectorError> {
         match materialization.endpoint.connector.as_str() {
             "materialize-postgres" => {
-                let table = postgres::Postgres::open(materialization, collections)?;
+                let table = postgres::Postgres::open(materialization, collections, range)?;
                 Ok(Destination::Table(Box::new(table)))
             }
             "materialize-sqlite" => {
-                let table = sqlite::Sqlite::open(materialization, collections)?;
+                let table = sqlite::Sqlite::open(materialization, collections, range)?;
                 Ok(Destination::Table(Box::new(table)))
             }
             "materialize-webhook" => Ok(Destination::Hook(Box::new(webhook::Webhook::open(materialization)?))),
             unknown => Err(error::config(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)])),
+        }
+    }
+
+    /// Whether a destination can be opened for parts of the keys, as [`runtime::Connectors::can_divide`] says.
+    pub fn can_divide(&self, materialization: &Materialization) -> bool {
+        match materialization.endpoint.connector.as_str() {
+            "materialize-postgres" => true,
+            "materialize-sqlite" => sqlite::can_divide(&materialization.endpoint),
+            _ => false,
         }
     }
 }

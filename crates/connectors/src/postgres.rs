@@ -12,7 +12,7 @@ use ::postgres::types::ToSql;
 use ::postgres::{Client, NoTls, Statement};
 use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
 use doc::Node;
-use runtime::{ConnectorError, Fault, Retry, Row, defect, durable_point};
+use runtime::{ConnectorError, Fault, KeyRange, Retry, Row, defect, durable_point};
 use serde_json::Value;
 
 use crate::config::{Fields, both};
@@ -202,8 +202,12 @@ fn unnest(columns: &[Column]) -> (String, String) {
 }
 
 impl Postgres {
-    /// Connects, makes or checks the tables, and takes the fence.
-    pub(crate) fn open(task: &Materialization, collections: &[&Collection]) -> Result<Self, ConnectorError> {
+    /// Connects, makes or checks the tables, and takes the fence of a range of keys.
+    pub(crate) fn open(
+        task: &Materialization,
+        collections: &[&Collection],
+        range: KeyRange,
+    ) -> Result<Self, ConnectorError> {
         let config = read_config(&task.endpoint).map_err(error::config)?;
         let mut tables = Vec::new();
         for (n, (binding, collection)) in task.bindings.iter().zip(collections).enumerate() {
@@ -215,7 +219,7 @@ impl Postgres {
         client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(failure)?;
         // Making a table that is being made at the same time fails, even with IF NOT EXISTS.
         client.batch_execute("SELECT pg_advisory_xact_lock(hashtext('segtide'))").map_err(failure)?;
-        let fence = sql::apply(&mut client, DIALECT, &task.name, &tables)?;
+        let fence = sql::apply(&mut client, DIALECT, &task.name, &tables, range)?;
         durable_point("pg.applied");
         client.batch_execute("COMMIT").map_err(failure)?;
         durable_point("pg.opened");
@@ -261,8 +265,8 @@ fn connect(config: &Config, task: &str) -> Result<Client, ConnectorError> {
 }
 
 impl runtime::Table for Postgres {
-    fn checkpoint(&self) -> Option<Vec<u8>> {
-        self.fence.checkpoint.clone().map(String::into_bytes)
+    fn checkpoint(&self) -> Option<&str> {
+        self.fence.checkpoint.as_deref()
     }
 
     fn load(
@@ -323,8 +327,7 @@ impl runtime::Table for Postgres {
         Ok(())
     }
 
-    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError> {
-        let checkpoint = str::from_utf8(checkpoint).expect("checkpoints are JSON");
+    fn commit(&mut self, checkpoint: &str) -> Result<(), ConnectorError> {
         self.begin()?;
         self.open = false;
         let touched = self.client.execute(&self.commit, &[&checkpoint, &self.task]).map_err(failure)?;
@@ -414,10 +417,11 @@ impl Session for Client {
         self.batch_execute(sql).map_err(failure)
     }
 
-    fn row(&mut self, sql: &str, args: &[&str]) -> Result<Option<Vec<Option<String>>>, ConnectorError> {
+    fn rows(&mut self, sql: &str, args: &[&str]) -> Result<Vec<Vec<Option<String>>>, ConnectorError> {
         let args: Vec<&(dyn ToSql + Sync)> = args.iter().map(|arg| arg as &(dyn ToSql + Sync)).collect();
-        let Some(row) = self.query_opt(sql, &args).map_err(failure)? else { return Ok(None) };
-        (0..row.len()).map(|n| row.try_get(n)).collect::<Result<_, _>>().map(Some).map_err(failure)
+        let rows = self.query(sql, &args).map_err(failure)?;
+        let texts = |row: &::postgres::Row| (0..row.len()).map(|n| row.try_get(n)).collect();
+        rows.iter().map(texts).collect::<Result<_, _>>().map_err(failure)
     }
 
     fn columns(&mut self, path: &[String]) -> Result<Option<Vec<Existing>>, ConnectorError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
 use doc::Node;
-use runtime::{ConnectorError, Fault, Retry, Row, defect, durable_point};
+use runtime::{ConnectorError, Fault, KeyRange, Retry, Row, defect, durable_point};
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde_json::Value;
 
@@ -80,6 +80,11 @@ pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> 
     read_config(endpoint).map(drop)
 }
 
+/// Whether several connections see the same tables: a database in memory is of one connection alone.
+pub(crate) fn can_divide(endpoint: &Endpoint) -> bool {
+    matches!(read_config(endpoint), Ok(Place::File(_)))
+}
+
 /// Checks the configuration and one binding's resource.
 pub(crate) fn check(
     endpoint: &Endpoint,
@@ -126,8 +131,12 @@ impl Binding {
 }
 
 impl Sqlite {
-    /// Opens the database, makes or checks its tables, and takes the fence.
-    pub(crate) fn open(task: &Materialization, collections: &[&Collection]) -> Result<Self, ConnectorError> {
+    /// Opens the database, makes or checks its tables, and takes the fence of a range of keys.
+    pub(crate) fn open(
+        task: &Materialization,
+        collections: &[&Collection],
+        range: KeyRange,
+    ) -> Result<Self, ConnectorError> {
         let place = read_config(&task.endpoint).map_err(error::config)?;
         let mut tables = Vec::new();
         for (n, (binding, collection)) in task.bindings.iter().zip(collections).enumerate() {
@@ -142,7 +151,7 @@ impl Sqlite {
         prepare(&connection).map_err(failure)?;
 
         connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
-        let fence = sql::apply(&mut connection, DIALECT, &task.name, &tables)?;
+        let fence = sql::apply(&mut connection, DIALECT, &task.name, &tables, range)?;
         durable_point("lite.applied");
         connection.execute_batch("COMMIT").map_err(failure)?;
         durable_point("lite.opened");
@@ -171,8 +180,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 impl runtime::Table for Sqlite {
-    fn checkpoint(&self) -> Option<Vec<u8>> {
-        self.fence.checkpoint.clone().map(String::into_bytes)
+    fn checkpoint(&self) -> Option<&str> {
+        self.fence.checkpoint.as_deref()
     }
 
     fn load(
@@ -220,8 +229,7 @@ impl runtime::Table for Sqlite {
         Ok(())
     }
 
-    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError> {
-        let checkpoint = str::from_utf8(checkpoint).expect("checkpoints are JSON");
+    fn commit(&mut self, checkpoint: &str) -> Result<(), ConnectorError> {
         self.begin()?;
         let mut update = self.connection.prepare_cached(&self.fence.commit).map_err(failure)?;
         let touched = update.execute([checkpoint, &self.task]).map_err(failure)?;
@@ -282,12 +290,12 @@ impl Session for Connection {
         self.execute_batch(sql).map_err(failure)
     }
 
-    fn row(&mut self, sql: &str, args: &[&str]) -> Result<Option<Vec<Option<String>>>, ConnectorError> {
+    fn rows(&mut self, sql: &str, args: &[&str]) -> Result<Vec<Vec<Option<String>>>, ConnectorError> {
         let mut statement = self.prepare(sql).map_err(failure)?;
         let columns = statement.column_count();
-        let mut rows = statement.query(rusqlite::params_from_iter(args)).map_err(failure)?;
-        let Some(row) = rows.next().map_err(failure)? else { return Ok(None) };
-        (0..columns).map(|n| row.get(n)).collect::<Result<_, _>>().map(Some).map_err(failure)
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|n| row.get(n)).collect();
+        let rows = statement.query_map(rusqlite::params_from_iter(args), row).and_then(Iterator::collect);
+        rows.map_err(failure)
     }
 
     fn columns(&mut self, path: &[String]) -> Result<Option<Vec<Existing>>, ConnectorError> {

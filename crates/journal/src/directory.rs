@@ -3,7 +3,7 @@
 //! ```text
 //! <directory>/            mode 0700
 //!   lock                  held by the process that owns the directory
-//!   format                "segtide data directory, format 1\n"; written last, so its presence says the rest is complete
+//!   format                "segtide data directory, format 2\n"; written last, so its presence says the rest is complete
 //!   store/                the transactional store
 //!   fragments/            fragment files, unless they are kept elsewhere
 //!   reserve               space put aside for when the disk is full
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::failpoint::{defect, durable_point};
 
 /// The format of data directories this program writes and reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FORMAT_PREFIX: &str = "segtide data directory, format ";
 const FORMAT_BYTES_MAX: u64 = 128;
 

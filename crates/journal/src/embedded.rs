@@ -30,6 +30,7 @@ use rustc_hash::FxHashMap;
 use crate::directory::{Directory, OpenError};
 use crate::failpoint::durable_point;
 use crate::fragment::{Codec, FragmentInfo};
+use crate::keys::KeyRange;
 use crate::log::{Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
 use crate::template::{Policies, Policy, Template};
 use cache::Cache;
@@ -128,8 +129,8 @@ struct Shared {
     /// Why nothing is committed any more, once that is so for good.
     broken: OnceLock<String>,
     journals: Journals,
-    /// Ids of shards by name.
-    shard_ids: RwLock<FxHashMap<String, u64>>,
+    /// Ids of tasks by name.
+    task_ids: RwLock<FxHashMap<String, u64>>,
     /// The newest documents, put in before their heads move.
     live: Mutex<Cache>,
     /// Older documents that somebody read.
@@ -178,7 +179,7 @@ impl Embedded {
         let policies = Policies::new(otherwise, &options.templates);
         let (signals, told) = bounded(SIGNALS_MAX);
         let shared = Arc::new(Shared {
-            shard_ids: RwLock::default(),
+            task_ids: RwLock::default(),
             live: Mutex::new(Cache::new(options.live_cache_bytes)),
             read: Mutex::new(Cache::new(
                 options
@@ -280,9 +281,9 @@ impl Drop for Embedded {
 }
 
 impl Log for Embedded {
-    fn open(&self, shard: &str) -> Result<Opened, LogError> {
+    fn open(&self, task: &str, range: KeyRange) -> Result<Opened, LogError> {
         let (done, opened) = bounded(1);
-        self.shared.queue.push(Request::Open { shard: shard.to_owned(), done });
+        self.shared.queue.push(Request::Open { task: task.to_owned(), range, done });
         opened.recv().unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -303,8 +304,8 @@ impl Log for Embedded {
         self.shared.journals.release(journal, offset);
     }
 
-    fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
-        let id = self.shared.shard_ids.read().unwrap_or_else(PoisonError::into_inner).get(shard).copied();
+    fn registers(&self, task: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
+        let id = self.shared.task_ids.read().unwrap_or_else(PoisonError::into_inner).get(task).copied();
         match id {
             Some(id) => self.shared.store.registers(id, keys),
             None => Ok(vec![None; keys.len()]),

@@ -1,45 +1,53 @@
 //! The door to durability: what a log promises to the tasks above it, whatever it is made of.
 //!
-//! A task's shard commits one [`Delta`] at a time: documents appended to journals, its own registers, its outbox, and the
-//! position that explains them all. A delta is applied whole or not at all, and once [`Commit::wait`] returns it survives
-//! the machine losing power. The position travels inside the delta and nowhere else. Readers only ever see what was
-//! committed. A commit whose outcome is unknown makes the log unusable until it is opened again, which looks.
+//! A shard owns a range of a task's keys and commits one [`Delta`] at a time: documents appended to journals, registers and
+//! outbox of the task, and the position that explains them all. A delta is applied whole or not at all, and once
+//! [`Commit::wait`] returns it survives the machine losing power. The position travels inside the delta and nowhere else.
+//! Readers only ever see what was committed. A commit whose outcome is unknown makes the log unusable until it is opened
+//! again, which looks.
+//!
+//! What is remembered belongs to the task, and only the position to the shard. So when ranges change from one run to the
+//! next, positions change hands and nothing else moves.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-/// A shard opened for writing: what its last committed delta left behind.
+use crate::keys::{KeyRange, Piece};
+
+/// A range of a task's keys, opened for writing: what the last committed deltas left behind.
 #[derive(Debug)]
 pub struct Opened {
-    /// Names this owner of the shard; a later owner gets a larger one and fences this one.
+    /// Names this owner among all that the task ever had; a later owner of any of its keys gets a larger one and fences it.
     pub epoch: u64,
-    /// The position of the last committed delta, as the shard wrote it; `None` for a shard never committed.
-    pub position: Option<Vec<u8>>,
-    /// What is still in the outbox, in the order of its sequence numbers.
+    /// The positions of the last committed deltas, one for each former owner of keys of the range, in the order of the keys.
+    /// Nothing was ever committed for keys that none of them holds.
+    pub position: Vec<Piece>,
+    /// What is still in the task's outbox, in the order of its sequence numbers.
     pub outbox: Vec<(u64, Vec<u8>)>,
 }
 
 /// Everything one transaction of a shard makes durable.
 #[derive(Debug, Default)]
 pub struct Delta {
-    /// The shard that commits, as it was opened.
-    pub shard: String,
-    /// The epoch [`Opened`] gave it.
+    /// The task, as it was opened.
+    pub task: String,
+    /// The epoch [`Opened`] gave to the shard that commits.
     pub epoch: u64,
     /// When the documents were published, in microseconds since 1970 UTC; names the hour of the fragments they go to.
     pub time_us: u64,
     /// Documents, at most one entry per journal.
     pub appends: Vec<Append>,
-    /// Registers of the shard to put (`Some`) or delete (`None`), by key.
+    /// Registers of the task to put (`Some`) or delete (`None`), by key.
     pub registers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Outbox entries to add, by sequence number.
     pub outbox: Vec<(u64, Vec<u8>)>,
     /// Outbox entries to clear.
     pub outbox_clear: Vec<u64>,
-    /// The position that explains the rest; `None` leaves the former one.
-    pub position: Option<Vec<u8>>,
+    /// The position that explains the rest, in pieces for keys of the shard's range, disjoint and in order; it takes the
+    /// place of the former one whole. Empty leaves the former one.
+    pub position: Vec<Piece>,
 }
 
 /// Documents for the end of one journal.
@@ -81,11 +89,11 @@ pub struct Head {
 /// Why the log could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// Another owner opened the shard after this one.
-    #[error("{shard} is now run by another process; this one stops")]
+    /// Another owner opened keys of this one after it.
+    #[error("{task} is now run by another process; this one stops")]
     Fenced {
-        /// The shard.
-        shard: String,
+        /// The task.
+        task: String,
     },
     /// There is no room: what grows is not taken in. The outcome of a commit that hears this is unknown. It passes by itself.
     #[error("{reason}")]
@@ -102,7 +110,7 @@ pub enum LogError {
     /// The delta breaks a rule of its kind; nothing of it is committed, nor of the shard's later ones until it is opened.
     #[error("{what} cannot be committed: {reason}")]
     Refused {
-        /// The journal or shard.
+        /// The journal or task.
         what: String,
         /// The rule.
         reason: String,
@@ -149,8 +157,9 @@ pub trait Commit: Send {
 
 /// The log. Shared by all shards; every method may be called from any thread.
 pub trait Log: Send + Sync {
-    /// Takes a shard over, fencing its former owner.
-    fn open(&self, shard: &str) -> Result<Opened, LogError>;
+    /// Takes over a range of a task's keys, fencing every owner of any of them. What such an owner had beyond the range
+    /// keeps its position, and waits for the next one. So at every time the keys of a task are divided among ranges.
+    fn open(&self, task: &str, range: KeyRange) -> Result<Opened, LogError>;
 
     /// Submits a delta. Deltas of one shard commit in the order submitted; a fenced epoch is refused, and behind a refused
     /// delta of a shard nothing of it is committed. Bounded: blocks while too many bytes are waiting to be committed.
@@ -166,8 +175,8 @@ pub trait Log: Send + Sync {
     /// allows may be removed. Of a journal nothing was said of, everything is needed.
     fn release(&self, _journal: &str, _offset: u64) {}
 
-    /// Registers of a shard as last committed, in the order of the keys.
-    fn registers(&self, shard: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError>;
+    /// Registers of a task as last committed, in the order of the keys.
+    fn registers(&self, task: &str, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError>;
 
     /// The journals whose names start with `prefix`, sorted by name, as of one instant: all of a delta's appends or none.
     fn heads(&self, prefix: &str) -> Vec<Head>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use catalog::{Capture, Catalog};
 use doc::{Arena, Combiner};
 use journal::failpoint::durable_point;
-use journal::{Commit, Delta};
+use journal::{Commit, Delta, KeyRange, Piece};
 
 use crate::connector::{Batch, Connectors, Progress, Source};
 use crate::publish::Publisher;
@@ -16,7 +16,7 @@ use crate::uuid::Stamper;
 pub(crate) struct CaptureTask {
     context: Context,
     name: String,
-    shard: String,
+    task: String,
     epoch: u64,
     source: Box<dyn Source>,
     batch: Batch,
@@ -58,8 +58,9 @@ impl CaptureTask {
         tail: bool,
         random: u64,
     ) -> Result<Self, Failure> {
-        let shard = format!("capture/{}/00000000-00000000", capture.name);
-        let opened = context.log.open(&shard)?;
+        let task = format!("capture/{}", capture.name);
+        let opened = context.log.open(&task, KeyRange::ALL)?;
+        let cursor = opened.position.first().map(|piece| piece.position.as_slice());
         let mut targets: Vec<Target> = Vec::new();
         let mut bindings = Vec::new();
         for binding in &capture.bindings {
@@ -75,9 +76,9 @@ impl CaptureTask {
         Ok(Self {
             context: context.clone(),
             name: capture.name.clone(),
-            shard,
+            task,
             epoch: opened.epoch,
-            source: connectors.open_source(capture, opened.position.as_deref(), tail)?,
+            source: connectors.open_source(capture, cursor, tail)?,
             batch: Batch::default(),
             bindings,
             targets,
@@ -132,10 +133,10 @@ impl Task for CaptureTask {
 
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
         let mut delta = Delta {
-            shard: self.shard.clone(),
+            task: self.task.clone(),
             epoch: self.epoch,
             time_us: now_us,
-            position: self.cursor.take(),
+            position: self.cursor.take().map(Piece::whole).unwrap_or_default(),
             ..Delta::default()
         };
         let mut published = 0;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::{Capture, Catalog, Collection, Materialization};
 use doc::{Arena, Node};
+use journal::KeyRange;
 
 /// Opens what a catalog names.
 pub trait Connectors: Send + Sync {
@@ -21,13 +22,17 @@ pub trait Connectors: Send + Sync {
         tail: bool,
     ) -> Result<Box<dyn Source>, ConnectorError>;
 
-    /// Opens a materialization's destination, creating what it needs (tables) on the first run. `collections` are those of
-    /// the bindings, in their order.
+    /// Opens a materialization's destination for a range of keys, creating what it needs (tables) on the first run, and fences
+    /// former owners of any of the keys. `collections` are those of the bindings, in their order.
     fn open_destination(
         &self,
         materialization: &Materialization,
         collections: &[&Collection],
+        range: KeyRange,
     ) -> Result<Destination, ConnectorError>;
+
+    /// Whether a materialization's destination can be opened more than once at a time, each for some of the keys.
+    fn can_divide(&self, materialization: &Materialization) -> bool;
 
     /// Opens the lambdas of a derived collection of the catalog, with the state they had when `kept` was committed.
     fn open_lambdas(
@@ -134,10 +139,11 @@ pub enum Destination {
     Hook(Box<dyn Hook>),
 }
 
-/// Tables whose rows and checkpoint commit together. One owner at a time: a later one fences this.
+/// Tables whose rows and checkpoint commit together. The checkpoints of all owners are rows that divide the keys among them;
+/// each key has one owner at a time. A later one fences this, and [`crate::take_over`] says what becomes of the rows.
 pub trait Table: Send {
-    /// The checkpoint of the last commit, by whichever owner.
-    fn checkpoint(&self) -> Option<Vec<u8>>;
+    /// The checkpoint that former owners left for the keys; `None` where they left none.
+    fn checkpoint(&self) -> Option<&str>;
     /// Looks up stored documents by key, each key the values of [`catalog::FieldSelection::keys`]; calls `found` with the JSON
     /// text of each that exists, in any order.
     fn load(
@@ -149,7 +155,7 @@ pub trait Table: Send {
     /// Inserts or updates rows in the open transaction.
     fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError>;
     /// Commits what was stored together with the checkpoint. After an error nothing is known: the table is opened again.
-    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError>;
+    fn commit(&mut self, checkpoint: &str) -> Result<(), ConnectorError>;
 }
 
 /// One row of a table.

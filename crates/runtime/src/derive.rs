@@ -10,12 +10,12 @@ use bytes::Bytes;
 use catalog::{Catalog, Collection, Derivation, Module, Transform, Using};
 use doc::{Arena, Combiner, Node, Pointer, Schema};
 use journal::failpoint::durable_point;
-use journal::{Commit, Delta, Log, LogError};
-use serde::{Deserialize, Serialize};
+use journal::{Commit, Delta, KeyRange, Log, LogError};
 
 use crate::capture::{Target, finish};
 use crate::connector::{Changes, Connectors, LambdaError, Lambdas, Publish, Rows};
-use crate::reader::{Offsets, Read, Reader};
+use crate::position::{Offsets, Position};
+use crate::reader::{Read, Reader};
 use crate::registers::{RegisterStore, Registers};
 use crate::shard::{Context, Extended, Failure, Task};
 use crate::uuid::Stamper;
@@ -79,7 +79,7 @@ impl Deriver {
         Ok(Self {
             name: collection.name.clone(),
             registers: match &derivation.using {
-                Using::Typescript(Module { modern: true, .. }) | Using::Sqlite { .. } => Kind::Own,
+                using if keeps_own_state(using) => Kind::Own,
                 _ if transforms.iter().any(|t| t.update) => Kind::Registers(Registers::new(
                     Arc::clone(&derivation.register_schema),
                     &derivation.register_initial,
@@ -92,12 +92,18 @@ impl Deriver {
         })
     }
 
+    /// Whether shards can divide the keys among them: what lambdas keep themselves is one, registers are of one key each.
+    pub(crate) fn can_divide(derivation: &Derivation) -> bool {
+        !keeps_own_state(&derivation.using)
+    }
+
     /// What to read: one read per transform, in their order.
     pub(crate) fn reads(derivation: &Derivation) -> Vec<Read> {
         let read = |transform: &Transform| Read {
             name: transform.name.clone(),
             collection: transform.source.clone(),
             selector: transform.selector.clone(),
+            key: Arc::clone(&transform.shuffle),
             priority: transform.priority,
             delay_seconds: transform.read_delay_seconds,
         };
@@ -259,6 +265,11 @@ impl Deriver {
     }
 }
 
+/// Whether lambdas remember what they like, instead of registers.
+fn keeps_own_state(using: &Using) -> bool {
+    matches!(using, Using::Typescript(Module { modern: true, .. }) | Using::Sqlite { .. })
+}
+
 /// Reduces registers by what update lambdas returned, in document order; each document's arguments for its publish lambda.
 fn reduce<'a>(
     registers: &mut Registers,
@@ -315,45 +326,10 @@ pub(crate) fn shortened(json: &str) -> String {
     }
 }
 
-/// A derivation's or materialization's position, as it is committed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// Format version.
-    pub(crate) version: u32,
-    /// How far the sources were processed.
-    pub(crate) offsets: Offsets,
-}
-
-/// The version of [`Position`] that is written, and the only one that is read.
-const POSITION_VERSION: u32 = 1;
-
-impl Position {
-    pub(crate) fn new(offsets: Offsets) -> Self {
-        Self { version: POSITION_VERSION, offsets }
-    }
-
-    pub(crate) fn decode(bytes: Option<&[u8]>) -> Result<Self, Failure> {
-        let Some(bytes) = bytes else { return Ok(Self::default()) };
-        let position: Self = serde_json::from_slice(bytes)
-            .map_err(|e| Failure::never(format!("the stored position cannot be read: {e}")))?;
-        if position.version != POSITION_VERSION {
-            return Err(Failure::never(format!(
-                "the stored position has version {}, this program reads version {POSITION_VERSION}",
-                position.version
-            )));
-        }
-        Ok(position)
-    }
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("positions have string keys")
-    }
-}
-
 /// A derivation's shard.
 pub(crate) struct DeriveTask {
     context: Context,
-    shard: String,
+    task: String,
     epoch: u64,
     reader: Reader,
     deriver: Deriver,
@@ -371,28 +347,33 @@ impl DeriveTask {
         context: &Context,
         catalog: &Catalog,
         collection: &Collection,
-        derivation: &Derivation,
         connectors: &dyn Connectors,
+        range: KeyRange,
         random: u64,
     ) -> Result<Self, Failure> {
-        let shard = format!("derivation/{}/00000000-00000000", collection.name);
-        let opened = context.log.open(&shard)?;
-        let position = Position::decode(opened.position.as_deref())?;
+        let derivation = collection
+            .derivation
+            .as_ref()
+            .ok_or_else(|| Failure::never(format!("{} is not derived", collection.name)))?;
+        let task = format!("derivation/{}", collection.name);
+        let opened = context.log.open(&task, range)?;
+        let position = Position::decode(range, &opened.position)?;
         let kept = |keys: &[&[u8]]| {
-            let found = context.log.registers(&shard, keys);
+            let found = context.log.registers(&task, keys);
             found.map_err(|e| LambdaError { message: e.to_string(), source_index: None })
         };
         let lambdas = connectors.open_lambdas(catalog, collection, &kept)?;
         let reads = Deriver::reads(derivation);
-        context.progress.recovered(&reads, &position.offsets);
+        let reaches = position.least();
+        context.progress.recovered(&reads, &reaches);
         Ok(Self {
             context: context.clone(),
-            shard,
+            task,
             epoch: opened.epoch,
-            reader: Reader::new(Arc::clone(&context.log), reads, &position.offsets),
+            reader: Reader::new(Arc::clone(&context.log), reads, range, position),
             deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes)?,
             block_bytes: BLOCK_BYTES,
-            reaches: position.offsets,
+            reaches,
             target: Target::new(context, catalog, &collection.name)?,
             stamper: Stamper::new(random ^ opened.epoch),
             arena: Arena::new(),
@@ -401,15 +382,15 @@ impl DeriveTask {
     }
 }
 
-/// The registers of one shard, in the log.
-struct ShardRegisters<'l> {
+/// The registers of one derivation, in the log.
+struct TaskRegisters<'l> {
     log: &'l dyn Log,
-    shard: &'l str,
+    task: &'l str,
 }
 
-impl RegisterStore for ShardRegisters<'_> {
+impl RegisterStore for TaskRegisters<'_> {
     fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
-        self.log.registers(self.shard, keys)
+        self.log.registers(self.task, keys)
     }
 }
 
@@ -425,7 +406,7 @@ impl Task for DeriveTask {
                 .map_err(|e| Failure::never(format!("a stored document cannot be read: {e}")))?;
             sources.push((sourced.read, document));
         }
-        let store = ShardRegisters { log: &*self.context.log, shard: &self.shard };
+        let store = TaskRegisters { log: &*self.context.log, task: &self.task };
         if !sources.is_empty() {
             self.deriver.extend(&self.arena, &store, &sources, &mut self.target.combiner)?;
         }
@@ -440,6 +421,7 @@ impl Task for DeriveTask {
             documents: block.documents.len() as u64,
             bytes: block.bytes as u64,
             full: registers_full || self.target.combiner.bytes() as u64 > self.context.limits.bytes_max,
+            progress: block.passed_bytes > 0,
             more: block.more,
             again_us: block.ready_at_us,
             ..Extended::default()
@@ -449,13 +431,14 @@ impl Task for DeriveTask {
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
         let target = &mut self.target;
         self.arena.reset();
-        self.reaches = self.reader.offsets();
+        let position = self.reader.position();
+        self.reaches = position.least();
         let mut delta = Delta {
-            shard: self.shard.clone(),
+            task: self.task.clone(),
             epoch: self.epoch,
             time_us: now_us,
             registers: self.deriver.finish(&self.arena, &mut target.combiner)?,
-            position: Some(Position::new(self.reaches.clone()).encode()),
+            position: position.encode(),
             ..Delta::default()
         };
         let published =

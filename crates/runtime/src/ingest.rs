@@ -13,7 +13,7 @@ use catalog::Catalog;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use doc::{Arena, CombineError};
 use journal::failpoint::{defect, durable_point};
-use journal::{Append, Commit, Delta, Log};
+use journal::{Append, Commit, Delta, KeyRange, Log, Piece};
 
 use crate::capture::Target;
 use crate::shard::{Context, Extended, Failure, Signal, Task};
@@ -30,8 +30,8 @@ mod rows;
 pub(crate) const REQUESTS_MAX: usize = 256;
 /// … and the bytes of their bodies.
 const REQUEST_BYTES_MAX: usize = 128 << 20;
-/// The ingestion's shard.
-const SHARD: &str = "ingestion/00000000-00000000";
+/// The ingestion, as a task of the log.
+const TASK: &str = "ingestion";
 
 /// The way in. Cheap to clone.
 #[derive(Clone)]
@@ -197,10 +197,10 @@ impl IngestTask {
         requests: Receiver<Request>,
         random: u64,
     ) -> Result<Self, Failure> {
-        let opened = context.log.open(SHARD)?;
+        let opened = context.log.open(TASK, KeyRange::ALL)?;
         let captured = catalog.collections.iter().filter(|c| c.derivation.is_none());
         let targets = captured.map(|c| Target::new(context, catalog, &c.name)).collect::<Result<_, _>>()?;
-        let keys = Keys::new(opened.position.as_deref())
+        let keys = Keys::new(opened.position.first().map(|piece| piece.position.as_slice()))
             .map_err(|e| Failure::never(format!("the stored position of the ingestion cannot be read: {e}")))?;
         Ok(Self {
             context: context.clone(),
@@ -231,7 +231,7 @@ impl IngestTask {
                 }
                 return Ok(0);
             }
-            match self.keys.find(&*self.context.log, SHARD, keyed, now_us)? {
+            match self.keys.find(&*self.context.log, TASK, keyed, now_us)? {
                 Found::New => {}
                 Found::Other => {
                     reply(Err(IngestError::Conflict));
@@ -265,7 +265,7 @@ impl IngestTask {
         durable_point("ingest.validated");
         if let Some(keyed) = keyed {
             let journals = accepted.reach.iter().map(|(at, _)| self.open.appends[*at].journal.clone()).collect();
-            self.keys.remember(&*self.context.log, SHARD, keyed, (received, documents, journals), now_us)?;
+            self.keys.remember(&*self.context.log, TASK, keyed, (received, documents, journals), now_us)?;
         }
         self.open.waiting.push(Waiting { reply, repeats: Vec::new(), keyed, accepted });
         Ok(documents)
@@ -351,12 +351,12 @@ impl Task for IngestTask {
         let (registers, position) = self.keys.drain();
         durable_point("ingest.before_commit");
         let commit = self.context.log.commit(Delta {
-            shard: SHARD.into(),
+            task: TASK.into(),
             epoch: self.epoch,
             time_us: now_us,
             appends: open.appends,
             registers,
-            position,
+            position: position.map(Piece::whole).unwrap_or_default(),
             ..Delta::default()
         });
         self.in_flight = Some(InFlight { commit, journals, waiting: open.waiting });

@@ -13,6 +13,7 @@ mod lifecycle;
 mod materialize;
 mod needed;
 mod partition;
+mod position;
 mod publish;
 mod reader;
 mod registers;
@@ -28,7 +29,9 @@ pub use connector::{
     Publish, Request, Retry, Row, Rows, Source, Table,
 };
 pub use ingest::{Format, Ingest, IngestError, Ingested, Posted, Reply, To};
+pub use journal::KeyRange;
 pub use journal::failpoint::{defect, durable_point};
-pub use run::{Monitor, Options, Runtime};
+pub use position::{CheckpointRow, take_over};
+pub use run::{Monitor, Options, Runtime, SHARDS_MAX};
 pub use status::{Counts, State, Status};
 pub use tail::Tail;

@@ -16,11 +16,12 @@ use std::thread::JoinHandle;
 use catalog::{Catalog, Collection, Materialization};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use doc::{Arena, Combiner, SpillingCombiner};
+use journal::KeyRange;
 use journal::failpoint::defect;
 
 use crate::connector::{Connectors, Destination, Retry};
-use crate::derive::Position;
-use crate::reader::{Offsets, Read, Reader};
+use crate::position::{Offsets, Position};
+use crate::reader::{Read, Reader};
 use crate::shard::{Context, Extended, Failure, Task};
 
 mod hook;
@@ -71,6 +72,7 @@ impl MaterializeTask {
         catalog: &Catalog,
         materialization: &Materialization,
         connectors: &dyn Connectors,
+        range: KeyRange,
         random: u64,
     ) -> Result<Self, Failure> {
         let mut collections = Vec::new();
@@ -85,13 +87,14 @@ impl MaterializeTask {
                 name: format!("{} to {}", binding.source, binding.resource),
                 collection: binding.source.clone(),
                 selector: binding.selector.clone(),
+                key: Arc::clone(&collection.key),
                 priority: 0,
                 delay_seconds: 0,
             });
         }
-        let (position, destination, spills) = match connectors.open_destination(materialization, &collections)? {
+        let (position, destination, spills) = match connectors.open_destination(materialization, &collections, range)? {
             Destination::Table(table) => {
-                let (position, finisher) = table::TableFinisher::open(table, materialization, &collections)?;
+                let (position, finisher) = table::TableFinisher::open(table, materialization, &collections, range)?;
                 (position, Worker::start(context, finisher)?, true)
             }
             Destination::Hook(hook) => {
@@ -99,7 +102,8 @@ impl MaterializeTask {
                 (position, Worker::start(context, finisher)?, false)
             }
         };
-        context.progress.recovered(&reads, &position.offsets);
+        let reaches = position.least();
+        context.progress.recovered(&reads, &reaches);
         let combiners = || {
             let combiner = |c: &&Collection| {
                 let combiner = Combiner::new(Arc::clone(&c.read_schema), Arc::clone(&c.key));
@@ -110,7 +114,7 @@ impl MaterializeTask {
         Ok(Self {
             context: context.clone(),
             name: materialization.name.clone(),
-            reader: Reader::new(Arc::clone(&context.log), reads, &position.offsets),
+            reader: Reader::new(Arc::clone(&context.log), reads, range, position),
             collections: collections.iter().map(|c| c.name.clone()).collect(),
             open: combiners(),
             full: false,
@@ -119,7 +123,7 @@ impl MaterializeTask {
             spare: Some(combiners()),
             arena: Arena::new(),
             destination,
-            reaches: position.offsets,
+            reaches,
         })
     }
 
@@ -167,6 +171,7 @@ impl Task for MaterializeTask {
             documents: block.documents.len() as u64,
             bytes: block.bytes as u64,
             full: self.full,
+            progress: block.passed_bytes > 0,
             more: block.more,
             again_us: block.ready_at_us,
             ..Extended::default()
@@ -177,8 +182,8 @@ impl Task for MaterializeTask {
         let spare = self.spare.take().expect("a transaction closes only when none is in flight");
         let combiners = std::mem::replace(&mut self.open, spare);
         self.full = false;
-        self.reaches = self.reader.offsets();
-        let position = Position::new(self.reaches.clone());
+        let position = self.reader.position();
+        self.reaches = position.least();
         self.destination.submit(Transaction { combiners, position, now_us })
     }
 

@@ -6,7 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::partition::{JournalFilter, prefix};
-use crate::reader::{Offsets, Read};
+use crate::position::Offsets;
+use crate::reader::Read;
 
 /// How far a shard has committed. Told by the shard, read by [`crate::run`].
 #[derive(Default)]
@@ -60,6 +61,7 @@ mod tests {
                 include: vendor.map(|vendor| ("vendor".into(), vec![vendor.into()])).into_iter().collect(),
                 ..catalog::Selector::default()
             },
+            key: std::sync::Arc::default(),
             priority: 0,
             delay_seconds: 0,
         };

@@ -3,18 +3,21 @@
 //! Each [`Read`] follows the journals of one collection. What is ready is merged by (priority, clock + delay, read),
 //! so that documents published at different places are processed in the order they were published in, and a long backlog of
 //! one journal interleaves with another's as it would have live. Within a journal order is always kept. Source: reference 4.3.
+//!
+//! A shard that has only some of the keys reads everything and passes over what is for others.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::Selector;
+use doc::{Arena, Pointer};
 use foldhash::{HashMap, HashMapExt};
-use journal::{Head, Log, LogError};
-use serde::{Deserialize, Serialize};
+use journal::{Head, KeyRange, Log, LogError};
 
 use crate::partition::{JournalFilter, prefix};
+use crate::position::{Offsets, Position};
 use crate::uuid::{DocClock, clock_of_line};
 
 /// How much of all journals is held in memory while it waits to be merged; shared among the journals …
@@ -33,15 +36,13 @@ pub(crate) struct Read {
     pub collection: String,
     /// Which of its documents.
     pub selector: Selector,
+    /// The locations whose values say which shard a document is for.
+    pub key: Arc<[Pointer]>,
     /// Ready documents of a higher priority go first.
     pub priority: u32,
     /// How long after they were published documents are ready.
     pub delay_seconds: u64,
 }
-
-/// How far each journal of each read has been processed, by read and journal name. This is what checkpoints hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Offsets(pub BTreeMap<String, BTreeMap<Arc<str>, u64>>);
 
 /// A document as it was read.
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub(crate) struct Block {
     pub documents: Vec<Sourced>,
     /// The sum of their lengths.
     pub bytes: usize,
+    /// Bytes of documents that are for others, or were processed by a former owner of their keys.
+    pub passed_bytes: usize,
     /// Whether more is ready now.
     pub more: bool,
     /// When the next document that waits for its delay is ready, in microseconds since 1970.
@@ -69,6 +72,17 @@ pub(crate) struct Block {
 pub(crate) struct Reader {
     log: Arc<dyn Log>,
     reads: Vec<State>,
+    /// Where it began.
+    from: Position,
+    /// Whether the shard has all keys, and has come to the same place for all of them: then nothing is passed over.
+    is_whole: bool,
+    scratch: Scratch,
+}
+
+/// Memory for looking at keys.
+struct Scratch {
+    arena: Arena,
+    packed: Vec<u8>,
 }
 
 struct State {
@@ -88,11 +102,14 @@ struct Cursor {
     end: u64,
     /// Text from `next` on.
     loaded: Bytes,
+    /// For each piece of the position where the reader began, the first offset that is to be processed.
+    floors: Vec<u64>,
 }
 
 impl Reader {
-    /// A reader that goes on from `offsets`; what they do not mention is read from its begin.
-    pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, offsets: &Offsets) -> Self {
+    /// A reader of the documents of a range of keys that goes on from a position; what it does not mention is read from its
+    /// begin.
+    pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, range: KeyRange, from: Position) -> Self {
         let state = |read: Read| {
             let mut state = State {
                 prefix: prefix(&read.collection),
@@ -101,12 +118,14 @@ impl Reader {
                 places: HashMap::new(),
                 read,
             };
-            for (journal, next) in offsets.0.get(&state.read.name).into_iter().flatten() {
-                state.cursor(journal, *next);
+            for (journal, next) in from.begins(&state.read.name) {
+                state.cursor(&from, &journal, next);
             }
             state
         };
-        Self { log, reads: reads.into_iter().map(state).collect() }
+        let reads = reads.into_iter().map(state).collect();
+        let is_whole = range == KeyRange::ALL && from.is_even();
+        Self { log, reads, from, is_whole, scratch: Scratch { arena: Arena::new(), packed: Vec::new() } }
     }
 
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
@@ -122,16 +141,23 @@ impl Reader {
                 block.ready_at_us = Some(block.ready_at_us.map_or(turn.ready_us, |at| at.min(turn.ready_us)));
                 continue;
             }
-            if block.bytes >= bytes_max {
+            if block.bytes + block.passed_bytes >= bytes_max {
                 block.more = true;
                 break;
             }
             let state = &mut self.reads[turn.read];
             let cursor = &mut state.cursors[turn.cursor];
-            let text = cursor.take();
-            if state.read.selector.period.holds(turn.published_us) {
+            let (offset, text) = (cursor.next, cursor.take());
+            let is_mine = state.read.selector.period.holds(turn.published_us)
+                && (self.is_whole || {
+                    let hash = self.scratch.hash(&state.read, &text)?;
+                    self.from.piece(hash).is_some_and(|piece| offset >= cursor.floors[piece])
+                });
+            if is_mine {
                 block.bytes += text.len();
                 block.documents.push(Sourced { read: turn.read, text });
+            } else {
+                block.passed_bytes += text.len();
             }
             if cursor.loaded.is_empty() && cursor.next < cursor.end {
                 cursor.load(&*self.log, share)?;
@@ -157,7 +183,7 @@ impl Reader {
                 if !state.filter.matches(&head.journal) {
                     continue;
                 }
-                let cursor = state.cursor(&head.journal, head.begin);
+                let cursor = state.cursor(&self.from, &head.journal, head.begin);
                 cursor.end = head.end;
                 if cursor.loaded.is_empty() && cursor.next < cursor.end {
                     cursor.load(&*self.log, share)?;
@@ -168,12 +194,12 @@ impl Reader {
     }
 
     /// How far the documents handed out so far reach.
-    pub(crate) fn offsets(&self) -> Offsets {
+    pub(crate) fn position(&self) -> Position {
         let read = |state: &State| {
             let journals = state.cursors.iter().map(|cursor| (Arc::clone(&cursor.journal), cursor.next));
             (state.read.name.clone(), journals.collect())
         };
-        Offsets(self.reads.iter().map(read).collect())
+        self.from.advanced(&Offsets(self.reads.iter().map(read).collect()))
     }
 
     /// Bytes that are committed and not handed out, as far as the reader has looked.
@@ -184,7 +210,7 @@ impl Reader {
 
 impl State {
     /// The cursor of a journal; a new one starts at `begin`.
-    fn cursor(&mut self, journal: &Arc<str>, begin: u64) -> &mut Cursor {
+    fn cursor(&mut self, from: &Position, journal: &Arc<str>, begin: u64) -> &mut Cursor {
         let at = match self.places.get(journal) {
             Some(at) => *at,
             None => {
@@ -194,6 +220,7 @@ impl State {
                     next: begin,
                     end: begin,
                     loaded: Bytes::new(),
+                    floors: from.floors(&self.read.name, journal),
                 });
                 self.cursors.len() - 1
             }
@@ -237,6 +264,20 @@ impl Cursor {
     }
 }
 
+impl Scratch {
+    /// The hash of a document's key.
+    fn hash(&mut self, read: &Read, text: &[u8]) -> Result<u32, LogError> {
+        self.arena.reset();
+        self.packed.clear();
+        let document = doc::parse(&self.arena, text).map_err(|e| LogError::Damaged {
+            what: format!("a document of {}", read.collection),
+            reason: e.to_string(),
+        })?;
+        doc::pack(document, &read.key, &mut self.packed);
+        Ok(doc::hash(&self.packed))
+    }
+}
+
 /// Length of the first document, its newline included.
 fn line_len(text: &[u8]) -> usize {
     memchr::memchr(b'\n', text).map_or(text.len(), |at| at + 1)
@@ -253,6 +294,9 @@ struct Turn {
     ready_us: u64,
     published_us: u64,
 }
+
+#[cfg(test)]
+mod histories;
 
 #[cfg(test)]
 mod tests {
@@ -275,16 +319,20 @@ mod tests {
     fn log(documents: &[(&str, u64)]) -> (tempfile::TempDir, Arc<dyn Log>) {
         let directory = tempfile::tempdir().unwrap();
         let log = Embedded::open(Options::new(directory.path(), Arc::new(Still))).unwrap();
-        let epoch = log.open("test").unwrap().epoch;
+        let epoch = log.open("test", KeyRange::ALL).unwrap().epoch;
         for (journal, second) in documents {
             let uuid = Stamper::new(7).next(second * 1_000_000);
             let uuid = std::str::from_utf8(&uuid).unwrap();
             let text = format!("{{\"_meta\":{{\"uuid\":\"{uuid}\"}},\"n\":{second}}}\n");
             let append = Append { journal: (*journal).to_owned(), documents: text.into_bytes() };
-            let delta = Delta { shard: "test".into(), epoch, appends: vec![append], ..Delta::default() };
+            let delta = Delta { task: "test".into(), epoch, appends: vec![append], ..Delta::default() };
             log.commit(delta).wait().unwrap();
         }
         (directory, Arc::new(log))
+    }
+
+    fn start() -> Position {
+        Position::begin(KeyRange::ALL)
     }
 
     fn read(name: &str, collection: &str) -> Read {
@@ -292,6 +340,7 @@ mod tests {
             name: name.into(),
             collection: collection.into(),
             selector: Selector::default(),
+            key: Arc::from(["/n".parse().unwrap()]),
             priority: 0,
             delay_seconds: 0,
         }
@@ -326,7 +375,7 @@ mod tests {
         let (_directory, log) = log(SCATTERED);
         for bytes_max in [1, 100, 250, 1 << 20] {
             let reads = vec![read("x", "a"), read("y", "b"), read("z", "b")];
-            let mut reader = Reader::new(Arc::clone(&log), reads, &Offsets::default());
+            let mut reader = Reader::new(Arc::clone(&log), reads, KeyRange::ALL, start());
             let found = drain(&mut reader, 0, bytes_max);
             assert_eq!(found, ["0:1", "0:2", "1:3", "2:3", "0:4", "1:5", "2:5", "0:6"], "{bytes_max}");
         }
@@ -336,7 +385,7 @@ mod tests {
     fn a_higher_priority_goes_first() {
         let (_directory, log) = log(SCATTERED);
         let reads = vec![read("x", "a"), Read { priority: 1, ..read("y", "b") }];
-        let mut reader = Reader::new(log, reads, &Offsets::default());
+        let mut reader = Reader::new(log, reads, KeyRange::ALL, start());
         assert_eq!(drain(&mut reader, 0, 1), ["1:3", "1:5", "0:1", "0:2", "0:4", "0:6"]);
     }
 
@@ -344,7 +393,7 @@ mod tests {
     fn delayed_documents_wait_and_then_go_by_their_adjusted_clock() {
         let (_directory, log) = log(SCATTERED);
         let reads = vec![read("x", "a"), Read { delay_seconds: 10, ..read("y", "b") }];
-        let mut reader = Reader::new(log, reads, &Offsets::default());
+        let mut reader = Reader::new(log, reads, KeyRange::ALL, start());
         assert_eq!(drain(&mut reader, 6_000_000, 1 << 20), ["0:1", "0:2", "0:4", "0:6"]);
         let block = reader.next(12_999_999, 1 << 20).unwrap();
         assert!(block.documents.is_empty() && !block.more);
@@ -357,15 +406,15 @@ mod tests {
     fn a_reader_goes_on_where_offsets_say() {
         let (_directory, log) = log(SCATTERED);
         let reads = || vec![read("x", "a"), read("y", "b")];
-        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), &Offsets::default()), 0, 1 << 20);
+        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start()), 0, 1 << 20);
         for taken in 0..=whole.len() {
-            let mut reader = Reader::new(Arc::clone(&log), reads(), &Offsets::default());
+            let mut reader = Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start());
             let mut found = Vec::new();
             while found.len() < taken {
                 let block = reader.next(0, 1).unwrap();
                 found.extend(block.documents.iter().map(|d| d.read));
             }
-            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), &reader.offsets()), 0, 1 << 20);
+            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, reader.position()), 0, 1 << 20);
             assert_eq!(rest, whole[taken..]);
         }
     }
@@ -374,7 +423,7 @@ mod tests {
     fn selectors_leave_partitions_out() {
         let (_directory, log) = log(SCATTERED);
         let selector = Selector { include: vec![("p".into(), vec![2.into()])], ..Selector::default() };
-        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], &Offsets::default());
+        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], KeyRange::ALL, start());
         assert_eq!(drain(&mut reader, 0, 1 << 20), ["0:2", "0:6"]);
     }
 
@@ -393,7 +442,7 @@ mod tests {
     }
 
     impl Log for Busy {
-        fn open(&self, _: &str) -> Result<Opened, LogError> {
+        fn open(&self, _: &str, _: KeyRange) -> Result<Opened, LogError> {
             unreachable!()
         }
         fn commit(&self, _: Delta) -> Box<dyn Commit> {
@@ -421,10 +470,11 @@ mod tests {
             name: name.to_owned(),
             collection: "c".to_owned(),
             selector: Selector::default(),
+            key: Arc::from(["/n".parse().unwrap()]),
             priority: 0,
             delay_seconds: 0,
         };
-        let mut reader = Reader::new(log, vec![read("a"), read("b")], &Offsets::default());
+        let mut reader = Reader::new(log, vec![read("a"), read("b")], KeyRange::ALL, start());
         let mut taken = Vec::new();
         for _ in 0..20 {
             let block = reader.next(u64::MAX, 100).unwrap();

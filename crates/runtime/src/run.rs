@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use catalog::Catalog;
 use doc::Spill;
-use journal::{Clock, Log};
+use journal::{Clock, KeyRange, Log};
 
 use crate::capture::CaptureTask;
 use crate::connector::Connectors;
-use crate::derive::DeriveTask;
+use crate::derive::{DeriveTask, Deriver};
 use crate::ingest::{self, Ingest, IngestTask};
 use crate::lifecycle::Limits;
 use crate::materialize::MaterializeTask;
@@ -19,6 +19,9 @@ use crate::needed::Progress;
 use crate::partition::prefix;
 use crate::shard::{self, Context, Signal};
 use crate::status::{Counters, State, Status};
+
+/// The most shards of one task.
+pub const SHARDS_MAX: u32 = 64;
 
 /// Longest time the log is followed without looking whether to stop.
 const FOLLOW_MS: u64 = 200;
@@ -44,6 +47,9 @@ pub struct Options {
     pub tail: bool,
     /// Random bits, fresh for each run: they name the producers of documents.
     pub random: u64,
+    /// Among how many shards the keys of a task are divided, where they can be; [`SHARDS_MAX`] at most. May change from one
+    /// run to the next.
+    pub shards: u32,
     /// A transaction closes when it has read so many bytes.
     pub transaction_bytes_max: u64,
     /// A transaction closes when its first document has waited so long.
@@ -57,6 +63,7 @@ impl Default for Options {
         Self {
             tail: true,
             random: 0,
+            shards: 1,
             transaction_bytes_max: 16 << 20,
             transaction_age_ms_max: 1_000,
             memory_bytes: 192 << 20,
@@ -77,24 +84,26 @@ pub struct Runtime {
 
 /// Looks at the tasks of a running catalog, from any thread. Cheap to clone.
 #[derive(Clone)]
-pub struct Monitor(Arc<[(&'static str, String, Arc<Counters>)]>);
+pub struct Monitor(Arc<[Watched]>);
+
+/// A task's kind and name, and the counters of its shards.
+type Watched = (&'static str, String, Vec<Arc<Counters>>);
 
 impl Monitor {
     /// Every task at this moment.
     pub fn status(&self) -> Vec<Status> {
-        let status = |(kind, name, counters): &(&'static str, String, Arc<Counters>)| Status {
-            kind,
-            name: name.clone(),
-            state: counters.state(kind),
-            counts: counters.counts(),
-        };
-        self.0.iter().map(status).collect()
+        self.0.iter().map(|(kind, name, shards)| Status::of(kind, name, shards)).collect()
     }
 }
 
+/// A task and its shards.
 struct Running {
     kind: &'static str,
     name: String,
+    shards: Vec<Shard>,
+}
+
+struct Shard {
     context: Context,
     thread: Option<JoinHandle<()>>,
 }
@@ -111,8 +120,11 @@ impl Runtime {
         options: Options,
     ) -> std::io::Result<Self> {
         let (stop, stop_sources) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let derivations = catalog.collections.iter().filter(|c| c.derivation.is_some()).count();
-        let shares = (derivations + catalog.materializations.len()).max(1);
+        let parts = |can_divide: bool| if can_divide { options.shards.clamp(1, SHARDS_MAX) } else { 1 };
+        let derivations = catalog.collections.iter().filter_map(|c| c.derivation.as_ref());
+        let derivations: u32 = derivations.map(|derivation| parts(Deriver::can_divide(derivation))).sum();
+        let tables: u32 = catalog.materializations.iter().map(|spec| parts(connectors.can_divide(spec))).sum();
+        let shares = (derivations + tables).max(1) as usize;
         let context = |stop: &Arc<AtomicBool>, rolls_up| Context {
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
@@ -140,41 +152,53 @@ impl Runtime {
         };
 
         // Every shard draws its own random bits from the run's.
-        let random = |n: usize| xxhash_rust::xxh3::xxh3_64_with_seed(&(n as u64).to_le_bytes(), options.random);
+        let mut drawn = 0_u64;
+        let mut random = || {
+            drawn += 1;
+            xxhash_rust::xxh3::xxh3_64_with_seed(&drawn.to_le_bytes(), options.random)
+        };
+        let ranges = |can_divide: bool| {
+            let count = parts(can_divide);
+            (0..count).map(move |n| KeyRange::nth(n, count))
+        };
         // Destinations are opened before anything flows, so that tables exist when the first document arrives.
-        for n in 0..catalog.materializations.len() {
-            let (context, catalog, connectors) = (context(&stop, true), Arc::clone(catalog), Arc::clone(connectors));
-            let (name, random) = (catalog.materializations[n].name.clone(), random(runtime.tasks.len()));
-            runtime.spawn("materialization", name, context, move |context| {
-                let spec = &catalog.materializations[n];
-                shard::run(context, || MaterializeTask::recover(context, &catalog, spec, &*connectors, random));
-            })?;
+        for (n, spec) in catalog.materializations.iter().enumerate() {
+            for range in ranges(connectors.can_divide(spec)) {
+                let (context, catalog, connectors) =
+                    (context(&stop, true), Arc::clone(catalog), Arc::clone(connectors));
+                let random = random();
+                runtime.spawn("materialization", &spec.name, context, move |context| {
+                    let spec = &catalog.materializations[n];
+                    let recover = || MaterializeTask::recover(context, &catalog, spec, &*connectors, range, random);
+                    shard::run(context, recover);
+                })?;
+            }
         }
         runtime.wait_until_opened();
-        for n in 0..catalog.collections.len() {
-            if catalog.collections[n].derivation.is_none() {
-                continue;
+        for (n, spec) in catalog.collections.iter().enumerate() {
+            for range in spec.derivation.as_ref().into_iter().flat_map(|d| ranges(Deriver::can_divide(d))) {
+                let (context, catalog, connectors) =
+                    (context(&stop, false), Arc::clone(catalog), Arc::clone(connectors));
+                let random = random();
+                runtime.spawn("derivation", &spec.name, context, move |context| {
+                    let spec = &catalog.collections[n];
+                    let recover = || DeriveTask::recover(context, &catalog, spec, &*connectors, range, random);
+                    shard::run(context, recover);
+                })?;
             }
-            let (context, catalog, connectors) = (context(&stop, false), Arc::clone(catalog), Arc::clone(connectors));
-            let (name, random) = (catalog.collections[n].name.clone(), random(runtime.tasks.len()));
-            runtime.spawn("derivation", name, context, move |context| {
-                let spec = &catalog.collections[n];
-                let derivation = spec.derivation.as_ref().expect("looked at above");
-                shard::run(context, || DeriveTask::recover(context, &catalog, spec, derivation, &*connectors, random));
-            })?;
         }
-        let (shared, random_bits) = (Arc::clone(catalog), random(runtime.tasks.len()));
-        runtime.spawn("ingestion", "ingestion".into(), ingestion, move |context| {
+        let (shared, random_bits) = (Arc::clone(catalog), random());
+        runtime.spawn("ingestion", "ingestion", ingestion, move |context| {
             shard::run(context, || {
                 IngestTask::recover(context, &shared, requests.clone(), random_bits)
                     .inspect_err(|failure| ingest::refuse(&requests, &failure.why))
             });
         })?;
-        for n in 0..catalog.captures.len() {
+        for (n, spec) in catalog.captures.iter().enumerate() {
             let (context, catalog, connectors) =
                 (context(&stop_sources, false), Arc::clone(catalog), Arc::clone(connectors));
-            let (name, random) = (catalog.captures[n].name.clone(), random(runtime.tasks.len()));
-            runtime.spawn("capture", name, context, move |context| {
+            let random = random();
+            runtime.spawn("capture", &spec.name, context, move |context| {
                 let spec = &catalog.captures[n];
                 let recover = || CaptureTask::recover(context, &catalog, spec, &*connectors, options.tail, random);
                 shard::run(context, recover);
@@ -184,10 +208,11 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// Starts a shard; those of one task follow each other.
     fn spawn(
         &mut self,
         kind: &'static str,
-        name: String,
+        name: &str,
         context: Context,
         work: impl FnOnce(&Context) + Send + 'static,
     ) -> std::io::Result<()> {
@@ -199,7 +224,11 @@ impl Runtime {
             }
         };
         let thread = std::thread::Builder::new().name(format!("{kind} {name}")).spawn(guarded)?;
-        self.tasks.push(Running { kind, name, context, thread: Some(thread) });
+        let shard = Shard { context, thread: Some(thread) };
+        match self.tasks.last_mut() {
+            Some(task) if task.kind == kind && task.name == name => task.shards.push(shard),
+            _ => self.tasks.push(Running { kind, name: name.to_owned(), shards: vec![shard] }),
+        }
         Ok(())
     }
 
@@ -207,8 +236,8 @@ impl Runtime {
     /// not answer.
     fn wait_until_opened(&self) {
         let begun = Instant::now();
-        let opened = |task: &Running| task.context.counters.opened.load(Ordering::Acquire);
-        while !self.tasks.iter().all(opened) && begun.elapsed() < OPEN_WAIT_MAX {
+        let opened = |shard: &Shard| shard.context.counters.opened.load(Ordering::Acquire);
+        while !self.shards().all(opened) && begun.elapsed() < OPEN_WAIT_MAX {
             std::thread::sleep(OPEN_LOOK);
         }
     }
@@ -218,8 +247,9 @@ impl Runtime {
         let kept = catalog.collections.iter().filter(|c| c.fragments.retention_seconds.is_some());
         let released: Vec<String> = kept.map(|collection| prefix(&collection.name)).collect();
         let readers = self.tasks.iter().filter(|task| matches!(task.kind, "derivation" | "materialization"));
-        let readers: Vec<Arc<Progress>> = readers.map(|task| Arc::clone(&task.context.progress)).collect();
-        let signals: Vec<Arc<Signal>> = self.tasks.iter().map(|t| Arc::clone(&t.context.signal)).collect();
+        let readers = readers.flat_map(|task| &task.shards);
+        let readers: Vec<Arc<Progress>> = readers.map(|shard| Arc::clone(&shard.context.progress)).collect();
+        let signals: Vec<Arc<Signal>> = self.shards().map(|shard| Arc::clone(&shard.context.signal)).collect();
         let (log, stop) = (Arc::clone(&self.log), Arc::clone(&self.stop));
         let work = move || {
             let mut seen = 0;
@@ -252,42 +282,46 @@ impl Runtime {
 
     /// Something that tells the same elsewhere, and longer.
     pub fn monitor(&self) -> Monitor {
-        Monitor(self.tasks.iter().map(|t| (t.kind, t.name.clone(), Arc::clone(&t.context.counters))).collect())
+        let counters = |shard: &Shard| Arc::clone(&shard.context.counters);
+        let watched = |task: &Running| (task.kind, task.name.clone(), task.shards.iter().map(counters).collect());
+        Monitor(self.tasks.iter().map(watched).collect())
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.tasks.iter().flat_map(|task| &task.shards)
     }
 
     /// Whether every source has ended and all that was read has been seen through: only a new document could change anything.
     pub fn is_settled(&self) -> bool {
         let commits = self.log.follow(0, Duration::ZERO);
-        self.tasks.iter().all(|task| {
-            let idle_at = task.context.counters.idle_at.load(Ordering::Acquire);
+        let is_settled = |task: &Running, shard: &Shard| {
+            let idle_at = shard.context.counters.idle_at.load(Ordering::Acquire);
             match task.kind {
                 "capture" => idle_at == u64::MAX,
                 _ => idle_at == u64::MAX || idle_at == commits + 1,
             }
-        }) && self.log.follow(0, Duration::ZERO) == commits
+        };
+        self.tasks.iter().all(|task| task.shards.iter().all(|shard| is_settled(task, shard)))
+            && self.log.follow(0, Duration::ZERO) == commits
     }
 
     /// Asks captures and ingestion to commit what they have open and end; the other tasks go on with what was captured.
     pub fn stop_sources(&self) {
         self.stop_sources.store(true, Ordering::Release);
-        for task in &self.tasks {
-            task.context.signal.notify();
-        }
+        self.shards().for_each(|shard| shard.context.signal.notify());
     }
 
     /// Asks every task to commit what it has open and end.
     pub fn stop(&self) {
         self.stop_sources.store(true, Ordering::Release);
         self.stop.store(true, Ordering::Release);
-        for task in &self.tasks {
-            task.context.signal.notify();
-        }
+        self.shards().for_each(|shard| shard.context.signal.notify());
     }
 
     /// Waits until every task has ended; their last states.
     pub fn join(mut self) -> Vec<Status> {
-        for task in &mut self.tasks {
-            if let Some(thread) = task.thread.take() {
+        for shard in self.tasks.iter_mut().flat_map(|task| &mut task.shards) {
+            if let Some(thread) = shard.thread.take() {
                 let _ = thread.join();
             }
         }

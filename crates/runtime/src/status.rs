@@ -1,7 +1,7 @@
 //! What a task is doing, for people: its state, and counts that only rise.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// A task's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum State {
     Stopped,
 }
 
-/// The counts of one task, updated by its shard and read by anyone.
+/// The counts of one shard, updated by it and read by anyone.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub documents_in: AtomicU64,
@@ -86,10 +86,35 @@ pub struct Status {
     pub kind: &'static str,
     /// The task's name.
     pub name: String,
+    /// Among how many shards its keys are divided.
+    pub shards: usize,
     /// What it is doing.
     pub state: State,
     /// What it has done since it started.
     pub counts: Counts,
+}
+
+impl Status {
+    /// A task, by its shards: as bad as the worst of them.
+    pub(crate) fn of(kind: &'static str, name: &str, shards: &[Arc<Counters>]) -> Self {
+        let rank = |state: &State| match state {
+            State::Stopped => (0, 0),
+            State::Running => (1, 0),
+            State::BackPressured { .. } => (2, 0),
+            State::Retrying { attempts, .. } => (3, *attempts),
+            State::Halted { .. } => (4, 0),
+        };
+        let state = shards.iter().map(|shard| shard.state(kind)).max_by_key(rank).unwrap_or(State::Stopped);
+        let counts = shards.iter().map(|shard| shard.counts()).fold(Counts::default(), |sum, shard| Counts {
+            documents_in: sum.documents_in + shard.documents_in,
+            bytes_in: sum.bytes_in + shard.bytes_in,
+            documents_out: sum.documents_out + shard.documents_out,
+            transactions: sum.transactions + shard.transactions,
+            // Every shard reads the same journals.
+            lag_bytes: sum.lag_bytes.max(shard.lag_bytes),
+        });
+        Self { kind, name: name.to_owned(), shards: shards.len(), state, counts }
+    }
 }
 
 /// What a task has done since it started.
@@ -105,4 +130,33 @@ pub struct Counts {
     pub transactions: u64,
     /// Bytes that wait to be read.
     pub lag_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_the_sum_of_its_shards_and_as_bad_as_the_worst() {
+        let halted = || State::Halted { why: "bad".into() };
+        let retrying = |attempts| State::Retrying { since_us: 1, why: "busy".into(), attempts };
+        for (states, expected) in [
+            (vec![State::Running], State::Running),
+            (vec![State::Stopped, State::Running], State::Running),
+            (vec![State::Stopped, State::Stopped], State::Stopped),
+            (vec![retrying(3), State::Running, retrying(2)], retrying(3)),
+            (vec![State::Running, halted(), retrying(9), State::Stopped], halted()),
+        ] {
+            let shards: Vec<Arc<Counters>> = states.iter().map(|_| Arc::default()).collect();
+            for (shard, state) in shards.iter().zip(&states) {
+                shard.set_state(state.clone());
+                shard.documents_in.store(5, Ordering::Relaxed);
+                shard.lag_bytes.store(7, Ordering::Relaxed);
+            }
+            let status = Status::of("derivation", "a/b", &shards);
+            assert_eq!(status.state, expected, "{states:?}");
+            assert_eq!(status.counts.documents_in, 5 * states.len() as u64);
+            assert_eq!((status.counts.lag_bytes, status.shards), (7, states.len()));
+        }
+    }
 }

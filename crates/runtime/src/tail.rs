@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catalog::Selector;
-use journal::{Log, LogError};
+use journal::{KeyRange, Log, LogError};
 
-use crate::reader::{Offsets, Read, Reader};
+use crate::position::Position;
+use crate::reader::{Read, Reader};
 
 /// Documents given at once, in bytes of text.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -26,10 +27,15 @@ impl Tail {
             name: "tail".to_owned(),
             collection: collection.to_owned(),
             selector,
+            key: Arc::from([]),
             priority: 0,
             delay_seconds: 0,
         };
-        Self { reader: Reader::new(Arc::clone(&log), vec![read], &Offsets::default()), log, seen: 0 }
+        Self {
+            reader: Reader::new(Arc::clone(&log), vec![read], KeyRange::ALL, Position::begin(KeyRange::ALL)),
+            log,
+            seen: 0,
+        }
     }
 
     /// The next documents that are committed, each with its newline; none where there are no more for now.

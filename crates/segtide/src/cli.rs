@@ -116,6 +116,9 @@ pub struct Test {
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Taken as other programs of the language do; tests are the same for any number
+    #[arg(long = "shards", value_name = "N", default_value_t = 1, hide = true, value_parser = shards())]
+    pub _shards: u32,
     /// Run them again whenever the catalog's files change
     #[arg(long)]
     pub watch: bool,
@@ -192,6 +195,9 @@ pub struct Develop {
     /// Process what is there and end, instead of going on as more arrives
     #[arg(long)]
     pub poll: bool,
+    /// Divide the keys of each derivation and table among so many threads; may change from run to run
+    #[arg(long, value_name = "N", default_value_t = 1, env = "SEGTIDE_SHARDS", value_parser = shards())]
+    pub shards: u32,
     /// Run all TypeScript lambdas in QuickJS, those too that need no script engine
     #[arg(long, env = "SEGTIDE_NO_NATIVE_LAMBDAS", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_native_lambdas: bool,
@@ -398,6 +404,10 @@ pub fn man() -> anyhow::Result<Exit> {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (field, value) = text.split_once('=').ok_or("write it as field=value")?;
     Ok((field.to_owned(), value.to_owned()))
+}
+
+fn shards() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=runtime::SHARDS_MAX.into())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

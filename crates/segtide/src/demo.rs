@@ -49,7 +49,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());
-    let mut running = Running::start(&catalog, log, &data, Program::with_scratch(data.join("scratch")), true)?;
+    let mut running = Running::start(&catalog, log, &data, Program::with_scratch(data.join("scratch")), true, 1)?;
     let _server = port.serve(http::routes(Served::new(running.api(&catalog, Access::of(&catalog, true)))));
     let _announced = data::announce(&data, number)?;
 

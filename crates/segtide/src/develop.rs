@@ -41,7 +41,7 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     let port = if args.host.is_loopback() { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
     let number = port.number();
     let program = Program::with_scratch(data.join("scratch")).native_lambdas(!args.no_native_lambdas);
-    let mut running = Running::start(&catalog, log, &data, program, !args.poll)?;
+    let mut running = Running::start(&catalog, log, &data, program, !args.poll, args.shards)?;
     let served = Served::new(running.api(&catalog, access));
     let _server = port.serve(http::routes(served.clone()));
     // A disk too full for it is told of by those who wait; without it only `status` is lost.
@@ -50,6 +50,7 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
         tell(&format!("{error:#}; `segtide status` will not find this run"));
     }
     say(&format!("Listening at:  http://localhost:{number}"));
+    running.tell_undivided(args.shards);
     let started = Instant::now();
     let mut watch = args.watch.then(|| Watch::of(&catalog.sources));
     let mut ended = false;
@@ -125,6 +126,8 @@ struct Place {
     connectors: Arc<dyn Connectors>,
     /// Whether sources go on as they grow.
     tail: bool,
+    /// Among how many shards keys are divided.
+    shards: u32,
 }
 
 /// A catalog that runs over a data directory.
@@ -138,7 +141,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts every task over the log of a data directory, with the lambdas of `program`. Unless `tail`, sources end with
+    /// Starts every task over the log of a data directory, with the lambdas of `program` and the keys
+    /// divided among `shards` where they can be. Unless `tail`, sources end with
     /// what is there.
     pub fn start(
         catalog: &Arc<Catalog>,
@@ -146,15 +150,16 @@ impl Running {
         data: &Path,
         program: Program,
         tail: bool,
+        shards: u32,
     ) -> anyhow::Result<Self> {
-        let place = Place { log: Arc::new(log), data: data.to_owned(), connectors: Arc::new(program), tail };
+        let place = Place { log: Arc::new(log), data: data.to_owned(), connectors: Arc::new(program), tail, shards };
         Self::over(catalog, place, 1)
     }
 
     fn over(catalog: &Arc<Catalog>, place: Place, version: u64) -> anyhow::Result<Self> {
         let directory = place.data.clone();
         let spill: Spill = Arc::new(move || Ok(Box::new(tempfile::tempfile_in(&directory)?)));
-        let options = Options { tail: place.tail, random: rand::random(), ..Options::default() };
+        let options = Options { tail: place.tail, random: rand::random(), shards: place.shards, ..Options::default() };
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&place.log);
         let runtime = Runtime::start(catalog, shared, &place.connectors, Arc::new(SystemClock), &spill, options)
             .context("threads cannot be started")?;
@@ -180,6 +185,15 @@ impl Running {
             room: Default::default(),
             readers: Default::default(),
         })
+    }
+
+    /// Tells which tasks stay whole although there are to be several shards.
+    fn tell_undivided(&self, shards: u32) {
+        let whole = self.runtime.status().into_iter().filter(|task| task.shards == 1 && task.kind != "ingestion");
+        let whole: Vec<_> = whole.map(|task| format!("{} {}", task.kind, task.name)).collect();
+        if shards > 1 && !whole.is_empty() {
+            tell(&format!("--shards {shards} leaves whole what has one order or one state: {}", whole.join(", ")));
+        }
     }
 
     /// Tells of tasks that have begun to fail, have halted, or run again.

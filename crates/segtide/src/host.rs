@@ -7,7 +7,7 @@ use catalog::{
     SqlError, Text, Transform,
 };
 use journal::Clock as _;
-use runtime::{ConnectorError, Connectors, Destination, Kept, LambdaError, Lambdas, Source};
+use runtime::{ConnectorError, Connectors, Destination, Kept, KeyRange, LambdaError, Lambdas, Source};
 use serde_json::Value;
 
 use crate::clock::SystemClock;
@@ -81,8 +81,13 @@ impl Connectors for Program {
         &self,
         materialization: &Materialization,
         collections: &[&Collection],
+        range: KeyRange,
     ) -> Result<Destination, ConnectorError> {
-        self.connectors.open_destination(materialization, collections)
+        self.connectors.open_destination(materialization, collections, range)
+    }
+
+    fn can_divide(&self, materialization: &Materialization) -> bool {
+        self.connectors.can_divide(materialization)
     }
 
     fn open_lambdas(

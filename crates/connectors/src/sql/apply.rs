@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runtime::{ConnectorError, durable_point};
+use runtime::{CheckpointRow, ConnectorError, KeyRange, durable_point};
 use serde::{Deserialize, Serialize};
 
 use super::{Dialect, Table};
@@ -15,16 +15,12 @@ pub(crate) const SPECS: &str = "flow_materializations_v2";
 
 const SPEC_VERSION: &str = "segtide-1";
 
-/// All of the keys: a materialization has one shard, so its row covers them all.
-const KEY_BEGIN: u32 = 0;
-const KEY_END: u32 = u32::MAX;
-
 /// A connection in a transaction. Texts are bound to `$1`, `$2`, …, whose first uses must come in that order.
 pub(crate) trait Session {
     /// Runs statements without arguments.
     fn run(&mut self, sql: &str) -> Result<(), ConnectorError>;
-    /// Runs one statement; returns its first row, all columns as text.
-    fn row(&mut self, sql: &str, args: &[&str]) -> Result<Option<Vec<Option<String>>>, ConnectorError>;
+    /// Runs one statement; returns its rows, all columns as text.
+    fn rows(&mut self, sql: &str, args: &[&str]) -> Result<Vec<Vec<Option<String>>>, ConnectorError>;
     /// The columns of a table, if it exists. `path` as in [`Table::path`].
     fn columns(&mut self, path: &[String]) -> Result<Option<Vec<Existing>>, ConnectorError>;
 }
@@ -40,11 +36,13 @@ pub(crate) struct Existing {
     pub(crate) key: Option<i64>,
 }
 
-/// Ownership of a materialization's checkpoint.
+/// Ownership of a materialization's checkpoint for a range of keys.
 #[derive(Debug)]
 pub(crate) struct Fence {
     /// The checkpoint at the time of taking over.
     pub(crate) checkpoint: Option<String>,
+    /// Whether nothing was ever committed for any key.
+    is_fresh: bool,
     /// Updates the checkpoint to `$1` of the materialization `$2`; touches one row as long as nobody else took over.
     pub(crate) commit: String,
 }
@@ -65,6 +63,7 @@ pub(crate) fn apply(
     dialect: Dialect,
     task: &str,
     tables: &[Table],
+    range: KeyRange,
 ) -> Result<Fence, ConnectorError> {
     session.run(&format!(
         "CREATE TABLE IF NOT EXISTS {CHECKPOINTS} (
@@ -91,16 +90,16 @@ pub(crate) fn apply(
     }
 
     durable_point("apply.tables_of_ours");
-    let fence = take(session, task)?;
+    let fence = take(session, task, range)?;
     durable_point("apply.fenced");
-    let former = session.row(&format!("SELECT version, spec FROM {SPECS} WHERE materialization = $1"), &[task])?;
-    let former = read_spec(task, former)?;
+    let former = session.rows(&format!("SELECT version, spec FROM {SPECS} WHERE materialization = $1"), &[task])?;
+    let former = read_spec(task, former.into_iter().next())?;
     for table in tables {
         let shown = table.shown();
         let existing = session.columns(&table.path)?;
         match (former.tables.get(&shown), existing) {
             (None, None) => session.run(&table.create(dialect))?,
-            (Some(_), None) if fence.checkpoint.is_none() => session.run(&table.create(dialect))?,
+            (Some(_), None) if fence.is_fresh => session.run(&table.create(dialect))?,
             (Some(_), None) => {
                 return Err(error::user(format!(
                     "table {shown} is gone, but the checkpoint of {task} says that it was filled. To fill it again from the \
@@ -132,7 +131,7 @@ pub(crate) fn apply(
     durable_point("apply.tables");
     let tables = tables.iter().map(|table| (table.shown(), table.collection.clone())).collect();
     let spec = serde_json::to_string(&Spec { tables }).expect("names are JSON");
-    session.row(
+    session.rows(
         &format!(
             "INSERT INTO {SPECS} (materialization, version, spec) VALUES ($1, $2, $3)
             ON CONFLICT (materialization) DO UPDATE SET version = excluded.version, spec = excluded.spec"
@@ -142,35 +141,59 @@ pub(crate) fn apply(
     Ok(fence)
 }
 
-fn take(session: &mut dyn Session, task: &str) -> Result<Fence, ConnectorError> {
-    let nonce = format!("{:032x}", rand::random::<u128>());
-    session.row(
+/// Makes the range one row of ours, and fences the owners of every row that overlaps it.
+fn take(session: &mut dyn Session, task: &str, range: KeyRange) -> Result<Fence, ConnectorError> {
+    // Former owners commit to these rows. Who touches them first has them to the end of its transaction.
+    let KeyRange { begin, end } = range;
+    let overlaps = format!("materialization = $1 AND key_begin <= {end} AND key_end >= {begin}");
+    session.rows(&format!("UPDATE {CHECKPOINTS} SET fence = fence + 1 WHERE {overlaps}"), &[task])?;
+    let rows = session.rows(
         &format!(
-            "INSERT INTO {CHECKPOINTS} (materialization, key_begin, key_end, fence, nonce)
-            VALUES ($1, {KEY_BEGIN}, {KEY_END}, 0, '') ON CONFLICT (materialization, key_begin, key_end) DO NOTHING"
+            "SELECT CAST(key_begin AS TEXT), CAST(key_end AS TEXT), CAST(fence AS TEXT), checkpoint FROM {CHECKPOINTS}
+            WHERE materialization = $1 ORDER BY key_begin"
         ),
         &[task],
     )?;
-    // Whatever part of the keys an owner had, all of them are ours now.
-    session.row(
-        &format!("UPDATE {CHECKPOINTS} SET fence = fence + 1, nonce = $1 WHERE materialization = $2"),
-        &[&nonce, task],
-    )?;
-    let row = session.row(
-        &format!(
-            "SELECT CAST(fence AS TEXT), checkpoint FROM {CHECKPOINTS}
-            WHERE materialization = $1 AND key_begin = {KEY_BEGIN} AND key_end = {KEY_END}"
-        ),
-        &[task],
-    )?;
-    let mut row = row.unwrap_or_default().into_iter();
-    let fence: Option<i64> = row.next().flatten().and_then(|text| text.parse().ok());
-    let fence = fence.ok_or_else(|| error::endpoint(format!("the row of {task} in {CHECKPOINTS} went away")))?;
+    let rows = rows.into_iter().map(read_row).collect::<Option<Vec<_>>>();
+    let rows = rows.ok_or_else(|| error::user(format!("a row of {task} in {CHECKPOINTS} cannot be read")))?;
+    let is_fresh = rows.iter().all(|(row, _)| row.checkpoint.is_none());
+    let fence = rows.iter().map(|(_, fence)| *fence).max().unwrap_or(1);
+    let former: Vec<CheckpointRow> = rows.into_iter().map(|(row, _)| row).collect();
+    let (ours, left) = runtime::take_over(&former, range)
+        .map_err(|reason| error::user(format!("a row of {task} in {CHECKPOINTS} cannot be read: {reason}")))?;
+
+    session.rows(&format!("DELETE FROM {CHECKPOINTS} WHERE {overlaps}"), &[task])?;
+    let nonce = || format!("{:032x}", rand::random::<u128>());
+    let own = nonce();
+    // What is left of a row belongs to nobody until it is taken, as nobody knows its nonce.
+    for (row, nonce) in left.iter().map(|row| (row, nonce())).chain([(&ours, own.clone())]) {
+        let KeyRange { begin, end } = row.range;
+        let (checkpoint, args) = match &row.checkpoint {
+            Some(checkpoint) => ("$3", vec![task, &nonce, checkpoint]),
+            None => ("NULL", vec![task, &nonce]),
+        };
+        session.rows(
+            &format!(
+                "INSERT INTO {CHECKPOINTS} (materialization, key_begin, key_end, fence, nonce, checkpoint)
+                VALUES ($1, {begin}, {end}, {fence}, $2, {checkpoint})"
+            ),
+            &args,
+        )?;
+    }
     let commit = format!(
         "UPDATE {CHECKPOINTS} SET checkpoint = $1 WHERE materialization = $2
-        AND key_begin = {KEY_BEGIN} AND key_end = {KEY_END} AND fence = {fence} AND nonce = '{nonce}'"
+        AND key_begin = {begin} AND key_end = {end} AND fence = {fence} AND nonce = '{own}'"
     );
-    Ok(Fence { checkpoint: row.next().flatten(), commit })
+    Ok(Fence { checkpoint: ours.checkpoint, is_fresh, commit })
+}
+
+/// A row of checkpoints, and its fence.
+fn read_row(row: Vec<Option<String>>) -> Option<(CheckpointRow, i64)> {
+    let mut row = row.into_iter();
+    let mut number = || row.next()??.parse::<i64>().ok();
+    let (begin, end, fence) = (number()?, number()?, number()?);
+    let range = KeyRange { begin: begin.try_into().ok()?, end: end.try_into().ok()? };
+    Some((CheckpointRow { range, checkpoint: row.next()? }, fence))
 }
 
 fn read_spec(task: &str, row: Option<Vec<Option<String>>>) -> Result<Spec, ConnectorError> {

@@ -313,7 +313,7 @@ materializations:
     assert!(built.is_sound(), "{:?}", built.diagnostics);
     let task = &built.catalog.materializations[0];
     let collection = built.catalog.collection("acme/profiles").unwrap();
-    drop(builtin().open_destination(task, &[collection]).unwrap());
+    drop(builtin().open_destination(task, &[collection], runtime::KeyRange::ALL).unwrap());
 
     let database = rusqlite::Connection::open(dir.path().join("profiles.db")).unwrap();
     let sql: String =

@@ -5,7 +5,7 @@ mod backend;
 use std::time::Instant;
 
 use doc::{Arena, Node, Types};
-use runtime::{ConnectorError, Destination, Fault, Retry, Row, Table};
+use runtime::{ConnectorError, Destination, Fault, KeyRange, Retry, Row, Table};
 use serde_json::{Value, json};
 use testkit::Postgres;
 
@@ -14,12 +14,15 @@ use backend::Backend;
 
 type Case = fn(&Backend<'_>);
 
-const CASES: [(&str, Case); 13] = [
+const CASES: [(&str, Case); 16] = [
     ("rows and checkpoint", rows_and_checkpoint),
     ("odd names", odd_names),
     ("values", values),
     ("values that do not fit", values_that_do_not_fit),
     ("an older owner is fenced", an_older_owner_is_fenced),
+    ("parts of the keys", parts_of_the_keys),
+    ("a table that another part filled", a_table_that_another_part_filled),
+    ("parts at work at the same time", parts_at_work_at_the_same_time),
     ("an owner is fenced by the nonce", an_owner_is_fenced_by_the_nonce),
     ("what was not committed is gone", what_was_not_committed_is_gone),
     ("deleted documents", deleted_documents),
@@ -108,13 +111,22 @@ fn try_open(
     task: &str,
     bindings: &[(&str, &[Field<'_>], bool)],
 ) -> Result<Box<dyn Table>, ConnectorError> {
+    try_open_range(backend, task, bindings, KeyRange::ALL)
+}
+
+fn try_open_range(
+    backend: &Backend<'_>,
+    task: &str,
+    bindings: &[(&str, &[Field<'_>], bool)],
+    range: KeyRange,
+) -> Result<Box<dyn Table>, ConnectorError> {
     let collections: Vec<_> =
         bindings.iter().map(|(table, fields, _)| collection(&format!("acme/{table}"), fields)).collect();
     let bindings = bindings.iter().zip(&collections).map(|((table, fields, delta), collection)| {
         binding(json!({"table": table, "delta_updates": delta}), &collection.name, fields, *delta)
     });
     let task = materialization(task, backend.endpoint(), bindings.collect());
-    match builtin().open_destination(&task, &collections.iter().collect::<Vec<_>>())? {
+    match builtin().open_destination(&task, &collections.iter().collect::<Vec<_>>(), range)? {
         Destination::Table(table) => Ok(table),
         Destination::Hook(_) => panic!("a table is no webhook"),
     }
@@ -122,6 +134,20 @@ fn try_open(
 
 fn open(backend: &Backend<'_>) -> Box<dyn Table> {
     try_open(backend, "acme/tables", &[("members", &FIELDS, false)]).unwrap()
+}
+
+/// Opens a part of the keys.
+fn open_range(backend: &Backend<'_>, range: KeyRange) -> Box<dyn Table> {
+    try_open_range(backend, "acme/tables", &[("members", &FIELDS, false)], range).unwrap()
+}
+
+/// A checkpoint of one piece.
+fn at(position: &str) -> String {
+    at_range(KeyRange::ALL, position)
+}
+
+fn at_range(range: KeyRange, position: &str) -> String {
+    format!(r#"[{{"keys":"{range}","position":{position}}}]"#)
 }
 
 fn refused(result: Result<Box<dyn Table>, ConnectorError>) -> String {
@@ -140,18 +166,18 @@ fn rows_and_checkpoint(backend: &Backend<'_>) {
     assert_eq!(table.checkpoint(), None);
     assert_eq!(load(&mut *table, json!([[1, "ä"]])), [""; 0]);
     store(&mut *table, 0, &[member(1, "ä", "1"), member(1, "b", "1"), member(2, "ä", "1")]).unwrap();
-    table.commit(r#"{"n":1,"text":"ü"}"#.as_bytes()).unwrap();
-    assert_eq!(table.checkpoint().unwrap(), r#"{"n":1,"text":"ü"}"#.as_bytes());
+    table.commit(&at(r#"{"n":1,"text":"ü"}"#)).unwrap();
+    assert_eq!(table.checkpoint().unwrap(), at(r#"{"n":1,"text":"ü"}"#));
 
     let mut changed = member(1, "ä", "2");
     changed.exists = true;
     store(&mut *table, 0, &[changed, member(3, "😀'\"\\", "1")]).unwrap();
-    table.commit(b"{}").unwrap();
-    table.commit(br#"{"n":3}"#).unwrap();
+    table.commit(&at("{}")).unwrap();
+    table.commit(&at(r#"{"n":3}"#)).unwrap();
     drop(table);
 
     let mut table = open(backend);
-    assert_eq!(table.checkpoint().unwrap(), br#"{"n":3}"#);
+    assert_eq!(table.checkpoint().unwrap(), at(r#"{"n":3}"#));
     let keys = json!([[1, "ä"], [2, "ä"], [9, "ä"], [1, "c"], [3, "😀'\"\\"]]);
     assert_eq!(
         load(&mut *table, keys),
@@ -187,7 +213,7 @@ fn odd_names(backend: &Backend<'_>) {
     let mut table = try_open(backend, "acme/'odd\"", &bindings).unwrap();
     store(&mut *table, 0, &[doc(json!(["x", 1]), json!([0.5, "n", "o", "p"]), r#"{"a":1}"#)]).unwrap();
     store(&mut *table, 0, &[doc(json!(["x", 1]), json!([1.5, "n", null, "p"]), r#"{"a":2}"#)]).unwrap();
-    table.commit(b"{}").unwrap();
+    table.commit(&at("{}")).unwrap();
     assert_eq!(load(&mut *table, json!([["x", 1], ["x", 2]])), [r#"{"a":2}"#]);
     let quoted = format!("\"{}\"", name.replace('"', "\"\""));
     assert_eq!(
@@ -214,7 +240,7 @@ fn values(backend: &Backend<'_>) {
         doc(json!([0, true]), json!([u64::MAX, "", [], -7]), r#"{"text":"' \" \\ \u00e9"}"#),
     ];
     store(&mut *table, 0, &docs).unwrap();
-    table.commit(b"{}").unwrap();
+    table.commit(&at("{}")).unwrap();
     assert_eq!(
         backend.query(r#"SELECT "id", "flag", "number", "text", "list", "whole" FROM "values" ORDER BY "id""#),
         [
@@ -258,33 +284,99 @@ fn values_that_do_not_fit(backend: &Backend<'_>) {
 fn an_older_owner_is_fenced(backend: &Backend<'_>) {
     let mut older = open(backend);
     store(&mut *older, 0, &[member(1, "a", "1")]).unwrap();
-    older.commit(br#"{"n":1}"#).unwrap();
+    older.commit(&at(r#"{"n":1}"#)).unwrap();
 
     let mut newer = open(backend);
-    assert_eq!(newer.checkpoint().unwrap(), br#"{"n":1}"#);
+    assert_eq!(newer.checkpoint().unwrap(), at(r#"{"n":1}"#));
     store(&mut *older, 0, &[member(1, "a", "2"), member(1, "b", "2")]).unwrap();
-    let error = older.commit(br#"{"n":2}"#).unwrap_err();
+    let error = older.commit(&at(r#"{"n":2}"#)).unwrap_err();
     assert_eq!((error.fault, error.retry), (Fault::Fenced, Retry::Never));
     let members = || backend.query(r#"SELECT "user", "last" FROM "members" ORDER BY 1"#);
     assert_eq!(members(), [["a", "1"]]);
-    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[r#"{"n":1}"#]]);
+    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[at(r#"{"n":1}"#)]]);
 
     store(&mut *newer, 0, &[member(1, "a", "3")]).unwrap();
-    newer.commit(br#"{"n":3}"#).unwrap();
+    newer.commit(&at(r#"{"n":3}"#)).unwrap();
     assert_eq!(members(), [["a", "3"]]);
-    assert_eq!(older.commit(br#"{"n":4}"#).unwrap_err().fault, Fault::Fenced);
-    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[r#"{"n":3}"#]]);
+    assert_eq!(older.commit(&at(r#"{"n":4}"#)).unwrap_err().fault, Fault::Fenced);
+    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[at(r#"{"n":3}"#)]]);
+}
+
+fn parts_of_the_keys(backend: &Backend<'_>) {
+    const HALVES: [KeyRange; 2] =
+        [KeyRange { begin: 0, end: 0x7fff_ffff }, KeyRange { begin: 0x8000_0000, end: u32::MAX }];
+    open(backend).commit(&at(r#"{"n":10}"#)).unwrap();
+
+    let mut parts = HALVES.map(|half| open_range(backend, half));
+    for ((n, part), half) in parts.iter_mut().enumerate().zip(HALVES) {
+        assert_eq!(part.checkpoint().unwrap(), at_range(half, r#"{"n":10}"#));
+        store(&mut **part, 0, &[member(n as i64, "a", "1")]).unwrap();
+        part.commit(&at_range(half, &format!(r#"{{"n":{n}}}"#))).unwrap();
+    }
+    // A later owner of one key fences one of them.
+    let edge = KeyRange { begin: 0x7fff_ffff, end: 0x7fff_ffff };
+    assert_eq!(open_range(backend, edge).checkpoint().unwrap(), at_range(edge, r#"{"n":0}"#));
+    let [mut one, mut two] = parts;
+    store(&mut *one, 0, &[member(0, "a", "2")]).unwrap();
+    assert_eq!(one.commit(&at_range(HALVES[0], "{}")).unwrap_err().fault, Fault::Fenced);
+    store(&mut *two, 0, &[member(1, "a", "2")]).unwrap();
+    two.commit(&at_range(HALVES[1], r#"{"n":2}"#)).unwrap();
+    assert_eq!(
+        backend.query("SELECT key_begin, key_end FROM flow_checkpoints_v1 ORDER BY 1"),
+        [["0", "2147483646"], ["2147483647", "2147483647"], ["2147483648", "4294967295"]]
+    );
+
+    let mut whole = open(backend);
+    assert_eq!(two.commit(&at_range(HALVES[1], "{}")).unwrap_err().fault, Fault::Fenced);
+    let pieces = [at_range(HALVES[0], r#"{"n":0}"#), at_range(HALVES[1], r#"{"n":2}"#)].join(",").replace("],[", ",");
+    assert_eq!(whole.checkpoint().unwrap(), pieces);
+    whole.commit(&at(r#"{"n":3}"#)).unwrap();
+    assert_eq!(
+        backend.query("SELECT key_begin, key_end, checkpoint FROM flow_checkpoints_v1"),
+        [["0".to_owned(), "4294967295".to_owned(), at(r#"{"n":3}"#)]]
+    );
+    assert_eq!(backend.query(r#"SELECT "vendor", "last" FROM "members" ORDER BY 1"#), [["0", "1"], ["1", "2"]]);
+}
+
+/// A table that is gone was filled by somebody, if not by the owner that looks for it.
+fn a_table_that_another_part_filled(backend: &Backend<'_>) {
+    let [one, two] = [0, 1].map(|n| KeyRange::nth(n, 2));
+    open_range(backend, one).commit(&at_range(one, "{}")).unwrap();
+    backend.run("DROP TABLE members");
+    let message = refused(try_open_range(backend, "acme/tables", &[("members", &FIELDS, false)], two));
+    assert!(message.contains("table members is gone"), "{message}");
+}
+
+/// Both write to one table, and neither waits for more than the other's transaction.
+fn parts_at_work_at_the_same_time(backend: &Backend<'_>) {
+    const ROUNDS: i64 = 25;
+    let parts = [0, 1].map(|n| (n, KeyRange::nth(n, 2))).map(|(n, range)| (n, range, open_range(backend, range)));
+    std::thread::scope(|scope| {
+        for (n, range, mut table) in parts {
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let exists = load(&mut *table, json!([[n, "a"]])).len() == 1;
+                    assert_eq!(exists, round > 0);
+                    let rows = [Doc { exists, ..member(n.into(), "a", &round.to_string()) }];
+                    store(&mut *table, 0, &rows).unwrap();
+                    table.commit(&at_range(range, &format!(r#"{{"n":{round}}}"#))).unwrap();
+                }
+            });
+        }
+    });
+    let last = (ROUNDS - 1).to_string();
+    assert_eq!(backend.query(r#"SELECT "vendor", "last" FROM "members" ORDER BY 1"#), [["0", &*last], ["1", &*last]]);
 }
 
 /// A restored backup brings the counter back, and with it the number an owner believes in.
 fn an_owner_is_fenced_by_the_nonce(backend: &Backend<'_>) {
     let mut owner = open(backend);
     backend.run("UPDATE flow_checkpoints_v1 SET nonce = 'of another'");
-    assert_eq!(owner.commit(b"{}").unwrap_err().fault, Fault::Fenced);
+    assert_eq!(owner.commit(&at("{}")).unwrap_err().fault, Fault::Fenced);
     backend.run("DELETE FROM flow_checkpoints_v1");
     assert_eq!(open(backend).checkpoint(), None);
     backend.run("DELETE FROM flow_checkpoints_v1");
-    assert_eq!(owner.commit(b"{}").unwrap_err().fault, Fault::Fenced);
+    assert_eq!(owner.commit(&at("{}")).unwrap_err().fault, Fault::Fenced);
 }
 
 fn what_was_not_committed_is_gone(backend: &Backend<'_>) {
@@ -299,10 +391,10 @@ fn what_was_not_committed_is_gone(backend: &Backend<'_>) {
 fn deleted_documents(backend: &Backend<'_>) {
     let mut table = open(backend);
     store(&mut *table, 0, &[member(1, "a", "1"), member(1, "b", "1")]).unwrap();
-    table.commit(b"{}").unwrap();
+    table.commit(&at("{}")).unwrap();
     let gone = |user| Doc { delete: true, exists: true, ..member(1, user, "2") };
     store(&mut *table, 0, &[gone("a"), member(1, "c", "2"), gone("never")]).unwrap();
-    table.commit(b"{}").unwrap();
+    table.commit(&at("{}")).unwrap();
     assert_eq!(backend.query(r#"SELECT "user" FROM "members" ORDER BY 1"#), [["b"], ["c"]]);
 }
 
@@ -310,7 +402,7 @@ fn delta_updates(backend: &Backend<'_>) {
     let mut table = try_open(backend, "acme/tables", &[("members", &FIELDS, true)]).unwrap();
     for last in ["1", "2"] {
         store(&mut *table, 0, &[member(1, "a", last), member(1, "b", last)]).unwrap();
-        table.commit(b"{}").unwrap();
+        table.commit(&at("{}")).unwrap();
     }
     assert_eq!(
         backend.query(r#"SELECT "user", "last" FROM "members" ORDER BY 1, 2"#),
@@ -328,15 +420,15 @@ fn several_bindings(backend: &Backend<'_>) {
     store(&mut *table, 0, &[member(1, "a", "1")]).unwrap();
     store(&mut *table, 1, &[member(1, "a", "2")]).unwrap();
     store(&mut *table, 0, &[member(1, "b", "1")]).unwrap();
-    table.commit(br#"{"both":1}"#).unwrap();
+    table.commit(&at(r#"{"both":1}"#)).unwrap();
     store(&mut *other, 0, &[member(1, "a", "3")]).unwrap();
-    other.commit(br#"{"other":1}"#).unwrap();
-    table.commit(br#"{"both":2}"#).unwrap();
+    other.commit(&at(r#"{"other":1}"#)).unwrap();
+    table.commit(&at(r#"{"both":2}"#)).unwrap();
     let count = |table: &str| backend.query(&format!("SELECT COUNT(*) FROM {table}"))[0][0].clone();
     assert_eq!(["one", "two", "three"].map(count), ["2", "1", "1"]);
     assert_eq!(
         backend.query("SELECT materialization, checkpoint FROM flow_checkpoints_v1 ORDER BY 1"),
-        [["acme/both", r#"{"both":2}"#], ["acme/other", r#"{"other":1}"#]]
+        [["acme/both".to_owned(), at(r#"{"both":2}"#)], ["acme/other".to_owned(), at(r#"{"other":1}"#)]]
     );
 }
 
@@ -351,7 +443,7 @@ fn tables_of_others(backend: &Backend<'_>) {
 }
 
 fn tables_of_another_catalog(backend: &Backend<'_>) {
-    open(backend).commit(b"{}").unwrap();
+    open(backend).commit(&at("{}")).unwrap();
     let with = |change: fn(&mut Vec<Field<'static>>)| {
         let mut fields = FIELDS.to_vec();
         change(&mut fields);
@@ -367,7 +459,7 @@ fn tables_of_another_catalog(backend: &Backend<'_>) {
     ] {
         assert!(message.contains(reason), "{message}");
     }
-    assert_eq!(open(backend).checkpoint().unwrap(), b"{}", "what is refused changes nothing");
+    assert_eq!(open(backend).checkpoint().unwrap(), at("{}"), "what is refused changes nothing");
 
     backend.run("DROP TABLE members");
     let message = refused(try_open(backend, "acme/tables", &[("members", &FIELDS, false)]));
@@ -383,7 +475,7 @@ fn many_rows(backend: &Backend<'_>) {
     for round in ["inserts", "updates"] {
         let start = Instant::now();
         store(&mut *table, 0, &docs).unwrap();
-        table.commit(b"{}").unwrap();
+        table.commit(&at("{}")).unwrap();
         println!("{round}: {:.0} rows/s", ROWS as f64 / start.elapsed().as_secs_f64());
     }
     let keys: Vec<Value> = docs.iter().map(|doc| json!(doc.key)).collect();
@@ -397,15 +489,15 @@ fn many_rows(backend: &Backend<'_>) {
 fn lost_connections(cluster: &mut Postgres) {
     let mut table = open(&Backend::postgres(cluster, "lost"));
     store(&mut *table, 0, &[member(1, "a", "1")]).unwrap();
-    table.commit(br#"{"n":1}"#).unwrap();
+    table.commit(&at(r#"{"n":1}"#)).unwrap();
     store(&mut *table, 0, &[member(1, "a", "2")]).unwrap();
     cluster.kill_9();
-    let error = table.commit(br#"{"n":2}"#).unwrap_err();
+    let error = table.commit(&at(r#"{"n":2}"#)).unwrap_err();
     assert_eq!((error.fault, error.retry), (Fault::Endpoint, Retry::Later), "{error}");
     let error = try_open(&Backend::of_schema(cluster, "lost"), "acme/tables", &[("members", &FIELDS, false)]).err();
     assert_eq!(error.map(|error| (error.fault, error.retry)), Some((Fault::Endpoint, Retry::Later)));
     cluster.restart();
     let mut table = open(&Backend::of_schema(cluster, "lost"));
-    assert_eq!(table.checkpoint().unwrap(), br#"{"n":1}"#);
+    assert_eq!(table.checkpoint().unwrap(), at(r#"{"n":1}"#));
     assert_eq!(load(&mut *table, json!([[1, "a"]])).len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runtime::{Destination, Fault, Hook, Request, Retry};
+use runtime::{Destination, Fault, Hook, KeyRange, Request, Retry};
 use serde_json::json;
 use testkit::{Answer, Receiver};
 
@@ -13,7 +13,7 @@ fn open(address: &str, paths: &[&str]) -> Box<dyn Hook> {
     let bindings = paths.iter().map(|path| binding(json!({"relativePath": path}), "a/b", &[], true)).collect();
     let task = materialization("acme/hooks", endpoint, bindings);
     let source = collection("a/b", &[]);
-    match builtin().open_destination(&task, &vec![&source; paths.len()]).unwrap() {
+    match builtin().open_destination(&task, &vec![&source; paths.len()], KeyRange::ALL).unwrap() {
         Destination::Hook(hook) => hook,
         Destination::Table(_) => panic!("a webhook is no table"),
     }

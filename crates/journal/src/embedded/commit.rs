@@ -18,12 +18,13 @@ use crossbeam_channel::{Receiver, Sender};
 use rustc_hash::FxHashMap;
 
 use super::journals::{Changes, Journal, TailBlock};
-use super::layout::{BlockKey, JournalRecord, ShardRecord};
+use super::layout::{BlockKey, JournalRecord, TaskRecord};
 use super::store::Batch;
 use super::{Shared, recover};
 use crate::directory::OpenError;
 use crate::failpoint::durable_point;
 use crate::fragment::{self, FragmentInfo};
+use crate::keys::{KeyRange, Part, take_over};
 use crate::log::{Append, Commit, Delta, LogError, Opened};
 
 /// What one batch takes from the queue before it is synced, except that a single larger delta goes alone.
@@ -32,7 +33,7 @@ const GROUP_BYTES_MAX: usize = 16 << 20;
 const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// The longest append, register, position and outbox entry.
 const VALUE_BYTES_MAX: usize = 1 << 30;
-/// The longest name of a shard and the longest key of a register; the store's keys end at 64 KiB.
+/// The longest name of a task and the longest key of a register; the store's keys end at 64 KiB.
 const NAME_BYTES_MAX: usize = 2048;
 const KEY_BYTES_MAX: usize = 60 << 10;
 /// How long to wait before the store is opened once more.
@@ -50,7 +51,8 @@ pub(crate) enum Request {
         done: Sender<Committed>,
     },
     Open {
-        shard: String,
+        task: String,
+        range: KeyRange,
         done: Sender<Result<Opened, LogError>>,
     },
     /// Answered once everything queued before it is committed.
@@ -186,7 +188,7 @@ impl Request {
             .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + OPERATION_BYTES)
             .sum();
         let outbox: usize = delta.outbox.iter().map(|(_, entry)| entry.len() + OPERATION_BYTES).sum();
-        let position = delta.position.as_ref().map_or(0, Vec::len);
+        let position: usize = delta.position.iter().map(|piece| piece.position.len() + OPERATION_BYTES).sum();
         OPERATION_BYTES * (1 + delta.outbox_clear.len()) + appends + registers + outbox + position
     }
 }
@@ -194,21 +196,33 @@ impl Request {
 /// The commit thread's own state.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
-    shards: FxHashMap<String, Shard>,
+    tasks: FxHashMap<String, Task>,
     next_journal: u64,
-    next_shard: u64,
+    next_task: u64,
     /// Set once a write failed: nothing is committed, until the store was opened again.
     poison: Option<LogError>,
     /// When opening it again was last tried.
     reopened: Option<Instant>,
 }
 
-/// A shard and its present owner.
-struct Shard {
-    id: u64,
+/// A task and its present owners.
+struct Task {
+    record: TaskRecord,
+    owners: Vec<Owner>,
+}
+
+/// Who may commit for a range of keys.
+struct Owner {
+    range: KeyRange,
     epoch: u64,
     /// Set by a refused delta: committing what comes behind it would leave a hole.
     refusal: Option<LogError>,
+}
+
+/// Where a delta is committed to.
+struct Admitted {
+    task: u64,
+    range: KeyRange,
 }
 
 /// What is committed together.
@@ -228,22 +242,28 @@ struct Group {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Committer, OpenError> {
-        let shards = FxHashMap::default();
-        let mut committer = Committer { shared, shards, next_journal: 0, next_shard: 0, poison: None, reopened: None };
+        let tasks = FxHashMap::default();
+        let mut committer = Committer { shared, tasks, next_journal: 0, next_task: 0, poison: None, reopened: None };
         committer.load(None)?;
         Ok(committer)
     }
 
-    /// Learns the shards and the next free numbers from the store.
+    /// Learns the tasks and the next free numbers from the store. Nobody owns anything until it is opened, and who does already
+    /// is refused until then.
     fn load(&mut self, refusal: Option<&LogError>) -> Result<(), OpenError> {
-        let shards = self.shared.store.shards()?;
-        self.next_shard = shards.iter().map(|(_, record)| record.id + 1).max().unwrap_or(0);
+        let tasks = self.shared.store.tasks()?;
+        self.next_task = tasks.iter().map(|(_, record)| record.id + 1).max().unwrap_or(0);
         let journals = |journals: &BTreeMap<_, Journal>| journals.values().map(|journal| journal.id + 1).max();
         self.next_journal = self.shared.journals.with(journals).unwrap_or(0);
-        let ids = shards.iter().map(|(name, record)| (name.clone(), record.id)).collect();
-        *self.shared.shard_ids.write().unwrap_or_else(PoisonError::into_inner) = ids;
-        let shard = |record: ShardRecord| Shard { id: record.id, epoch: record.epoch, refusal: refusal.cloned() };
-        self.shards = shards.into_iter().map(|(name, record)| (name, shard(record))).collect();
+        let ids = tasks.iter().map(|(name, record)| (name.clone(), record.id)).collect();
+        *self.shared.task_ids.write().unwrap_or_else(PoisonError::into_inner) = ids;
+        let mut former = std::mem::take(&mut self.tasks);
+        let task = |(name, record): (String, TaskRecord)| {
+            let mut owners = former.remove(&name).map(|task| task.owners).unwrap_or_default();
+            owners.iter_mut().for_each(|owner| owner.refusal = refusal.cloned());
+            (name, Task { record, owners })
+        };
+        self.tasks = tasks.into_iter().map(task).collect();
         Ok(())
     }
 
@@ -296,12 +316,12 @@ impl Committer {
                         self.finish(std::mem::take(&mut group));
                         let _ = done.send(());
                     }
-                    Request::Open { shard, done } => {
+                    Request::Open { task, range, done } => {
                         // Its former owner's deltas come first, and the next owner is told what they left.
                         self.finish(std::mem::take(&mut group));
                         self.mend();
                         // Whoever asked may have gone; that is no concern of the log's.
-                        let _ = done.send(self.open(shard));
+                        let _ = done.send(self.open(task, range));
                     }
                 }
             }
@@ -310,36 +330,48 @@ impl Committer {
         }
     }
 
-    fn open(&mut self, name: String) -> Result<Opened, LogError> {
+    fn open(&mut self, name: String, range: KeyRange) -> Result<Opened, LogError> {
         self.check_poison()?;
+        let refused = |reason| Err(LogError::Refused { what: name.clone(), reason });
         if name.len() > NAME_BYTES_MAX {
-            let reason = format!("its name has {} bytes, more than {NAME_BYTES_MAX}", name.len());
-            return Err(LogError::Refused { what: name, reason });
+            return refused(format!("its name has {} bytes, more than {NAME_BYTES_MAX}", name.len()));
         }
-        let record = match self.shards.get(&name) {
-            Some(shard) => ShardRecord { id: shard.id, epoch: shard.epoch + 1 },
-            None => ShardRecord { id: self.next_shard, epoch: 1 },
+        if range.begin > range.end {
+            return refused(format!("the range {range} ends before it begins"));
+        }
+        let record = match self.tasks.get(&name) {
+            Some(Task { record, .. }) => TaskRecord { id: record.id, epoch: record.epoch + 1 },
+            None => TaskRecord { id: self.next_task, epoch: 1 },
         };
         let shared = self.shared.clone();
-        let mut batch = shared.store.batch(1)?;
-        batch.put_shard(&name, record);
+        let former = shared.store.parts(record.id)?;
+        let (part, left) = take_over(&former, range);
+        let outbox = shared.store.outbox(record.id)?;
+
+        let mut batch = shared.store.batch(2 + former.len())?;
+        batch.put_task(&name, record);
+        for Part { range, .. } in former.iter().filter(|part| range.contains(part.range.begin)) {
+            batch.remove_part(record.id, *range);
+        }
+        for Part { range, pieces } in left.iter().chain([&part]) {
+            batch.put_part(record.id, *range, pieces);
+        }
         self.commit(batch)?;
         durable_point("shard.fenced");
-        self.next_shard = self.next_shard.max(record.id + 1);
-        shared.shard_ids.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), record.id);
-        self.shards.insert(name, Shard { id: record.id, epoch: record.epoch, refusal: None });
-        Ok(Opened {
-            epoch: record.epoch,
-            position: shared.store.position(record.id)?,
-            outbox: shared.store.outbox(record.id)?,
-        })
+        self.next_task = self.next_task.max(record.id + 1);
+        shared.task_ids.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), record.id);
+        let task = self.tasks.entry(name).or_insert(Task { record, owners: Vec::new() });
+        task.record = record;
+        task.owners.retain(|owner| owner.range.intersect(range).is_none());
+        task.owners.push(Owner { range, epoch: record.epoch, refusal: None });
+        Ok(Opened { epoch: record.epoch, position: part.pieces, outbox })
     }
 
     /// Adds a delta to the group, or answers at once that it cannot be committed.
     fn add(&mut self, group: &mut Group, delta: Delta, done: Sender<Committed>) {
         match self.admit(&delta, group.bytes) {
-            Ok(shard) => {
-                let ends = group.add(&self.shared, &mut self.next_journal, shard, delta);
+            Ok(to) => {
+                let ends = group.add(&self.shared, &mut self.next_journal, to, delta);
                 group.tickets.push((done, ends));
             }
             Err(error) => {
@@ -348,21 +380,23 @@ impl Committer {
         }
     }
 
-    /// The id of the shard, if the delta may be committed behind so many bytes of its group.
-    fn admit(&mut self, delta: &Delta, before: u64) -> Result<u64, LogError> {
+    /// Where the delta goes, if it may be committed behind so many bytes of its group.
+    fn admit(&mut self, delta: &Delta, before: u64) -> Result<Admitted, LogError> {
         self.check_poison()?;
         let space = &self.shared.space;
-        let shard = self.shards.get_mut(&delta.shard).filter(|shard| shard.epoch == delta.epoch);
-        let shard = shard.ok_or_else(|| LogError::Fenced { shard: delta.shard.clone() })?;
-        if shard.refusal.is_none() {
-            shard.refusal = refusal(delta);
+        let fenced = || LogError::Fenced { task: delta.task.clone() };
+        let task = self.tasks.get_mut(&delta.task).ok_or_else(fenced)?;
+        let owner = task.owners.iter_mut().find(|owner| owner.epoch == delta.epoch).ok_or_else(fenced)?;
+        if owner.refusal.is_none() {
+            owner.refusal = refusal(delta, owner.range);
         }
-        if shard.refusal.is_none() && !(delta.appends.is_empty() && delta.registers.is_empty()) {
+        if owner.refusal.is_none() && !(delta.appends.is_empty() && delta.registers.is_empty()) {
             let appended: usize = delta.appends.iter().map(|append| append.documents.len()).sum();
             let room = space.admits(before.saturating_add(appended as u64));
-            shard.refusal = room.err().map(|reason| LogError::Full { reason });
+            owner.refusal = room.err().map(|reason| LogError::Full { reason });
         }
-        shard.refusal.clone().map_or(Ok(shard.id), Err)
+        let admitted = Admitted { task: task.record.id, range: owner.range };
+        owner.refusal.clone().map_or(Ok(admitted), Err)
     }
 
     fn add_plan(
@@ -496,7 +530,7 @@ impl Group {
     }
 
     /// Adds an admitted delta; the end offsets of its appends.
-    fn add(&mut self, shared: &Shared, next_journal: &mut u64, shard: u64, delta: Delta) -> Vec<u64> {
+    fn add(&mut self, shared: &Shared, next_journal: &mut u64, to: Admitted, delta: Delta) -> Vec<u64> {
         let arrived_us = shared.clock.now_us();
         let batch = self.batch.get_or_insert_with(|| shared.store.batch(1).expect("an open store"));
         let mut ends = Vec::with_capacity(delta.appends.len());
@@ -520,16 +554,16 @@ impl Group {
             ends.push(record.end);
         }
         for (key, value) in &delta.registers {
-            batch.set_register(shard, key, value.as_deref());
+            batch.set_register(to.task, key, value.as_deref());
         }
         for (sequence, entry) in &delta.outbox {
-            batch.put_outbox(shard, *sequence, entry);
+            batch.put_outbox(to.task, *sequence, entry);
         }
         for sequence in &delta.outbox_clear {
-            batch.clear_outbox(shard, *sequence);
+            batch.clear_outbox(to.task, *sequence);
         }
-        if let Some(position) = &delta.position {
-            batch.put_position(shard, position);
+        if !delta.position.is_empty() {
+            batch.put_part(to.task, to.range, &delta.position);
         }
         self.changes.deltas += 1;
         ends
@@ -546,8 +580,8 @@ impl Drop for Closer<'_> {
     }
 }
 
-/// The rule a delta breaks, if any.
-fn refusal(delta: &Delta) -> Option<LogError> {
+/// The rule a delta of the owner of a range breaks, if any.
+fn refusal(delta: &Delta, range: KeyRange) -> Option<LogError> {
     let refused = |what: &str, reason: String| Some(LogError::Refused { what: what.to_owned(), reason });
     for Append { journal, documents } in &delta.appends {
         if let Some(reason) = fragment::refusal(journal, delta.time_us) {
@@ -562,13 +596,20 @@ fn refusal(delta: &Delta) -> Option<LogError> {
     }
     let keys = delta.registers.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     if keys > KEY_BYTES_MAX {
-        return refused(&delta.shard, format!("a register's key has {keys} bytes, more than {KEY_BYTES_MAX}"));
+        return refused(&delta.task, format!("a register's key has {keys} bytes, more than {KEY_BYTES_MAX}"));
     }
     let registers = delta.registers.iter().filter_map(|(_, value)| value.as_ref());
-    let values = registers.chain(delta.outbox.iter().map(|(_, entry)| entry)).chain(&delta.position);
-    let values = values.map(Vec::len).max().unwrap_or(0);
+    let position: usize = delta.position.iter().map(|piece| piece.position.len()).sum();
+    let values = registers.chain(delta.outbox.iter().map(|(_, entry)| entry));
+    let values = values.map(Vec::len).max().unwrap_or(0).max(position);
     if values > VALUE_BYTES_MAX {
-        return refused(&delta.shard, format!("a value has {values} bytes, more than {VALUE_BYTES_MAX}"));
+        return refused(&delta.task, format!("a value has {values} bytes, more than {VALUE_BYTES_MAX}"));
+    }
+    let ranges = || delta.position.iter().map(|piece| piece.range);
+    let is_within = ranges().all(|piece| piece.begin <= piece.end && range.intersect(piece) == Some(piece));
+    if !is_within || !ranges().zip(ranges().skip(1)).all(|(one, next)| one.end < next.begin) {
+        let pieces = ranges().map(|piece| piece.to_string()).collect::<Vec<_>>().join(", ");
+        return refused(&delta.task, format!("its position is for the keys {pieces}, and its range is {range}"));
     }
     None
 }

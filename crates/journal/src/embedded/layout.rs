@@ -2,22 +2,26 @@
 //!
 //! ```text
 //! state      'j' name                     1 │ id u64 │ begin u64 │ end u64                    a journal and its head
-//!            's' shard                    1 │ id u64 │ epoch u64                              a shard and its owner
-//!            'p' id                       the position, as the shard wrote it
-//!            'o' id │ sequence u64        an outbox entry, as the shard wrote it
+//!            't' task                     1 │ id u64 │ epoch u64                              a task, and the last epoch given
+//!            'p' id │ begin u32           1 │ end u32 │ pieces                                a range of a task's keys, and its
+//!                                                                                              position
+//!            'o' id │ sequence u64        an outbox entry, as the task wrote it
 //!            'f' id │ begin u64           2 │ end u64 │ time u64 │ file bytes u64 │ last u64 │ codec u8 │ sha1[20]
 //!                                         │ sha256[32] │ URL of its store                    a fragment of the index
 //!            'd' id │ begin u64           the same                                           one whose file is to be deleted
 //!            'n' id                       1 │ end u64                                          where the fragment ends that
 //!                                                                                              is next, once it is planned
-//! registers  id │ key                     the register, as the shard wrote it
+//! registers  id │ key                     the register, as the task wrote it
 //! blocks     id │ begin u64 │ 1 │ length u32 │ time u64 │ crc32 u32                           documents, nothing else
 //! ```
+//!
+//! A piece of a position is `begin u32 │ end u32 │ length u32 │ position`: the keys, and the bytes that the shard wrote for them.
 //!
 //! A block's header is its key: readers find it without the documents, and the documents are stored as they were appended.
 //! The checksum is CRC-32 (IEEE) over the key before it and the documents, so that it also notices a block in a wrong place.
 
 use crate::fragment::{Codec, FragmentInfo, Sum};
+use crate::keys::{KeyRange, Part, Piece};
 
 const RECORD_VERSION: u8 = 1;
 /// Version 1 of a fragment's record ended with its SHA-1.
@@ -25,13 +29,17 @@ const FRAGMENT_VERSION: u8 = 2;
 const BLOCK_VERSION: u8 = 1;
 
 pub(crate) const JOURNAL: u8 = b'j';
-pub(crate) const SHARD: u8 = b's';
-const POSITION: u8 = b'p';
+pub(crate) const TASK: u8 = b't';
+const PART: u8 = b'p';
 const OUTBOX: u8 = b'o';
 const FRAGMENT: u8 = b'f';
 const NEXT: u8 = b'n';
 pub(crate) const DOOMED: u8 = b'd';
 const HOUR_US: u64 = 3_600_000_000;
+
+/// The length of a part's record before its pieces, and of a piece before its position.
+const PART_BYTES: usize = 5;
+const PIECE_BYTES: usize = 12;
 
 /// The length of a block's key.
 const BLOCK_KEY_BYTES: usize = 33;
@@ -44,10 +52,11 @@ pub(crate) struct JournalRecord {
     pub(crate) end: u64,
 }
 
-/// A shard as the store holds it.
+/// A task as the store holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ShardRecord {
+pub(crate) struct TaskRecord {
     pub(crate) id: u64,
+    /// The last one given to an owner.
     pub(crate) epoch: u64,
 }
 
@@ -75,14 +84,14 @@ impl JournalRecord {
     }
 }
 
-impl ShardRecord {
+impl TaskRecord {
     pub(crate) fn encode(self) -> Vec<u8> {
         record(&[self.id, self.epoch])
     }
 
-    pub(crate) fn decode(value: &[u8]) -> Result<ShardRecord, Malformed> {
+    pub(crate) fn decode(value: &[u8]) -> Result<TaskRecord, Malformed> {
         let [id, epoch] = fields(value)?;
-        Ok(ShardRecord { id, epoch })
+        Ok(TaskRecord { id, epoch })
     }
 }
 
@@ -145,7 +154,7 @@ impl BlockKey {
     }
 }
 
-/// The key of a journal or shard record.
+/// The key of a journal or task record.
 pub(crate) fn name_key(tag: u8, name: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + name.len());
     key.push(tag);
@@ -153,16 +162,54 @@ pub(crate) fn name_key(tag: u8, name: &str) -> Vec<u8> {
     key
 }
 
-pub(crate) fn position_key(shard: u64) -> [u8; 9] {
-    id_key(POSITION, shard)
+/// What the keys of all parts of a task start with.
+pub(crate) fn part_prefix(task: u64) -> [u8; 9] {
+    id_key(PART, task)
 }
 
-pub(crate) fn outbox_prefix(shard: u64) -> [u8; 9] {
-    id_key(OUTBOX, shard)
+/// The key of a part.
+pub(crate) fn part_key(task: u64, range: KeyRange) -> Vec<u8> {
+    [&id_key(PART, task)[..], &range.begin.to_be_bytes()].concat()
 }
 
-pub(crate) fn outbox_key(shard: u64, sequence: u64) -> [u8; 17] {
-    pair_key(OUTBOX, shard, sequence)
+/// The value of a part.
+pub(crate) fn encode_part(range: KeyRange, pieces: &[Piece]) -> Vec<u8> {
+    let positions: usize = pieces.iter().map(|piece| PIECE_BYTES + piece.position.len()).sum();
+    let mut value = Vec::with_capacity(PART_BYTES + positions);
+    value.push(RECORD_VERSION);
+    value.extend_from_slice(&range.end.to_be_bytes());
+    for Piece { range, position } in pieces {
+        let len = u32::try_from(position.len()).expect("longer positions are refused");
+        [range.begin, range.end, len].iter().for_each(|field| value.extend_from_slice(&field.to_be_bytes()));
+        value.extend_from_slice(position);
+    }
+    value
+}
+
+pub(crate) fn decode_part(key: &[u8], value: &[u8]) -> Result<Part, Malformed> {
+    let begin = key.last_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes)).ok_or("a part's key is cut short")?;
+    let cut = || "a part's record is cut short".to_owned();
+    let (header, mut rest) = value.split_at_checked(PART_BYTES).ok_or_else(cut)?;
+    if header[0] != RECORD_VERSION {
+        return Err(format!("a record has version {}, not {RECORD_VERSION}", header[0]));
+    }
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (header, behind) = rest.split_at_checked(PIECE_BYTES).ok_or_else(cut)?;
+        let (position, behind) = behind.split_at_checked(u32_at(header, 8) as usize).ok_or_else(cut)?;
+        let range = KeyRange { begin: u32_at(header, 0), end: u32_at(header, 4) };
+        pieces.push(Piece { range, position: position.to_vec() });
+        rest = behind;
+    }
+    Ok(Part { range: KeyRange { begin, end: u32_at(header, 1) }, pieces })
+}
+
+pub(crate) fn outbox_prefix(task: u64) -> [u8; 9] {
+    id_key(OUTBOX, task)
+}
+
+pub(crate) fn outbox_key(task: u64, sequence: u64) -> [u8; 17] {
+    pair_key(OUTBOX, task, sequence)
 }
 
 /// The sequence number in an outbox key.
@@ -299,9 +346,9 @@ mod tests {
     fn records_come_back_and_unknown_versions_are_named() {
         let journal = JournalRecord { id: 3, begin: 0, end: u64::MAX };
         assert_eq!(JournalRecord::decode(&journal.encode()), Ok(journal));
-        let mut value = ShardRecord { id: 1, epoch: 2 }.encode();
+        let mut value = TaskRecord { id: 1, epoch: 2 }.encode();
         value[0] = 9;
-        assert_eq!(ShardRecord::decode(&value), Err("a record has version 9, not 1".to_owned()));
+        assert_eq!(TaskRecord::decode(&value), Err("a record has version 9, not 1".to_owned()));
         let info = FragmentInfo {
             journal: "a".to_owned(),
             begin: 5,
@@ -325,6 +372,22 @@ mod tests {
         first.extend([7; 20]);
         let old = FragmentInfo { last_us: HOUR_US, codec: Codec::Gzip, sha256: None, store: String::new(), ..info };
         assert_eq!(decode_fragment("a", &key, &first), Ok(old), "the former version is read");
+    }
+
+    #[test]
+    fn a_part_comes_back_with_its_pieces() {
+        let range = |begin, end| KeyRange { begin, end };
+        let piece = |begin, end, position: &[u8]| Piece { range: range(begin, end), position: position.to_vec() };
+        for pieces in [vec![], vec![piece(5, 9, b"")], vec![piece(5, 6, b"one"), piece(8, 9, b"two")]] {
+            let part = Part { range: range(5, 9), pieces };
+            let key = part_key(3, part.range);
+            let mut value = encode_part(part.range, &part.pieces);
+            assert_eq!(decode_part(&key, &value), Ok(part.clone()));
+            value.push(0);
+            assert!(decode_part(&key, &value).is_err(), "{part:?}");
+            value[0] = 9;
+            assert_eq!(decode_part(&key, &value), Err("a record has version 9, not 1".to_owned()));
+        }
     }
 
     #[test]

@@ -12,12 +12,13 @@ use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice,
 };
 
-use super::layout::{self, BlockKey, JournalRecord, Malformed, ShardRecord};
+use super::layout::{self, BlockKey, JournalRecord, Malformed, TaskRecord};
 use super::torn;
 use super::verify::Verified;
 use crate::directory::{Directory, OpenError, rename_durably, sync_directory};
 use crate::failpoint::{defect, durable_point};
 use crate::fragment::FragmentInfo;
+use crate::keys::{KeyRange, Part, Piece};
 use crate::log::LogError;
 
 /// Blocks and registers of the store that stay in memory once read.
@@ -166,9 +167,9 @@ impl Store {
         self.records(layout::JOURNAL, JournalRecord::decode)
     }
 
-    /// Shards and their records, by name.
-    pub(crate) fn shards(&self) -> Result<Vec<(String, ShardRecord)>, OpenError> {
-        self.records(layout::SHARD, ShardRecord::decode)
+    /// Tasks and their records, by name.
+    pub(crate) fn tasks(&self) -> Result<Vec<(String, TaskRecord)>, OpenError> {
+        self.records(layout::TASK, TaskRecord::decode)
     }
 
     fn records<R>(
@@ -248,11 +249,11 @@ impl Store {
             .map_err(|reason| LogError::Damaged { what: format!("the fragment index of {journal}"), reason })
     }
 
-    /// The registers of a shard, as of one instant.
-    pub(crate) fn registers(&self, shard: u64, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
+    /// The registers of a task, as of one instant.
+    pub(crate) fn registers(&self, task: u64, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
         let tables = self.tables()?;
         let snapshot = tables.database.snapshot();
-        let mut full = shard.to_be_bytes().to_vec();
+        let mut full = task.to_be_bytes().to_vec();
         keys.iter()
             .map(|key| {
                 full.truncate(8);
@@ -264,15 +265,23 @@ impl Store {
             .collect()
     }
 
-    pub(crate) fn position(&self, shard: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let value = self.tables()?.state.get(layout::position_key(shard)).map_err(|error| self.unreadable(error))?;
-        Ok(value.map(|value| value.to_vec()))
-    }
-
-    pub(crate) fn outbox(&self, shard: u64) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
+    /// The parts of a task, in the order of their keys.
+    pub(crate) fn parts(&self, task: u64) -> Result<Vec<Part>, LogError> {
         self.tables()?
             .state
-            .prefix(layout::outbox_prefix(shard))
+            .prefix(layout::part_prefix(task))
+            .map(|entry| {
+                let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
+                layout::decode_part(&key, &value)
+                    .map_err(|reason| LogError::Damaged { what: "a position".to_owned(), reason })
+            })
+            .collect()
+    }
+
+    pub(crate) fn outbox(&self, task: u64) -> Result<Vec<(u64, Vec<u8>)>, LogError> {
+        self.tables()?
+            .state
+            .prefix(layout::outbox_prefix(task))
             .map(|entry| {
                 let (key, value) = entry.into_inner().map_err(|error| self.unreadable(error))?;
                 let sequence = layout::outbox_sequence(&key)
@@ -335,26 +344,31 @@ impl Batch {
         self.batch.insert(&self.tables.state, layout::name_key(layout::JOURNAL, name), record.encode());
     }
 
-    pub(crate) fn put_shard(&mut self, name: &str, record: ShardRecord) {
-        self.batch.insert(&self.tables.state, layout::name_key(layout::SHARD, name), record.encode());
+    pub(crate) fn put_task(&mut self, name: &str, record: TaskRecord) {
+        self.batch.insert(&self.tables.state, layout::name_key(layout::TASK, name), record.encode());
     }
 
-    pub(crate) fn put_position(&mut self, shard: u64, position: &[u8]) {
-        self.batch.insert(&self.tables.state, layout::position_key(shard), position);
+    /// Puts a part; it takes the place of one that begins where it does.
+    pub(crate) fn put_part(&mut self, task: u64, range: KeyRange, pieces: &[Piece]) {
+        self.batch.insert(&self.tables.state, layout::part_key(task, range), layout::encode_part(range, pieces));
     }
 
-    pub(crate) fn put_outbox(&mut self, shard: u64, sequence: u64, entry: &[u8]) {
-        self.batch.insert(&self.tables.state, layout::outbox_key(shard, sequence), entry);
+    pub(crate) fn remove_part(&mut self, task: u64, range: KeyRange) {
+        self.batch.remove(&self.tables.state, layout::part_key(task, range));
     }
 
-    pub(crate) fn clear_outbox(&mut self, shard: u64, sequence: u64) {
-        self.batch.remove(&self.tables.state, layout::outbox_key(shard, sequence));
+    pub(crate) fn put_outbox(&mut self, task: u64, sequence: u64, entry: &[u8]) {
+        self.batch.insert(&self.tables.state, layout::outbox_key(task, sequence), entry);
+    }
+
+    pub(crate) fn clear_outbox(&mut self, task: u64, sequence: u64) {
+        self.batch.remove(&self.tables.state, layout::outbox_key(task, sequence));
     }
 
     /// Puts or deletes a register.
-    pub(crate) fn set_register(&mut self, shard: u64, key: &[u8], value: Option<&[u8]>) {
+    pub(crate) fn set_register(&mut self, task: u64, key: &[u8], value: Option<&[u8]>) {
         self.key.clear();
-        self.key.extend_from_slice(&shard.to_be_bytes());
+        self.key.extend_from_slice(&task.to_be_bytes());
         self.key.extend_from_slice(key);
         let key = Slice::from(self.key.as_slice());
         match value {

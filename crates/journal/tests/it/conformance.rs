@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use journal::{Delta, Log, LogError};
+use journal::{Delta, KeyRange, Log, LogError, Piece};
 
 use crate::support::{Place, append, commit, delta, read_all};
 
@@ -24,6 +24,10 @@ const CASES: &[Case] = &[
     ("registers are put, replaced, deleted, and belong to their shard", registers),
     ("the last of two deltas in flight wins", registers_in_flight),
     ("positions and outboxes come back when a shard is opened", position_and_outbox),
+    ("parts of one task commit beside each other", parts),
+    ("a later owner of any of its keys fences a part", fencing_of_parts),
+    ("what changes hands keeps its position, and registers and outbox stay", changing_hands),
+    ("a position outside its range is refused", positions_elsewhere),
     ("what breaks the rules is refused, and so is what comes behind it", refusals),
     ("followers wake up on commits and only then", following),
 ];
@@ -56,14 +60,14 @@ fn ends(log: &dyn Log, prefix: &str) -> Vec<(String, u64)> {
 fn creation(log: Arc<dyn Log>) {
     assert_eq!(log.heads(""), []);
     assert!(log.read("a/pivot=00", 0, 100).unwrap().is_none());
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&*log, delta("shard", epoch, vec![append("a/pivot=00", "{}\n")])).unwrap();
     let heads = log.heads("");
     assert_eq!((heads.len(), &*heads[0].journal, heads[0].begin, heads[0].end), (1, "a/pivot=00", 0, 3));
 }
 
 fn offsets(log: Arc<dyn Log>) {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let appends = vec![append("b", "{\"n\":1}\n{\"n\":2}\n"), append("a", "{}\n")];
     assert_eq!(commit(&*log, delta("shard", epoch, appends)).unwrap(), [16, 3]);
     assert_eq!(commit(&*log, delta("shard", epoch, vec![append("a", "[]\n")])).unwrap(), [6]);
@@ -73,7 +77,7 @@ fn offsets(log: Arc<dyn Log>) {
 }
 
 fn boundaries(log: Arc<dyn Log>) {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let documents: Vec<String> = (0..40).map(|n| format!("{{\"n\":\"{}\"}}\n", "x".repeat(n * n % 23))).collect();
     for block in documents.chunks(7) {
         commit(&*log, delta("shard", epoch, vec![append("a", block.concat())])).unwrap();
@@ -91,7 +95,7 @@ fn boundaries(log: Arc<dyn Log>) {
 }
 
 fn no_such_offset(log: Arc<dyn Log>) {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&*log, delta("shard", epoch, vec![append("a", "{\"n\":1}\n{\"n\":2}\n")])).unwrap();
     for (journal, offset) in [("a", 1), ("a", 7), ("a", 9), ("a", 15), ("a", 17), ("a", u64::MAX), ("b", 1)] {
         let refused = log.read(journal, offset, 100).unwrap_err();
@@ -101,7 +105,7 @@ fn no_such_offset(log: Arc<dyn Log>) {
 }
 
 fn prefixes(log: Arc<dyn Log>) {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let names = ["b/x=2/pivot=00", "a/pivot=00", "b/x=1/pivot=00", "bb/pivot=00", "b/pivot=00"];
     commit(&*log, delta("shard", epoch, names.map(|name| append(name, "{}\n")).into())).unwrap();
     let listed = |prefix| log.heads(prefix).into_iter().map(|head| head.journal.to_string()).collect::<Vec<_>>();
@@ -113,7 +117,7 @@ fn prefixes(log: Arc<dyn Log>) {
 fn atomicity(log: Arc<dyn Log>) {
     let writer = log.clone();
     let writes = thread::spawn(move || {
-        let epoch = writer.open("shard").unwrap().epoch;
+        let epoch = writer.open("shard", KeyRange::ALL).unwrap().epoch;
         for _ in 0..150 {
             let appends = ["a/1", "a/2", "a/3"].map(|name| append(name, "{\"all\":true}\n"));
             commit(&*writer, delta("shard", epoch, appends.into())).unwrap();
@@ -133,7 +137,7 @@ fn atomicity(log: Arc<dyn Log>) {
 }
 
 fn order(log: Arc<dyn Log>) {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let line = |n| format!("{{\"n\":{n:04}}}\n");
     let tickets: Vec<_> = (0..200).map(|n| log.commit(delta("shard", epoch, vec![append("a", line(n))]))).collect();
     let ends: Vec<u64> = tickets.into_iter().map(|ticket| ticket.wait().unwrap()[0]).collect();
@@ -147,7 +151,7 @@ fn sharing(log: Arc<dyn Log>) {
             let log = log.clone();
             thread::spawn(move || {
                 let shard = format!("shard {writer}");
-                let epoch = log.open(&shard).unwrap().epoch;
+                let epoch = log.open(&shard, KeyRange::ALL).unwrap().epoch;
                 for n in 0..30 {
                     let pair = format!("{{\"w\":{writer},\"n\":{n},\"p\":1}}\n{{\"w\":{writer},\"n\":{n},\"p\":2}}\n");
                     let end = commit(&*log, delta(&shard, epoch, vec![append("a", &pair)])).unwrap()[0];
@@ -169,26 +173,26 @@ fn sharing(log: Arc<dyn Log>) {
 }
 
 fn fencing(log: Arc<dyn Log>) {
-    let former = log.open("shard").unwrap().epoch;
+    let former = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&*log, delta("shard", former, vec![append("a", "1\n")])).unwrap();
     let ticket = log.commit(delta("shard", former, vec![append("a", "2\n")]));
-    let later = log.open("shard").unwrap().epoch;
+    let later = log.open("shard", KeyRange::ALL).unwrap().epoch;
     assert!(later > former);
     assert_eq!(ticket.wait().unwrap(), [4], "submitted before the fence");
     for _ in 0..2 {
         let refused = commit(&*log, delta("shard", former, vec![append("a", "3\n")])).unwrap_err();
-        assert!(matches!(&refused, LogError::Fenced { shard } if shard == "shard"), "{refused}");
+        assert!(matches!(&refused, LogError::Fenced { task } if task == "shard"), "{refused}");
     }
     assert_eq!(commit(&*log, delta("shard", later, vec![append("a", "4\n")])).unwrap(), [6]);
     assert_eq!(read_all(&*log, "a", 100), b"1\n2\n4\n");
-    assert_eq!(log.open("other").unwrap().position, None);
+    assert_eq!(log.open("other", KeyRange::ALL).unwrap().position, []);
 }
 
 fn never_opened(log: Arc<dyn Log>) {
     for epoch in [0, 1, u64::MAX] {
         assert!(matches!(commit(&*log, delta("shard", epoch, vec![])), Err(LogError::Fenced { .. })));
     }
-    log.open("shard").unwrap();
+    log.open("shard", KeyRange::ALL).unwrap();
     assert!(matches!(commit(&*log, delta("shard", u64::MAX, vec![])), Err(LogError::Fenced { .. })));
 }
 
@@ -208,8 +212,8 @@ fn get(log: &dyn Log, shard: &str, keys: &[&str]) -> Vec<Option<String>> {
 
 fn registers(log: Arc<dyn Log>) {
     assert_eq!(get(&*log, "one", &["a"]), [None]);
-    let one = log.open("one").unwrap().epoch;
-    let two = log.open("two").unwrap().epoch;
+    let one = log.open("one", KeyRange::ALL).unwrap().epoch;
+    let two = log.open("two", KeyRange::ALL).unwrap().epoch;
     commit(&*log, set("one", one, &[("b", Some("1")), ("a", Some("2")), ("", Some("3")), ("c", Some(""))])).unwrap();
     commit(&*log, set("two", two, &[("a", Some("9"))])).unwrap();
     let some = |value: &str| Some(value.to_owned());
@@ -225,36 +229,128 @@ fn registers(log: Arc<dyn Log>) {
 }
 
 fn registers_in_flight(log: Arc<dyn Log>) {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let values: Vec<String> = (0..100).map(|n| n.to_string()).collect();
     let tickets: Vec<_> = values
         .iter()
         .enumerate()
         .map(|(n, value)| {
             let other = (n % 2 == 0).then_some(value.as_str());
-            let position = Some(value.as_bytes().to_vec());
+            let position = Piece::whole(value.as_bytes());
             let registers = set("shard", epoch, &[("k", Some(value)), ("sometimes", other)]);
             log.commit(Delta { position, ..registers })
         })
         .collect();
     tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
     assert_eq!(get(&*log, "shard", &["k", "sometimes"]), [Some("99".to_owned()), None]);
-    assert_eq!(log.open("shard").unwrap().position.unwrap(), b"99");
+    assert_eq!(log.open("shard", KeyRange::ALL).unwrap().position, Piece::whole(b"99"));
 }
 
 fn position_and_outbox(log: Arc<dyn Log>) {
-    let opened = log.open("shard").unwrap();
-    assert!(opened.position.is_none() && opened.outbox.is_empty());
+    let opened = log.open("shard", KeyRange::ALL).unwrap();
+    assert!(opened.position.is_empty() && opened.outbox.is_empty());
     let outbox = vec![(300, b"c".to_vec()), (2, b"b".to_vec()), (1, b"a".to_vec())];
-    commit(&*log, Delta { position: Some(b"p1".to_vec()), outbox, ..delta("shard", opened.epoch, vec![]) }).unwrap();
+    commit(&*log, Delta { position: Piece::whole(b"p1"), outbox, ..delta("shard", opened.epoch, vec![]) }).unwrap();
     commit(&*log, Delta { outbox_clear: vec![1, 77], ..delta("shard", opened.epoch, vec![]) }).unwrap();
-    let other = log.open("shard/0").unwrap();
-    assert!(other.position.is_none() && other.outbox.is_empty());
-    let again = log.open("shard").unwrap();
-    assert_eq!(again.position.unwrap(), b"p1", "a delta without a position leaves it");
+    let other = log.open("shard/0", KeyRange::ALL).unwrap();
+    assert!(other.position.is_empty() && other.outbox.is_empty());
+    let again = log.open("shard", KeyRange::ALL).unwrap();
+    assert_eq!(again.position, Piece::whole(b"p1"), "a delta without a position leaves it");
     assert_eq!(again.outbox, [(2, b"b".to_vec()), (300, b"c".to_vec())]);
-    commit(&*log, Delta { position: Some(vec![]), ..delta("shard", again.epoch, vec![]) }).unwrap();
-    assert_eq!(log.open("shard").unwrap().position.unwrap(), b"");
+    commit(&*log, Delta { position: Piece::whole([]), ..delta("shard", again.epoch, vec![]) }).unwrap();
+    assert_eq!(log.open("shard", KeyRange::ALL).unwrap().position, Piece::whole([]));
+}
+
+const HALVES: [KeyRange; 2] = [KeyRange { begin: 0, end: 0x7fff_ffff }, KeyRange { begin: 0x8000_0000, end: u32::MAX }];
+
+fn range(begin: u32, end: u32) -> KeyRange {
+    KeyRange { begin, end }
+}
+
+fn piece(range: KeyRange, position: &str) -> Piece {
+    Piece { range, position: position.as_bytes().to_vec() }
+}
+
+/// A delta that moves the position of a whole range.
+fn at(epoch: u64, range: KeyRange, position: &str) -> Delta {
+    Delta { position: vec![piece(range, position)], ..delta("task", epoch, vec![]) }
+}
+
+fn parts(log: Arc<dyn Log>) {
+    let [one, two] = HALVES.map(|half| log.open("task", half).unwrap());
+    assert!(one.epoch != two.epoch && one.position.is_empty() && two.position.is_empty());
+    let tickets = [
+        log.commit(Delta { appends: vec![append("a", "1\n")], ..at(one.epoch, HALVES[0], "one") }),
+        log.commit(Delta { appends: vec![append("a", "2\n")], ..at(two.epoch, HALVES[1], "two") }),
+        log.commit(Delta { appends: vec![append("a", "3\n")], ..delta("task", one.epoch, vec![]) }),
+    ];
+    assert_eq!(tickets.map(|ticket| ticket.wait().unwrap()), [[2], [4], [6]]);
+    // A refusal is of one part only.
+    let refused = commit(&*log, delta("task", one.epoch, vec![append("a", "")]));
+    assert!(matches!(refused, Err(LogError::Refused { .. })));
+    assert!(matches!(commit(&*log, at(one.epoch, HALVES[0], "later")), Err(LogError::Refused { .. })), "a hole");
+    commit(&*log, at(two.epoch, HALVES[1], "later")).unwrap();
+    assert_eq!(log.open("task", HALVES[0]).unwrap().position, [piece(HALVES[0], "one")]);
+    commit(&*log, at(two.epoch, HALVES[1], "later still")).unwrap();
+}
+
+fn fencing_of_parts(log: Arc<dyn Log>) {
+    let whole = log.open("task", KeyRange::ALL).unwrap();
+    let one = log.open("task", HALVES[0]).unwrap();
+    let is_fenced = |epoch, range| matches!(commit(&*log, at(epoch, range, "x")), Err(LogError::Fenced { .. }));
+    assert!(is_fenced(whole.epoch, KeyRange::ALL), "half of it is another's");
+    let two = log.open("task", HALVES[1]).unwrap();
+    commit(&*log, at(one.epoch, HALVES[0], "1")).unwrap();
+    let ticket = log.commit(at(two.epoch, HALVES[1], "2"));
+    let edge = log.open("task", range(0x7fff_ffff, 0x7fff_ffff)).unwrap();
+    ticket.wait().unwrap();
+    assert_eq!(edge.position, [piece(range(0x7fff_ffff, 0x7fff_ffff), "1")]);
+    assert!(is_fenced(one.epoch, HALVES[0]), "one key of it is another's");
+    commit(&*log, at(two.epoch, HALVES[1], "3")).unwrap();
+    let whole = log.open("task", KeyRange::ALL).unwrap();
+    assert_eq!(whole.position, [piece(HALVES[0], "1"), piece(HALVES[1], "3")]);
+    assert!(is_fenced(edge.epoch, range(0x7fff_ffff, 0x7fff_ffff)) && is_fenced(two.epoch, HALVES[1]));
+    commit(&*log, at(whole.epoch, KeyRange::ALL, "4")).unwrap();
+    assert!([one.epoch, two.epoch, edge.epoch, whole.epoch].is_sorted_by(|former, later| former < later));
+    assert!(matches!(log.open("task", range(1, 0)), Err(LogError::Refused { .. })));
+}
+
+fn changing_hands(log: Arc<dyn Log>) {
+    let whole = log.open("task", KeyRange::ALL).unwrap();
+    let first = Delta { outbox: vec![(1, b"request".to_vec())], ..set("task", whole.epoch, &[("r", Some("1"))]) };
+    commit(&*log, Delta { position: Piece::whole(b"10"), ..first }).unwrap();
+    let [one, two] = HALVES.map(|half| log.open("task", half).unwrap());
+    assert_eq!([&one.position, &two.position], HALVES.map(|half| vec![piece(half, "10")]).each_ref());
+    assert_eq!(one.outbox, [(1, b"request".to_vec())]);
+    commit(&*log, at(one.epoch, HALVES[0], "70")).unwrap();
+    let more = Delta { position: vec![piece(HALVES[1], "40")], ..set("task", two.epoch, &[("r", Some("2"))]) };
+    commit(&*log, more).unwrap();
+
+    let whole = log.open("task", KeyRange::ALL).unwrap();
+    assert_eq!(whole.position, [piece(HALVES[0], "70"), piece(HALVES[1], "40")]);
+    assert_eq!(get(&*log, "task", &["r"]), [Some("2".to_owned())]);
+    // It leaves a position that is still in pieces.
+    let uneven = vec![piece(range(0, 0x7fff_ffff), "70"), piece(range(0x8000_0000, 0x8fff_ffff), "50")];
+    commit(&*log, Delta { position: uneven, ..delta("task", whole.epoch, vec![]) }).unwrap();
+    let middle = log.open("task", range(0x4000_0000, 0x9fff_ffff)).unwrap();
+    let expected = [piece(range(0x4000_0000, 0x7fff_ffff), "70"), piece(range(0x8000_0000, 0x8fff_ffff), "50")];
+    assert_eq!(middle.position, expected, "and nothing behind what was committed");
+    commit(&*log, at(middle.epoch, range(0x4000_0000, 0x9fff_ffff), "80")).unwrap();
+    let whole = log.open("task", KeyRange::ALL).unwrap();
+    let expected = [piece(range(0, 0x3fff_ffff), "70"), piece(range(0x4000_0000, 0x9fff_ffff), "80")];
+    assert_eq!(whole.position, expected);
+}
+
+fn positions_elsewhere(log: Arc<dyn Log>) {
+    let broken: [&[KeyRange]; 4] =
+        [&[KeyRange::ALL], &[range(2, 1)], &[range(0, 5), range(5, 6)], &[range(3, 4), range(0, 1)]];
+    for ranges in broken {
+        let opened = log.open("task", HALVES[0]).unwrap();
+        let position = ranges.iter().map(|range| piece(*range, "x")).collect();
+        let refused = commit(&*log, Delta { position, ..delta("task", opened.epoch, vec![]) }).unwrap_err();
+        assert!(matches!(refused, LogError::Refused { .. }), "{refused}");
+    }
+    assert_eq!(log.open("task", KeyRange::ALL).unwrap().position, []);
 }
 
 fn refusals(log: Arc<dyn Log>) {
@@ -268,9 +364,9 @@ fn refusals(log: Arc<dyn Log>) {
         append("a", "{}"),
     ];
     for append_broken in broken {
-        let epoch = log.open("shard").unwrap().epoch;
+        let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
         let broken = Delta {
-            position: Some(b"bad".to_vec()),
+            position: Piece::whole(b"bad"),
             ..delta("shard", epoch, vec![append("fine", "{}\n"), append_broken])
         };
         let refused = commit(&*log, broken).unwrap_err();
@@ -279,8 +375,8 @@ fn refusals(log: Arc<dyn Log>) {
         assert!(matches!(behind, Err(LogError::Refused { .. })), "a hole");
     }
     assert_eq!(log.heads(""), []);
-    let opened = log.open("shard").unwrap();
-    assert_eq!(opened.position, None);
+    let opened = log.open("shard", KeyRange::ALL).unwrap();
+    assert_eq!(opened.position, []);
     commit(&*log, delta("shard", opened.epoch, vec![append("fine", "{}\n")])).unwrap();
 }
 
@@ -296,7 +392,7 @@ fn following(log: Arc<dyn Log>) {
         let now = follower.follow(seen, long);
         (now, ends(&*follower, "a"))
     });
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&*log, delta("shard", epoch, vec![append("a", "{}\n")])).unwrap();
     let (now, heads) = woken.join().unwrap();
     assert!(now > seen);

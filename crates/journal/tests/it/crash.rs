@@ -10,13 +10,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use journal::{Append, Delta, Embedded, Log, Options};
+use journal::{Append, Delta, Embedded, KeyRange, Log, Options, Piece};
 
 use crate::embedded::files;
 use crate::support::{HandClock, MORNING_US, append, commit, copy, delta, read_all};
 
 const DIRECTORY: &str = "JOURNAL_CRASH_DIRECTORY";
 const LIVES: u32 = 12;
+
+/// The count of commits that a writer left as its position.
+fn count(position: &[Piece]) -> u64 {
+    position.first().map_or(0, |piece| u64::from_be_bytes(piece.position.as_slice().try_into().unwrap()))
+}
 
 fn options(directory: &Path) -> Options {
     let mut options = Options::new(directory, HandClock::new());
@@ -31,21 +36,21 @@ fn line(n: u64, part: u8) -> String {
 }
 
 fn write(log: &Embedded, mut acknowledge: impl FnMut(u64)) {
-    let opened = log.open("writer").unwrap();
-    let mut next = opened.position.map_or(0, |position| u64::from_be_bytes(position.try_into().unwrap()));
+    let opened = log.open("writer", KeyRange::ALL).unwrap();
+    let mut next = count(&opened.position);
     loop {
         // Several in flight, as shards have them.
         let tickets: Vec<_> = (next..next + 3)
             .map(|n| {
                 log.commit(Delta {
-                    shard: "writer".to_owned(),
+                    task: "writer".to_owned(),
                     epoch: opened.epoch,
                     time_us: MORNING_US,
                     appends: [1, 2]
                         .map(|part| Append { journal: format!("c/part={part}"), documents: line(n, part).into() })
                         .into(),
                     registers: vec![(b"n".to_vec(), Some(n.to_be_bytes().to_vec()))],
-                    position: Some((n + 1).to_be_bytes().to_vec()),
+                    position: Piece::whole((n + 1).to_be_bytes()),
                     ..Delta::default()
                 })
             })
@@ -61,8 +66,8 @@ fn write(log: &Embedded, mut acknowledge: impl FnMut(u64)) {
 /// What is there must be deltas `0..n` whole, for some `n`; returns it.
 fn check(directory: &Path) -> u64 {
     let log = Embedded::open(options(directory)).unwrap();
-    let position = log.open("writer").unwrap().position;
-    let count = position.map_or(0, |position| u64::from_be_bytes(position.try_into().unwrap()));
+    let position = log.open("writer", KeyRange::ALL).unwrap().position;
+    let count = count(&position);
     for part in [1, 2] {
         let expected: String = (0..count).map(|n| line(n, part)).collect();
         let found = read_all(&log, &format!("c/part={part}"), 1 << 20);
@@ -135,7 +140,7 @@ fn the_last_batch_torn_at_every_page() {
     quiet.fragment_age_max_ms = u64::MAX;
     quiet.fragment_bytes_max = u64::MAX / 4;
     let log = Embedded::open(quiet.clone()).unwrap();
-    let epoch = log.open("writer").unwrap().epoch;
+    let epoch = log.open("writer", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("writer", epoch, vec![append("a", "{\"kept\":1}\n")])).unwrap();
     let before = directory.path().join("before");
     copy(&data, &before);
@@ -169,7 +174,7 @@ fn the_last_batch_torn_at_every_page() {
         assert!(log.stats().torn_bytes > 0);
         assert_eq!(read_all(&log, "a", 100), b"{\"kept\":1}\n");
         assert_eq!(log.heads("").len(), 1);
-        let epoch = log.open("writer").unwrap().epoch;
+        let epoch = log.open("writer", KeyRange::ALL).unwrap().epoch;
         commit(&log, delta("writer", epoch, vec![append("a", "{\"next\":1}\n")])).unwrap();
         drop(log);
         let log = Embedded::open(Options { directory: data.clone(), ..quiet.clone() }).unwrap();
@@ -201,7 +206,7 @@ fn a_failed_write_poisons_until_reopened() {
     let log = Embedded::open(options(&data)).unwrap();
     let end = log.heads("a")[0].end;
     assert_eq!(end, (acknowledged << 20) as u64, "what was refused is not there, what was answered for is");
-    let epoch = log.open("writer").unwrap().epoch;
+    let epoch = log.open("writer", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("writer", epoch, vec![append("a", "{}\n")])).unwrap();
 }
 
@@ -216,7 +221,7 @@ fn limited_writer() {
     options.fragment_age_max_ms = u64::MAX;
     options.fragment_bytes_max = u64::MAX / 4;
     let log = Embedded::open(options).unwrap();
-    let epoch = log.open("writer").unwrap().epoch;
+    let epoch = log.open("writer", KeyRange::ALL).unwrap().epoch;
     let mut out = std::io::stdout();
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
@@ -228,7 +233,7 @@ fn limited_writer() {
                 assert!(matches!(error, journal::LogError::Poisoned { .. }), "{error}");
                 let again = commit(&log, delta("writer", epoch, vec![append("a", "{}\n")])).unwrap_err();
                 assert!(matches!(again, journal::LogError::Poisoned { .. }), "{again}");
-                assert!(matches!(log.open("writer"), Err(journal::LogError::Poisoned { .. })));
+                assert!(matches!(log.open("writer", KeyRange::ALL), Err(journal::LogError::Poisoned { .. })));
                 assert!(log.read("a", 0, 10).unwrap().is_some(), "what is committed can still be read");
                 writeln!(out, "poisoned: {error}").unwrap();
                 return;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
-use journal::{Delta, Embedded, Log, LogError, OpenError, Options};
+use journal::{Delta, Embedded, KeyRange, Log, LogError, OpenError, Options, Piece};
 
 use crate::support::{HOUR_US, MORNING_US, Place, append, commit, copy, delta, read_all};
 
@@ -35,7 +35,7 @@ fn after_a_graceful_stop_the_files_hold_everything() {
     let mut place = Place::new();
     place.options.fragment_bytes_max = 10_000;
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let mut expected = BTreeMap::<String, Vec<u8>>::new();
     for n in 0..300 {
         let journal = format!("acme/events/vendor={}%20x/pivot=00", n % 3);
@@ -84,7 +84,7 @@ fn after_a_graceful_stop_the_files_hold_everything() {
 fn tails_become_fragments_by_age_and_reads_cross_over() {
     let place = Place::new();
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("shard", epoch, vec![append("a", "{\"n\":1}\n{\"n\":2}\n")])).unwrap();
     thread::sleep(Duration::from_millis(400));
     assert_eq!(log.fragments("").unwrap(), [], "time has not moved");
@@ -109,7 +109,7 @@ fn large_appends_are_cut_between_documents_and_come_back_whole() {
     place.options.live_cache_bytes = 1000;
     place.options.fragment_age_max_ms = 60_000;
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let line = format!("{{\"x\":\"{}\"}}\n", "0123456789".repeat(30_000));
     let mut all = line.repeat(60);
     let huge = format!("[\"{}\"]\n", "h".repeat(9 << 20));
@@ -133,11 +133,11 @@ fn a_copy_taken_at_any_moment_opens() {
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = stop.clone();
     let writing = thread::spawn(move || {
-        let epoch = writer.open("shard").unwrap().epoch;
+        let epoch = writer.open("shard", KeyRange::ALL).unwrap().epoch;
         let mut n = 0;
         while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
             let line = format!("{{\"n\":{n}}}\n");
-            let position = Some(format!("{n}").into_bytes());
+            let position = Piece::whole(format!("{n}"));
             let appends = vec![append("a", &line), append("b", &line)];
             commit(&*writer, Delta { position, ..delta("shard", epoch, appends) }).unwrap();
             n += 1;
@@ -167,7 +167,7 @@ fn a_copy_taken_at_any_moment_opens() {
         assert_eq!(all, (0..lines).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>().into_bytes());
         assert_eq!(read_all(&copied, "b", 1000), all);
         if lines > 0 {
-            assert_eq!(copied.open("shard").unwrap().position.unwrap(), format!("{}", lines - 1).into_bytes());
+            assert_eq!(copied.open("shard", KeyRange::ALL).unwrap().position, Piece::whole(format!("{}", lines - 1)));
         }
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -199,9 +199,9 @@ fn directories_of_others_and_of_other_versions_are_refused_and_left_alone() {
     fs::remove_file(place.options.directory.join("letter.txt")).unwrap();
     drop(place.open());
     let format = place.options.directory.join("format");
-    assert_eq!(fs::read_to_string(&format).unwrap(), "segtide data directory, format 1\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "segtide data directory, format 2\n");
     fs::write(&format, "segtide data directory, format 12\n").unwrap();
-    expect!["/d/data has format 12, and this segtide reads format 1; open it with the version that wrote it"]
+    expect!["/d/data has format 12, and this segtide reads format 2; open it with the version that wrote it"]
         .assert_eq(&shown(place.try_open().unwrap_err()));
 }
 
@@ -232,7 +232,7 @@ fn damage(root: &Path, suffix: &str) -> PathBuf {
 fn a_damaged_fragment_is_named_and_never_read() {
     let place = Place::new();
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let lines: String = (0..200).map(|n| format!("{{\"n\":{}}}\n", n * n * 7919)).collect();
     commit(&log, delta("shard", epoch, vec![append("a/pivot=00", &lines)])).unwrap();
     log.close().unwrap();
@@ -246,7 +246,7 @@ fn a_damaged_fragment_is_named_and_never_read() {
     fs::remove_file(&path).unwrap();
     expect!["the file is missing"].assert_eq(&reason(&log));
     // The tail goes on.
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("shard", epoch, vec![append("a/pivot=00", "{}\n")])).unwrap();
     assert_eq!(log.read("a/pivot=00", lines.len() as u64, 100).unwrap().unwrap().documents, "{}\n");
 }
@@ -260,7 +260,7 @@ fn reason(log: &Embedded) -> String {
 fn a_flipped_bit_before_committed_batches_refuses_to_open_and_changes_nothing() {
     let place = Place::new();
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     for n in 0..50 {
         commit(&log, delta("shard", epoch, vec![append("a", format!("{{\"n\":{n}}}\n"))])).unwrap();
     }
@@ -276,7 +276,7 @@ fn a_flipped_bit_before_committed_batches_refuses_to_open_and_changes_nothing() 
 fn what_a_crash_left_of_a_fragment_is_replaced() {
     let place = Place::new();
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("shard", epoch, vec![append("a", "{\"n\":1}\n")])).unwrap();
     drop(log);
     // Its file, cut short, and the tail still there: learnt from a run of the same elsewhere.
@@ -299,7 +299,7 @@ fn fragments_that_cannot_be_written_stay_in_the_tail() {
     let root = place.directory.path().join("elsewhere");
     place.options.fragments = journal::Fragments::Directory(root.clone());
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("shard", epoch, vec![append("a/b", "{\"n\":1}\n")])).unwrap();
     // A file where a directory must go.
     fs::write(root.join("a"), "in the way").unwrap();
@@ -320,7 +320,7 @@ fn many_commits_share_a_sync() {
     let place = Place::new();
     let log = Arc::new(place.open());
     // Keeps the commit thread busy while the queue fills, also where syncs take no time.
-    let epoch = log.open("first").unwrap().epoch;
+    let epoch = log.open("first", KeyRange::ALL).unwrap().epoch;
     let first = log.commit(delta("first", epoch, vec![append("b", "{}\n".repeat(4 << 20))]));
     let before = log.stats();
     let shards: Vec<_> = (0..SHARDS)
@@ -328,7 +328,7 @@ fn many_commits_share_a_sync() {
             let log = log.clone();
             thread::spawn(move || {
                 let shard = format!("shard {shard}");
-                let epoch = log.open(&shard).unwrap().epoch;
+                let epoch = log.open(&shard, KeyRange::ALL).unwrap().epoch;
                 let submit = |_| log.commit(delta(&shard, epoch, vec![append("a", "{\"some\":\"document\"}\n")]));
                 let tickets: Vec<_> = (0..EACH).map(submit).collect();
                 tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
@@ -348,7 +348,7 @@ fn the_commit_queue_is_bounded_but_takes_a_larger_delta_alone() {
     let mut place = Place::new();
     place.options.commit_queue_bytes = 1000;
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let line = format!("\"{}\"\n", "b".repeat(700));
     let tickets: Vec<_> =
         (0..20).map(|n| log.commit(delta("shard", epoch, vec![append("a", line.repeat(1 + 10 * (n % 2)))]))).collect();
@@ -363,7 +363,7 @@ fn recovery_is_quick_with_a_long_tail() {
     place.options.fragment_bytes_max = 1 << 40;
     place.options.read_cache_bytes = 0;
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let line = format!("{{\"x\":\"{}\"}}\n", "w".repeat(4000));
     let tickets: Vec<_> =
         (0..20_000).map(|n| log.commit(delta("shard", epoch, vec![append(&format!("j{}", n % 40), &line)]))).collect();
@@ -385,7 +385,7 @@ fn a_reader_lagging_in_the_tail_survives_its_move() {
     let log = Arc::new(place.open());
     let writer = log.clone();
     let writing = thread::spawn(move || {
-        let epoch = writer.open("shard").unwrap().epoch;
+        let epoch = writer.open("shard", KeyRange::ALL).unwrap().epoch;
         for n in 0..300 {
             commit(&*writer, delta("shard", epoch, vec![append("a", format!("{{\"n\":{n:05}}}\n"))])).unwrap();
         }

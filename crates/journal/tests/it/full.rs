@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use journal::{Delta, Embedded, Log, LogError, Options};
+use journal::{Delta, Embedded, KeyRange, Log, LogError, Options, Piece};
 use testkit::Disk;
 
 use crate::support::{HandClock, append, commit, delta, read_all};
@@ -30,12 +30,12 @@ fn lines(count: usize) -> String {
 fn moves(epoch: u64, n: u64, bytes: usize) -> Delta {
     let outbox = vec![(n, vec![b'o'; bytes])];
     let outbox_clear = n.checked_sub(1).into_iter().collect();
-    Delta { outbox, outbox_clear, position: Some(n.to_be_bytes().to_vec()), ..delta("hook", epoch, Vec::new()) }
+    Delta { outbox, outbox_clear, position: Piece::whole(n.to_be_bytes()), ..delta("hook", epoch, Vec::new()) }
 }
 
 /// Commits documents from `n` on until they are refused for want of room; the number of the refused one.
 fn fill(log: &Embedded, mut n: usize) -> usize {
-    let epoch = log.open("source").unwrap().epoch;
+    let epoch = log.open("source", KeyRange::ALL).unwrap().epoch;
     loop {
         match commit(log, delta("source", epoch, vec![append("a", line(n))])) {
             Ok(_) => n += 1,
@@ -68,13 +68,13 @@ fn a_nearly_full_disk_takes_nothing_in_and_lets_the_rest_drain() {
     let Some(disk) = Disk::mount(64 << 20, 10_000) else { return };
     let log = Embedded::open(options(&disk)).unwrap();
     log.room().unwrap();
-    let hook = log.open("hook").unwrap().epoch;
+    let hook = log.open("hook", KeyRange::ALL).unwrap().epoch;
     let count = fill(&log, 0);
     assert!(count > 30, "{count}");
     let _filler = disk.fill(2 << 20);
     assert!(matches!(log.room(), Err(LogError::Full { .. })));
     // Registers grow as well.
-    let epoch = log.open("derivation").unwrap().epoch;
+    let epoch = log.open("derivation", KeyRange::ALL).unwrap().epoch;
     let registers = vec![(b"key".to_vec(), Some(b"value".to_vec()))];
     let refused = commit(&log, Delta { registers, ..delta("derivation", epoch, Vec::new()) }).unwrap_err();
     assert!(matches!(refused, LogError::Full { .. }), "{refused}");
@@ -87,7 +87,7 @@ fn a_nearly_full_disk_takes_nothing_in_and_lets_the_rest_drain() {
     // So it does after a restart.
     drop(log);
     let log = Embedded::open(options(&disk)).unwrap();
-    let opened = log.open("hook").unwrap();
+    let opened = log.open("hook", KeyRange::ALL).unwrap();
     assert_eq!(opened.outbox.len(), 1);
     commit(&log, moves(opened.epoch, 100, 1000)).unwrap();
     assert_eq!(fill(&log, count), count, "nothing was taken in");
@@ -113,8 +113,8 @@ fn room_for_documents_comes_back_by_itself() {
 fn the_store_itself_meets_a_full_disk_and_goes_on() {
     let Some(disk) = Disk::mount(64 << 20, 10_000) else { return };
     let log = Embedded::open(options(&disk)).unwrap();
-    let source = log.open("source").unwrap().epoch;
-    let hook = log.open("hook").unwrap().epoch;
+    let source = log.open("source", KeyRange::ALL).unwrap().epoch;
+    let hook = log.open("hook", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("source", source, vec![append("a", line(0))])).unwrap();
     // Another program takes everything.
     let filler = disk.fill(0);
@@ -130,8 +130,11 @@ fn the_store_itself_meets_a_full_disk_and_goes_on() {
     assert!(read_all(&log, "a", 8 * MIB) == line(0).as_bytes(), "what is committed can be read");
 
     // What was put aside is enough for destinations to drain.
-    let opened = soon(|| log.open("hook"));
-    let position = opened.position.map_or(0, |position| u64::from_be_bytes(position.try_into().unwrap()) + 1);
+    let opened = soon(|| log.open("hook", KeyRange::ALL));
+    let position = opened
+        .position
+        .first()
+        .map_or(0, |piece| u64::from_be_bytes(piece.position.as_slice().try_into().unwrap()) + 1);
     assert!(position == n || position == n + 1, "{position} and {n}: the outcome of the last one is unknown");
     for n in position..position + 20 {
         commit(&log, moves(opened.epoch, n, 1000)).unwrap();
@@ -147,7 +150,7 @@ fn the_store_itself_meets_a_full_disk_and_goes_on() {
     assert!(log.room().is_err());
 
     drop(filler);
-    let source = soon(|| log.open("source")).epoch;
+    let source = soon(|| log.open("source", KeyRange::ALL)).epoch;
     log.room().unwrap();
     commit(&log, delta("source", source, vec![append("a", line(1))])).unwrap();
     assert!(read_all(&log, "a", 8 * MIB) == lines(2).as_bytes());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use journal::{Codec, Embedded, Log, LogError, OpenError, Options, Template, verify};
+use journal::{Codec, Embedded, KeyRange, Log, LogError, OpenError, Options, Template, verify};
 use testkit::{Bucket, Fault};
 
 use crate::embedded::files;
@@ -21,7 +21,7 @@ fn soon(mut is: impl FnMut() -> bool) {
 
 /// Commits a line for each hour to a journal, from the morning on, and writes each to a fragment of its own.
 fn write_hours(log: &Embedded, journal: &str, hours: u64) -> Vec<u8> {
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let mut all = Vec::new();
     for n in 0..hours {
         let line = format!("{{\"n\":{n:04},\"text\":\"{}\"}}\n", "x".repeat(100));
@@ -117,7 +117,7 @@ fn a_bucket_that_fails_in_every_way_loses_and_doubles_nothing() {
     let mut place = Place::new();
     in_bucket(&mut place, &bucket);
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     let mut all = Vec::new();
     for n in 0..6 {
         let line = format!("{{\"n\":{n}}}\n");
@@ -170,7 +170,7 @@ fn another_object_of_a_fragments_name_is_not_taken_for_it() {
     in_bucket(&mut place, &bucket);
     bucket.put(&format!("flow/{path}"), b"something else");
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("shard", epoch, vec![append("a/pivot=00", &all)])).unwrap();
     let LogError::Unwritable { reason, .. } = log.flush().unwrap_err() else { panic!() };
     assert!(reason.starts_with("another file of its name is there"), "{reason}");
@@ -188,7 +188,7 @@ fn documents_stay_while_a_bucket_is_away() {
     let mut place = Place::new();
     in_bucket(&mut place, &bucket);
     let log = place.open();
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     for n in 0..50 {
         commit(&log, delta("shard", epoch, vec![append("a/pivot=00", format!("{{\"n\":{n}}}\n"))])).unwrap();
         log.flush().unwrap_err();
@@ -211,7 +211,7 @@ fn verify_names_what_is_wrong() {
     let log = place.open();
     let all = write_hours(&log, "a/pivot=00", 4);
     let len = all.len() as u64 / 4;
-    let epoch = log.open("shard").unwrap().epoch;
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
     commit(&log, delta("shard", epoch, vec![append("b/pivot=00", "{\"tail\":1}\n")])).unwrap();
     assert!(matches!(verify(&place.options), Err(OpenError::InUse { .. })));
     drop(log);

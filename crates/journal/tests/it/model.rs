@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use journal::{Append, Delta, Log};
+use journal::{Append, Delta, KeyRange, Log, Piece};
 use proptest::prelude::*;
 
 use crate::support::{HOUR_US, MORNING_US, Place, read_all};
@@ -43,7 +43,7 @@ struct Model {
     journals: BTreeMap<String, Vec<u8>>,
     registers: BTreeMap<(u8, u8), Vec<u8>>,
     outbox: BTreeMap<(u8, u64), Vec<u8>>,
-    positions: BTreeMap<u8, Vec<u8>>,
+    positions: BTreeMap<u8, Vec<Piece>>,
 }
 
 proptest! {
@@ -64,8 +64,8 @@ proptest! {
             match step {
                 Step::Commit { shard, hour, appends, registers, add, clear } => {
                     let name = format!("shard {shard}");
-                    let epoch = *epochs.entry(shard).or_insert_with(|| open.open(&name).unwrap().epoch);
-                    let mut delta = Delta { shard: name, epoch, time_us: MORNING_US + hour * HOUR_US, ..Delta::default() };
+                    let epoch = *epochs.entry(shard).or_insert_with(|| open.open(&name, KeyRange::ALL).unwrap().epoch);
+                    let mut delta = Delta { task: name, epoch, time_us: MORNING_US + hour * HOUR_US, ..Delta::default() };
                     for (journal, len) in appends {
                         let journal = format!("collection/part={journal}/pivot=00");
                         let line = format!("{{\"n\":{n},\"x\":\"{}\"}}\n", "y".repeat(len % 40));
@@ -90,9 +90,9 @@ proptest! {
                         model.outbox.insert((shard, sequence), entry.clone());
                         delta.outbox.push((sequence, entry));
                     }
-                    let position = format!("at {n}").into_bytes();
+                    let position = Piece::whole(format!("at {n}"));
                     model.positions.insert(shard, position.clone());
-                    delta.position = Some(position);
+                    delta.position = position;
                     tickets.push(open.commit(delta));
                 }
                 Step::Reopen => {
@@ -119,8 +119,8 @@ proptest! {
                 let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
                 let found: Vec<_> = open.registers(&name, &keys).unwrap().into_iter().map(|value| value.map(|value| value.to_vec())).collect();
                 prop_assert_eq!(found, (0..8u8).map(|key| model.registers.get(&(shard, key)).cloned()).collect::<Vec<_>>());
-                let opened = open.open(&name).unwrap();
-                prop_assert_eq!(opened.position.as_ref(), model.positions.get(&shard));
+                let opened = open.open(&name, KeyRange::ALL).unwrap();
+                prop_assert_eq!(opened.position, model.positions.get(&shard).cloned().unwrap_or_default());
                 let outbox: Vec<_> = model.outbox.range((shard, 0)..(shard + 1, 0)).map(|((_, n), entry)| (*n, entry.clone())).collect();
                 prop_assert_eq!(opened.outbox, outbox);
             }

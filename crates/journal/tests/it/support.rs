@@ -59,7 +59,7 @@ pub(crate) fn append(journal: &str, documents: impl AsRef<[u8]>) -> Append {
 }
 
 pub(crate) fn delta(shard: &str, epoch: u64, appends: Vec<Append>) -> Delta {
-    Delta { shard: shard.to_owned(), epoch, time_us: MORNING_US, appends, ..Delta::default() }
+    Delta { task: shard.to_owned(), epoch, time_us: MORNING_US, appends, ..Delta::default() }
 }
 
 pub(crate) fn commit(log: &dyn Log, delta: Delta) -> Result<Vec<u64>, LogError> {

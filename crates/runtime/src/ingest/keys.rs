@@ -95,8 +95,8 @@ impl Keys {
     }
 
     /// Looks for a key among what was committed.
-    pub(super) fn find(&self, log: &dyn Log, shard: &str, keyed: Keyed, now_us: u64) -> Result<Found, LogError> {
-        let register = log.registers(shard, &[&by_key(keyed.key)])?.pop().flatten();
+    pub(super) fn find(&self, log: &dyn Log, task: &str, keyed: Keyed, now_us: u64) -> Result<Found, LogError> {
+        let register = log.registers(task, &[&by_key(keyed.key)])?.pop().flatten();
         let taken = register.and_then(|bytes| serde_json::from_slice::<Taken>(&bytes).ok());
         Ok(match taken {
             Some(taken) if now_us.saturating_sub(taken.at_us) >= AGE_MAX_US => Found::New,
@@ -110,7 +110,7 @@ impl Keys {
     pub(super) fn remember(
         &mut self,
         log: &dyn Log,
-        shard: &str,
+        task: &str,
         keyed: Keyed,
         (received, documents, journals): (u64, u64, Vec<String>),
         now_us: u64,
@@ -119,13 +119,13 @@ impl Keys {
         let place = by_place(sequence);
         let former = match self.changes.get(&place) {
             Some(former) => former.clone(),
-            None => log.registers(shard, &[&place])?.pop().flatten().map(|bytes| bytes.to_vec()),
+            None => log.registers(task, &[&place])?.pop().flatten().map(|bytes| bytes.to_vec()),
         };
         if let Some(former) = former.and_then(|bytes| bytes.try_into().ok()).map(u128::from_be_bytes) {
             let key = by_key(former);
             let register = match self.changes.get(&key) {
                 Some(changed) => changed.clone(),
-                None => log.registers(shard, &[&key])?.pop().flatten().map(|bytes| bytes.to_vec()),
+                None => log.registers(task, &[&key])?.pop().flatten().map(|bytes| bytes.to_vec()),
             };
             // A key that was used again since has a later place.
             let taken = register.and_then(|bytes| serde_json::from_slice::<Taken>(&bytes).ok());

@@ -1,20 +1,21 @@
 //! Transactions to hooks: requests are committed to the outbox, then sent until they are taken, then cleared.
 
 use catalog::Materialization;
-use journal::Delta;
 use journal::failpoint::{defect, durable_point};
+use journal::{Delta, KeyRange, Piece};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{Finisher, Transaction};
 use crate::connector::{Hook, Request, Retry};
-use crate::derive::Position;
+use crate::position::{Position, from_checkpoint, to_checkpoint};
 use crate::shard::{Context, Failure};
 use crate::status::State;
 
 /// Sees transactions through at a hook.
 pub(super) struct HookFinisher {
     context: Context,
-    shard: String,
+    task: String,
     epoch: u64,
     hook: Box<dyn Hook>,
     /// Requests that were committed and may not have been taken.
@@ -48,11 +49,11 @@ impl Finisher for HookFinisher {
             }
         }
         let position = HookPosition {
-            position: transaction.position.clone(),
+            pieces: raw(&transaction.position.encode()),
             next_sequence: self.next_sequence,
             instance: self.instance.clone(),
         };
-        delta.position = Some(position.encode());
+        delta.position = position.encode();
         self.context.log.commit(delta).wait()?;
         durable_point("hook.outbox_committed");
         self.send_outbox()?;
@@ -68,24 +69,25 @@ impl HookFinisher {
         materialization: &Materialization,
         random: u64,
     ) -> Result<(Position, Self), Failure> {
-        let shard = format!("materialization/{}/00000000-00000000", materialization.name);
-        let opened = context.log.open(&shard)?;
-        let committed = HookPosition::decode(opened.position.as_deref(), random)?;
+        let task = format!("materialization/{}", materialization.name);
+        // The order of a hook's requests is that of its one outbox, so its keys are never divided.
+        let opened = context.log.open(&task, KeyRange::ALL)?;
+        let (position, committed) = HookPosition::decode(&opened.position, random)?;
         let decode = |(sequence, bytes): &(u64, Vec<u8>)| Ok((*sequence, decode_request(bytes)?));
         let finisher = Self {
             context: context.clone(),
-            shard,
+            task,
             epoch: opened.epoch,
             hook,
             outbox: opened.outbox.iter().map(decode).collect::<Result<_, Failure>>()?,
             next_sequence: committed.next_sequence,
             instance: committed.instance,
         };
-        Ok((committed.position, finisher))
+        Ok((position, finisher))
     }
 
     fn delta(&self, now_us: u64) -> Delta {
-        Delta { shard: self.shard.clone(), epoch: self.epoch, time_us: now_us, ..Delta::default() }
+        Delta { task: self.task.clone(), epoch: self.epoch, time_us: now_us, ..Delta::default() }
     }
 
     /// Sends what is in the outbox, in order, each until it is taken, then clears it.
@@ -125,26 +127,30 @@ impl HookFinisher {
 }
 
 /// The position of a hook's shard: that of its reads, and what makes its requests' ids.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct HookPosition {
-    #[serde(flatten)]
-    position: Position,
+    pieces: Box<RawValue>,
     next_sequence: u64,
     instance: String,
 }
 
 impl HookPosition {
-    fn decode(bytes: Option<&[u8]>, random: u64) -> Result<Self, Failure> {
-        let Some(bytes) = bytes else {
-            return Ok(Self { instance: format!("{random:016x}"), ..Self::default() });
+    fn decode(stored: &[Piece], random: u64) -> Result<(Position, Self), Failure> {
+        let stored = match stored.first() {
+            Some(piece) => serde_json::from_slice(&piece.position)
+                .map_err(|e| Failure::never(format!("the stored position cannot be read: {e}")))?,
+            None => Self { pieces: raw(&[]), next_sequence: 0, instance: format!("{random:016x}") },
         };
-        Position::decode(Some(bytes))?;
-        serde_json::from_slice(bytes).map_err(|e| Failure::never(format!("the stored position cannot be read: {e}")))
+        Ok((Position::decode(KeyRange::ALL, &from_checkpoint(stored.pieces.get())?)?, stored))
     }
 
-    fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("positions have string keys")
+    fn encode(&self) -> Vec<Piece> {
+        Piece::whole(serde_json::to_vec(self).expect("positions have string keys"))
     }
+}
+
+fn raw(pieces: &[Piece]) -> Box<RawValue> {
+    RawValue::from_string(to_checkpoint(pieces)).expect("checkpoints are JSON")
 }
 
 /// A request in the outbox: its URL, a newline, its body.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use catalog::{Binding, Collection, Materialization};
 use doc::{Arena, Combiner, Node, Pointer};
+use journal::KeyRange;
 use journal::failpoint::defect;
 
 use super::{Finisher, Transaction};
 use crate::connector::{Row, Table};
-use crate::derive::Position;
+use crate::position::{self, Position};
 use crate::shard::Failure;
 
 /// Rows that are loaded, reduced and stored at once …
@@ -57,7 +58,7 @@ impl Finisher for TableFinisher {
 
     fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
         let mut stored = 0;
-        let position = transaction.position.encode();
+        let position = position::to_checkpoint(&transaction.position.encode());
         if defect("checkpoint-before-data") {
             self.table.commit(&position)?;
         }
@@ -74,7 +75,7 @@ impl Finisher for TableFinisher {
                 stored += self.store(binding)?;
             }
         }
-        if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")) {
+        if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")).map(str::to_owned) {
             self.table.commit(&former)?;
         }
         self.table.commit(&position)?;
@@ -88,8 +89,10 @@ impl TableFinisher {
         table: Box<dyn Table>,
         materialization: &Materialization,
         collections: &[&Collection],
+        range: KeyRange,
     ) -> Result<(Position, Self), Failure> {
-        let position = Position::decode(table.checkpoint().as_deref())?;
+        let stored = table.checkpoint().map(position::from_checkpoint).transpose().map_err(Failure::never)?;
+        let position = Position::decode(range, &stored.unwrap_or_default())?;
         let bindings = materialization.bindings.iter().zip(collections).map(|(b, c)| Bound::new(b, c)).collect();
         Ok((position, Self { table, bindings, arena: Arena::new(), stored: Arena::new() }))
     }

@@ -27,15 +27,21 @@ impl journal::Clock for Wall {
     }
 }
 
-/// Runs until settled, or for as long as given; returns whether it settled.
-fn run(directory: &Path, fakes: &Fakes, random: u64, at_most: Option<Duration>) -> bool {
+/// Runs with the keys divided among so many shards, until settled, or for as long as given; returns whether it settled.
+fn run(directory: &Path, fakes: &Fakes, random: u64, shards: u32, at_most: Option<Duration>) -> bool {
     let log = Arc::new(Embedded::open(journal::Options::new(directory, Arc::new(Wall))).unwrap());
     let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
     let connectors: Arc<dyn Connectors> = Arc::new(fakes.clone());
     // Small transactions, so that there are many; and every other run finds no memory to combine in.
     let memory_bytes = if random.is_multiple_of(2) { 0 } else { 1 << 20 };
-    let options =
-        Options { tail: false, random, transaction_bytes_max: 4 << 10, transaction_age_ms_max: 5, memory_bytes };
+    let options = Options {
+        tail: false,
+        random,
+        shards,
+        transaction_bytes_max: 4 << 10,
+        transaction_age_ms_max: 5,
+        memory_bytes,
+    };
     let spill: Spill = Arc::new(|| Ok(Box::new(Cursor::new(Vec::new()))));
     let runtime = Runtime::start(&build(BANK), shared, &connectors, Arc::new(Wall), &spill, options).unwrap();
     let begun = Instant::now();
@@ -105,12 +111,17 @@ fn violations(fakes: &Fakes) -> Vec<String> {
 
 /// Runs to the end through stops at odd times.
 fn soak(every: u64, defect: Defect) -> Fakes {
+    soak_divided(every, defect, [1; 6])
+}
+
+/// The same, with the keys divided among so many shards in each run.
+fn soak_divided(every: u64, defect: Defect, shards: [u32; 6]) -> Fakes {
     let directory = tempfile::tempdir().unwrap();
     let fakes = Fakes::with_faults(every, defect);
     for (n, ms) in [20, 45, 90, 60, 120].into_iter().enumerate() {
-        run(directory.path(), &fakes, n as u64, Some(Duration::from_millis(ms)));
+        run(directory.path(), &fakes, n as u64, shards[n], Some(Duration::from_millis(ms)));
     }
-    assert!(run(directory.path(), &fakes, 99, None), "it did not settle");
+    assert!(run(directory.path(), &fakes, 99, shards[5], None), "it did not settle");
     fakes
 }
 
@@ -132,6 +143,19 @@ fn with_faults_each_transfer_still_counts_once() {
 /// Whether a defect shows at one of some rates of faults; it takes one where it matters, and those are few.
 fn is_caught(defect: Defect) -> bool {
     [3, 5, 4, 7].into_iter().any(|every| !violations(&soak(every, defect)).is_empty())
+}
+
+#[test]
+fn divided_anew_in_every_run_each_transfer_counts_once() {
+    for (every, shards) in [(0, [1, 2, 1, 3, 2, 1]), (7, [2, 1, 3, 5, 4, 2]), (20, [3, 3, 2, 64, 1, 3])] {
+        let fakes = soak_divided(every, Defect::None, shards);
+        assert_eq!(violations(&fakes), Vec::<String>::new(), "one call of {every} failed, {shards:?}");
+    }
+}
+
+#[test]
+fn a_table_that_forgets_positions_when_keys_change_hands_is_caught() {
+    assert!(!violations(&soak_divided(0, Defect::HandsEmpty, [1, 2, 1, 3, 2, 1])).is_empty());
 }
 
 #[test]

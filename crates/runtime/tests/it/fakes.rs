@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use catalog::{Capture, Catalog, Collection, Materialization};
 use doc::{Arena, Field, Node};
 use runtime::{
-    Batch, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Progress, Publish,
-    Request, Retry, Row, Rows, Source, Table,
+    Batch, CheckpointRow, ConnectorError, Connectors, Destination, Fault, Hook, Kept, KeyRange, LambdaError, Lambdas,
+    Progress, Publish, Request, Retry, Row, Rows, Source, Table, take_over,
 };
 
 /// Transfers of the source.
@@ -25,7 +25,9 @@ pub(crate) fn transfer(n: u64) -> (String, i64) {
 #[derive(Default)]
 pub(crate) struct World {
     pub tables: BTreeMap<usize, BTreeMap<String, String>>,
-    pub checkpoint: Option<Vec<u8>>,
+    /// The rows of checkpoints, each with its fence.
+    pub checkpoints: Vec<(CheckpointRow, u64)>,
+    fence: u64,
     pub sent: Vec<(String, String)>,
     /// Whether the n-th call that may fail does, and how.
     pub faults: Faults,
@@ -40,6 +42,8 @@ pub(crate) enum Defect {
     #[default]
     None,
     CheckpointLost,
+    /// Keys that change hands begin at the beginning.
+    HandsEmpty,
     FreshIds,
 }
 
@@ -70,6 +74,22 @@ impl World {
     }
 }
 
+impl World {
+    /// Takes a range of keys over: the checkpoint left for it, and its fence.
+    fn take(&mut self, range: KeyRange) -> (Option<String>, u64) {
+        self.fence += 1;
+        let former: Vec<CheckpointRow> = self.checkpoints.iter().map(|(row, _)| row.clone()).collect();
+        let (mut row, left) = take_over(&former, range).unwrap();
+        if self.defect == Defect::HandsEmpty && !former.contains(&row) {
+            row.checkpoint = None;
+        }
+        self.checkpoints.retain(|(former, _)| former.range.intersect(range).is_none());
+        self.checkpoints.extend([row.clone()].into_iter().chain(left).map(|row| (row, self.fence)));
+        self.checkpoints.sort_by_key(|(row, _)| row.range);
+        (row.checkpoint, self.fence)
+    }
+}
+
 fn broken(what: &str) -> ConnectorError {
     ConnectorError {
         message: format!("{what} broke, as scripted"),
@@ -83,14 +103,27 @@ impl Connectors for Fakes {
         let next = cursor.map_or(0, |c| std::str::from_utf8(c).unwrap().parse().unwrap());
         Ok(Box::new(Transfers { next, fakes: self.clone() }))
     }
-    fn open_destination(&self, m: &Materialization, _: &[&Collection]) -> Result<Destination, ConnectorError> {
-        if self.0.lock().unwrap().fails() {
+    fn open_destination(
+        &self,
+        m: &Materialization,
+        _: &[&Collection],
+        range: KeyRange,
+    ) -> Result<Destination, ConnectorError> {
+        let mut world = self.0.lock().unwrap();
+        if world.fails() {
             return Err(broken("opening"));
         }
         Ok(match m.endpoint.connector.as_str() {
-            "table" => Destination::Table(Box::new(FakeTable { fakes: self.clone(), open: BTreeMap::new() })),
+            "table" => {
+                let (checkpoint, fence) = world.take(range);
+                let fakes = self.clone();
+                Destination::Table(Box::new(FakeTable { fakes, range, checkpoint, fence, open: BTreeMap::new() }))
+            }
             _ => Destination::Hook(Box::new(FakeHook { fakes: self.clone(), attempts: 0 })),
         })
+    }
+    fn can_divide(&self, m: &Materialization) -> bool {
+        m.endpoint.connector == "table"
     }
     fn open_lambdas(
         &self,
@@ -130,6 +163,9 @@ impl Source for Transfers {
 
 struct FakeTable {
     fakes: Fakes,
+    range: KeyRange,
+    checkpoint: Option<String>,
+    fence: u64,
     open: BTreeMap<usize, BTreeMap<String, String>>,
 }
 
@@ -138,8 +174,8 @@ fn key_text(key: &[Node<'_>]) -> String {
 }
 
 impl Table for FakeTable {
-    fn checkpoint(&self) -> Option<Vec<u8>> {
-        self.fakes.0.lock().unwrap().checkpoint.clone()
+    fn checkpoint(&self) -> Option<&str> {
+        self.checkpoint.as_deref()
     }
     fn load(
         &mut self,
@@ -167,18 +203,23 @@ impl Table for FakeTable {
         }
         Ok(())
     }
-    fn commit(&mut self, checkpoint: &[u8]) -> Result<(), ConnectorError> {
+    fn commit(&mut self, checkpoint: &str) -> Result<(), ConnectorError> {
         let mut world = self.fakes.0.lock().unwrap();
         let open = std::mem::take(&mut self.open);
         if world.fails() {
             return Err(broken("committing"));
         }
+        let reply_lost = world.fails();
+        let is_lost = reply_lost && world.defect == Defect::CheckpointLost;
+        let owned = |(row, fence): &&mut (CheckpointRow, u64)| row.range == self.range && *fence == self.fence;
+        let Some((row, _)) = world.checkpoints.iter_mut().find(owned) else {
+            return Err(ConnectorError { fault: Fault::Fenced, retry: Retry::Never, ..broken("the fence") });
+        };
+        if !is_lost {
+            row.checkpoint = Some(checkpoint.to_owned());
+        }
         for (binding, rows) in open {
             world.tables.entry(binding).or_default().extend(rows);
-        }
-        let reply_lost = world.fails();
-        if !(reply_lost && world.defect == Defect::CheckpointLost) {
-            world.checkpoint = Some(checkpoint.to_vec());
         }
         // It is committed, and its reply is lost.
         if reply_lost { Err(broken("the reply to a commit")) } else { Ok(()) }

@@ -145,7 +145,7 @@ mod tests {
     fn what_prometheus_reads() {
         let counts = Counts { documents_in: 10, bytes_in: 1000, documents_out: 4, transactions: 2, lag_bytes: 7 };
         let state = TaskState::Retrying { since_us: 1, why: "it is down".into(), attempts: 3 };
-        let text = exposition(&[Status { kind: "materialization", name: "a\"b".into(), state, counts }]);
+        let text = exposition(&[Status { kind: "materialization", name: "a\"b".into(), shards: 1, state, counts }]);
         expect![[r#"
             # HELP segtide_documents_in_total Documents read.
             # TYPE segtide_documents_in_total counter

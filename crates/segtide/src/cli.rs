@@ -116,9 +116,6 @@ pub struct Test {
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Taken as other programs of the language do; tests are the same for any number
-    #[arg(long = "shards", value_name = "N", default_value_t = 1, hide = true, value_parser = shards())]
-    pub _shards: u32,
     /// Run them again whenever the catalog's files change
     #[arg(long)]
     pub watch: bool,

@@ -201,6 +201,12 @@ fn of_each_command() {
                   --poll
                       Process what is there and end, instead of going on as more arrives
 
+                  --shards <N>
+                      Divide the keys of each derivation and table among so many threads; may change from run to run
+
+                      [env: SEGTIDE_SHARDS=]
+                      [default: 1]
+
                   --no-native-lambdas
                       Run all TypeScript lambdas in QuickJS, those too that need no script engine
 

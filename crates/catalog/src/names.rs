@@ -43,6 +43,9 @@ fn a(what: &str) -> String {
     format!("{article} {what}")
 }
 
+/// What is kept beside collections, and no collection may be named like or lie below: documents that were set aside.
+const RESERVED: &str = "dead-letters";
+
 /// Checks one name; `what` is `collection` and the like.
 pub(crate) fn check(what: &str, name: &Word, form: Form, report: &mut Report) {
     if name.value.is_empty() {
@@ -54,6 +57,11 @@ pub(crate) fn check(what: &str, name: &Word, form: Form, report: &mut Report) {
             _ => "use letters, digits, `-`, `_` and `.`, with single slashes between parts",
         };
         report.error("name-invalid", name.place, message).hint(hint);
+    } else if what == "collection"
+        && name.value.split('/').next().is_some_and(|part| part.eq_ignore_ascii_case(RESERVED))
+    {
+        let message = format!("`{}` cannot be the name of a collection: `{RESERVED}` is reserved", name.value);
+        report.error("name-invalid", name.place, message).hint("documents that cannot be used are set aside there");
     }
 }
 

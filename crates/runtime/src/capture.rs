@@ -8,6 +8,7 @@ use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Piece};
 
 use crate::connector::{Batch, Connectors, Progress, Source};
+use crate::dead_letters::{self, DeadLetters, Letter};
 use crate::publish::Publisher;
 use crate::shard::{Context, Extended, Failure, Task};
 use crate::uuid::Stamper;
@@ -25,6 +26,7 @@ pub(crate) struct CaptureTask {
     targets: Vec<Target>,
     cursor: Option<Vec<u8>>,
     stamper: Stamper,
+    dead_letters: DeadLetters,
     arena: Arena,
     in_flight: Option<Box<dyn Commit>>,
 }
@@ -84,6 +86,7 @@ impl CaptureTask {
             targets,
             cursor: None,
             stamper: Stamper::new(random ^ opened.epoch),
+            dead_letters: DeadLetters::new(&capture.name),
             arena: Arena::new(),
             in_flight: None,
         })
@@ -102,15 +105,32 @@ impl Task for CaptureTask {
             let text = &self.batch.text[range.clone()];
             bytes += text.len() as u64;
             let target = &mut self.targets[self.bindings[*binding]];
-            let refused = |why: String| {
-                Failure::never(format!(
-                    "{}: {why}; mend or remove the document, or widen the schema of {}, and start again",
-                    self.batch.place(n).unwrap_or_else(|| self.name.clone()),
-                    target.collection
-                ))
+            let parsed = doc::parse(&self.arena, text);
+            let reason = match &parsed {
+                Err(e) => format!("not a JSON document: {e}"),
+                Ok(document) => match target.combiner.combine_right(&self.arena, *document) {
+                    Ok(()) => continue,
+                    Err(e) => e.to_string(),
+                },
             };
-            let document = doc::parse(&self.arena, text).map_err(|e| refused(format!("not a JSON document: {e}")))?;
-            target.combiner.combine_right(&self.arena, document).map_err(|e| refused(e.to_string()))?;
+            let place = self.batch.place(n);
+            if self.source.halts_on_invalid() {
+                return Err(Failure::never(format!(
+                    "{}: {reason}; mend or remove the document, or widen the schema of {}, and start again",
+                    place.as_deref().unwrap_or(&self.name),
+                    target.collection
+                )));
+            }
+            let text = || String::from_utf8_lossy(text.trim_ascii()).into_owned();
+            let letter = Letter {
+                collection: Some(&target.collection),
+                place: place.as_deref(),
+                reason: &reason,
+                document: parsed.as_ref().ok().and_then(|document| dead_letters::document(*document)),
+                text: parsed.is_err().then(text),
+                ..Letter::default()
+            };
+            self.dead_letters.add(letter, &mut self.stamper, now_us);
         }
         let advanced = self.batch.cursor.is_some();
         if let Some(cursor) = self.batch.cursor.take() {
@@ -144,6 +164,7 @@ impl Task for CaptureTask {
             published +=
                 target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
         }
+        delta.appends.extend(self.dead_letters.take(&self.context.counters));
         self.context.counters.documents_out.fetch_add(published, std::sync::atomic::Ordering::Relaxed);
         durable_point("capture.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));

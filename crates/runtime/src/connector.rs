@@ -79,6 +79,8 @@ pub enum Retry {
     Never,
     /// It may pass.
     Later,
+    /// It may pass, but what is refused again and again is refused for good.
+    AFewTimes,
     /// It may pass after so long.
     After(Duration),
 }
@@ -88,6 +90,10 @@ pub trait Source: Send {
     /// Adds what is available now to `batch`, a few hundred kilobytes at most, and the cursor that explains it. Blocks for
     /// no longer than a tenth of a second.
     fn read(&mut self, batch: &mut Batch) -> Result<Progress, ConnectorError>;
+    /// Whether a document that cannot be used stops the task, rather than being set aside.
+    fn halts_on_invalid(&self) -> bool {
+        false
+    }
 }
 
 /// Documents from a source, with the cursor behind them.
@@ -152,10 +158,24 @@ pub trait Table: Send {
         keys: &[&[Node<'_>]],
         found: &mut dyn FnMut(&[u8]),
     ) -> Result<(), ConnectorError>;
-    /// Inserts or updates rows in the open transaction.
+    /// Inserts or updates rows in the open transaction. A row that the table can never take is set aside in it, with the
+    /// reason.
     fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError>;
     /// Commits what was stored together with the checkpoint. After an error nothing is known: the table is opened again.
     fn commit(&mut self, checkpoint: &str) -> Result<(), ConnectorError>;
+    /// What there is to tell since it was asked last; asked after opening and after each commit.
+    fn report(&mut self) -> Report {
+        Report::default()
+    }
+}
+
+/// What a table has to tell people.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rows set aside.
+    pub set_aside: u64,
+    /// What people should know, in whole sentences.
+    pub notes: Vec<String>,
 }
 
 /// One row of a table.
@@ -167,8 +187,6 @@ pub struct Row<'a> {
     pub values: &'a [Node<'a>],
     /// The whole document as JSON text.
     pub document: &'a str,
-    /// Whether the table holds the key already.
-    pub exists: bool,
     /// Whether the reduction deleted the document.
     pub delete: bool,
 }

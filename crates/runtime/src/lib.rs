@@ -7,6 +7,7 @@
 
 mod capture;
 mod connector;
+mod dead_letters;
 mod derive;
 mod ingest;
 mod lifecycle;
@@ -17,6 +18,7 @@ mod position;
 mod publish;
 mod reader;
 mod registers;
+mod retry;
 mod run;
 mod shard;
 mod status;
@@ -26,8 +28,9 @@ mod uuid;
 
 pub use connector::{
     Batch, Changes, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Progress,
-    Publish, Request, Retry, Row, Rows, Source, Table,
+    Publish, Report, Request, Retry, Row, Rows, Source, Table,
 };
+pub use dead_letters::DEAD_LETTERS;
 pub use ingest::{Format, Ingest, IngestError, Ingested, Posted, Reply, To};
 pub use journal::KeyRange;
 pub use journal::failpoint::{defect, durable_point};

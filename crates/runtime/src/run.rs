@@ -17,6 +17,7 @@ use crate::lifecycle::Limits;
 use crate::materialize::MaterializeTask;
 use crate::needed::Progress;
 use crate::partition::prefix;
+use crate::retry::Jitter;
 use crate::shard::{self, Context, Signal};
 use crate::status::{Counters, State, Status};
 
@@ -120,6 +121,7 @@ impl Runtime {
         options: Options,
     ) -> std::io::Result<Self> {
         let (stop, stop_sources) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let jitter = Jitter::new(options.random);
         let parts = |can_divide: bool| if can_divide { options.shards.clamp(1, SHARDS_MAX) } else { 1 };
         let derivations = catalog.collections.iter().filter_map(|c| c.derivation.as_ref());
         let derivations: u32 = derivations.map(|derivation| parts(Deriver::can_divide(derivation))).sum();
@@ -132,6 +134,7 @@ impl Runtime {
             counters: Arc::new(Counters::default()),
             progress: Arc::new(Progress::default()),
             stop: Arc::clone(stop),
+            jitter: jitter.clone(),
             limits: Limits {
                 bytes_max: options.transaction_bytes_max,
                 age_us_max: options.transaction_age_ms_max * 1_000,

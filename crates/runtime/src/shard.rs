@@ -1,7 +1,7 @@
 //! Turns one task on one thread: asks the [`Lifecycle`] what to do, does it, tells it what happened.
 //!
 //! A shard that fails drops everything it holds and recovers as after a crash, so that there is one way back and it is used
-//! often. Whether and when it tries again is decided here and nowhere else.
+//! often.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -11,14 +11,11 @@ use doc::{CombineError, Spill};
 use journal::{Clock, Log, LogError};
 
 use crate::connector::{ConnectorError, LambdaError, Retry};
-use crate::lifecycle::{Action, Event, Lifecycle, Limits};
+use crate::lifecycle::{self, Event, Lifecycle, Limits};
 use crate::needed::Progress;
+use crate::retry::{self, Jitter};
 use crate::status::{Counters, State};
 
-/// Waits between attempts double from here …
-const RETRY_MS_MIN: u64 = 100;
-/// … to here.
-const RETRY_MS_MAX: u64 = 10_000;
 /// Wait before a full disk is looked at again.
 const FULL_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait without looking around: bounds what a lost wake-up could cost.
@@ -135,6 +132,7 @@ pub(crate) struct Context {
     pub memory_bytes: usize,
     /// Where there is room for more.
     pub spill: Spill,
+    pub jitter: Jitter,
 }
 
 impl Context {
@@ -142,13 +140,13 @@ impl Context {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Sleeps for the n-th retry, or until asked to stop.
-    pub(crate) fn back_off(&self, attempt: u32, retry: Retry) {
-        let exponential = RETRY_MS_MIN.saturating_mul(1 << attempt.min(16)).min(RETRY_MS_MAX);
-        let wait = match retry {
-            Retry::After(asked) => asked,
-            _ => Duration::from_millis(exponential),
-        };
+    /// What to do about the n-th failure in a row.
+    pub(crate) fn decide(&self, retry: Retry, failures: u32) -> retry::Action {
+        retry::decide(retry, failures, self.jitter.draw())
+    }
+
+    /// Sleeps so long, or until asked to stop.
+    pub(crate) fn sleep(&self, wait: Duration) {
         let until_us = self.clock.now_us().saturating_add(wait.as_micros() as u64);
         let mut seen = self.signal.wait(u64::MAX, Duration::ZERO);
         while !self.is_stopping() {
@@ -170,15 +168,15 @@ pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Resul
         opened();
         context.counters.idle_at.store(0, Ordering::Release);
         context.counters.pressed_since_us.store(0, Ordering::Relaxed);
-        if failure.retry == Retry::Never {
-            return context.counters.set_state(State::Halted { why: failure.why });
-        }
         if attempts == 0 {
             since_us = context.clock.now_us();
         }
         attempts += 1;
+        let retry::Action::Wait(wait) = context.decide(failure.retry, attempts) else {
+            return context.counters.set_state(State::Halted { why: failure.why });
+        };
         context.counters.set_state(State::Retrying { since_us, why: failure.why, attempts });
-        context.back_off(attempts, failure.retry);
+        context.sleep(wait);
         if context.is_stopping() {
             break;
         }
@@ -219,7 +217,7 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
         let pressed_since_us = lifecycle.back_pressured_since_us(now()).unwrap_or(0);
         context.counters.pressed_since_us.store(pressed_since_us, Ordering::Relaxed);
         match lifecycle.next(now()) {
-            Action::Read => {
+            lifecycle::Action::Read => {
                 room::<T>(context)?;
                 commits_seen = context.log.follow(0, Duration::ZERO);
                 let read = task.extend(now())?;
@@ -239,13 +237,13 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
                     lifecycle.on(Event::Ended, now());
                 }
             }
-            Action::Close => {
+            lifecycle::Action::Close => {
                 context.counters.idle_at.store(0, Ordering::Release);
                 task.close(now())?;
                 in_flight = true;
                 lifecycle.on(Event::Closed, now());
             }
-            Action::Wait { until_us } => {
+            lifecycle::Action::Wait { until_us } => {
                 if lifecycle.is_idle() {
                     context.counters.idle_at.store(commits_seen + 1, Ordering::Release);
                 }
@@ -257,7 +255,7 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
                     lifecycle.on(Event::Woken, now());
                 }
             }
-            Action::Stop => return Ok(()),
+            lifecycle::Action::Stop => return Ok(()),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! What a task is doing, for people: its state, and counts that only rise.
+//! What a task is doing, for people: its state, what it has to tell, and counts that only rise.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// Different things that a task may tell of.
+const NOTES_MAX: usize = 16;
 
 /// A task's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub(crate) struct Counters {
     pub documents_out: AtomicU64,
     pub transactions: AtomicU64,
     pub lag_bytes: AtomicU64,
+    set_aside: AtomicU64,
     /// The count of commits at which the shard last had nothing to do, plus one; zero while it is busy.
     pub idle_at: AtomicU64,
     /// Whether the task has been opened, or could not be.
@@ -48,6 +52,7 @@ pub(crate) struct Counters {
     /// Since when the shard has been back-pressured, in microseconds since 1970; zero while it is not.
     pub pressed_since_us: AtomicU64,
     state: Mutex<Option<State>>,
+    notes: Mutex<Vec<String>>,
 }
 
 impl Counters {
@@ -67,6 +72,23 @@ impl Counters {
         }
     }
 
+    /// Counts documents that were set aside.
+    pub(crate) fn set_aside(&self, documents: u64) {
+        self.set_aside.fetch_add(documents, Ordering::Relaxed);
+    }
+
+    /// Keeps what people should know, once.
+    pub(crate) fn note(&self, note: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if notes.len() < NOTES_MAX && !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
@@ -75,6 +97,7 @@ impl Counters {
             documents_out: get(&self.documents_out),
             transactions: get(&self.transactions),
             lag_bytes: get(&self.lag_bytes),
+            set_aside: get(&self.set_aside),
         }
     }
 }
@@ -92,6 +115,8 @@ pub struct Status {
     pub state: State,
     /// What it has done since it started.
     pub counts: Counts,
+    /// What people should know of it, each thing once, in the order it came up.
+    pub notes: Vec<String>,
 }
 
 impl Status {
@@ -112,8 +137,12 @@ impl Status {
             transactions: sum.transactions + shard.transactions,
             // Every shard reads the same journals.
             lag_bytes: sum.lag_bytes.max(shard.lag_bytes),
+            set_aside: sum.set_aside + shard.set_aside,
         });
-        Self { kind, name: name.to_owned(), shards: shards.len(), state, counts }
+        let mut notes: Vec<String> = shards.iter().flat_map(|shard| shard.notes()).collect();
+        notes.sort();
+        notes.dedup();
+        Self { kind, name: name.to_owned(), shards: shards.len(), state, counts, notes }
     }
 }
 
@@ -130,6 +159,8 @@ pub struct Counts {
     pub transactions: u64,
     /// Bytes that wait to be read.
     pub lag_bytes: u64,
+    /// Documents that could not be used and were set aside.
+    pub set_aside: u64,
 }
 
 #[cfg(test)]

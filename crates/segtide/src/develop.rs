@@ -138,6 +138,8 @@ pub struct Running {
     /// The tasks.
     pub runtime: Runtime,
     states: Vec<State>,
+    /// How many notes of each task have been told.
+    told: Vec<usize>,
 }
 
 impl Running {
@@ -163,7 +165,7 @@ impl Running {
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&place.log);
         let runtime = Runtime::start(catalog, shared, &place.connectors, Arc::new(SystemClock), &spill, options)
             .context("threads cannot be started")?;
-        Ok(Self { place, version, runtime, states: Vec::new() })
+        Ok(Self { place, version, runtime, states: Vec::new(), told: Vec::new() })
     }
 
     /// Lets every task commit what it has open, and starts those of another version of the catalog where these end.
@@ -196,11 +198,16 @@ impl Running {
         }
     }
 
-    /// Tells of tasks that have begun to fail, have halted, or run again.
+    /// Tells of tasks that have begun to fail, have halted, or run again, and what they have to say.
     pub fn tell_changes(&mut self) {
         let status = self.runtime.status();
         self.states.resize(status.len(), State::Running);
-        for (task, known) in status.into_iter().zip(&mut self.states) {
+        self.told.resize(status.len(), 0);
+        for ((task, known), told) in status.into_iter().zip(&mut self.states).zip(&mut self.told) {
+            for note in task.notes.iter().skip(*told) {
+                tell(&format!("{} {} {}: {note}", paint(Paint::Bad, "note:"), task.kind, task.name));
+            }
+            *told = task.notes.len();
             if let Some(line) = change(&task, known) {
                 tell(&line);
             }

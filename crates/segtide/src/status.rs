@@ -55,7 +55,7 @@ impl Asker {
     }
 }
 
-/// A line per task, and one more for each that says why.
+/// A line per task, and one more for each that says why, and for each thing it has to tell.
 fn table(tasks: &[Value]) -> Vec<String> {
     let text = |task: &Value, name: &str| task[name].as_str().unwrap_or_default().to_owned();
     let name = |task: &Value| format!("{} {}", text(task, "kind"), text(task, "name"));
@@ -78,6 +78,9 @@ fn table(tasks: &[Value]) -> Vec<String> {
         lines.push(format!("{:width$}  {state}{}", name(task), counts.join("")));
         if let Some(why) = task["why"].as_str() {
             lines.push(format!("{:width$}  {}", "", why));
+        }
+        for note in task["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            lines.push(format!("{:width$}  {note}", ""));
         }
     }
     lines

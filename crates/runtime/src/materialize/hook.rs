@@ -1,16 +1,26 @@
 //! Transactions to hooks: requests are committed to the outbox, then sent until they are taken, then cleared.
+//!
+//! One request is sent at a time, in order, so a key's documents are first taken in the order they happened in. Those taken are
+//! cleared while further ones are sent. A request that is refused for good moves from the outbox to the dead letters, in one
+//! delta, and the next is sent.
+
+use std::collections::VecDeque;
 
 use catalog::Materialization;
 use journal::failpoint::{defect, durable_point};
-use journal::{Delta, KeyRange, Piece};
+use journal::{Commit, Delta, KeyRange, Piece};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Finisher, Transaction};
-use crate::connector::{Hook, Request, Retry};
+use crate::capture::finish;
+use crate::connector::{ConnectorError, Hook, Request, Retry};
+use crate::dead_letters::{DeadLetters, Letter};
 use crate::position::{Position, from_checkpoint, to_checkpoint};
+use crate::retry::Action;
 use crate::shard::{Context, Failure};
 use crate::status::State;
+use crate::uuid::Stamper;
 
 /// Sees transactions through at a hook.
 pub(super) struct HookFinisher {
@@ -19,10 +29,12 @@ pub(super) struct HookFinisher {
     epoch: u64,
     hook: Box<dyn Hook>,
     /// Requests that were committed and may not have been taken.
-    outbox: Vec<(u64, Request)>,
+    outbox: VecDeque<(u64, Request)>,
     next_sequence: u64,
     /// Random, and kept for as long as the position is: a fresh start makes fresh ids.
     instance: String,
+    dead_letters: DeadLetters,
+    stamper: Stamper,
 }
 
 impl Finisher for HookFinisher {
@@ -44,7 +56,7 @@ impl Finisher for HookFinisher {
             let texts: Vec<&[u8]> = drained.iter().map(|d| d.document).collect();
             for request in self.hook.encode(binding, &texts) {
                 delta.outbox.push((self.next_sequence, encode_request(&request)));
-                self.outbox.push((self.next_sequence, request));
+                self.outbox.push_back((self.next_sequence, request));
                 self.next_sequence += 1;
             }
         }
@@ -82,6 +94,8 @@ impl HookFinisher {
             outbox: opened.outbox.iter().map(decode).collect::<Result<_, Failure>>()?,
             next_sequence: committed.next_sequence,
             instance: committed.instance,
+            dead_letters: DeadLetters::new(&materialization.name),
+            stamper: Stamper::new(random ^ opened.epoch),
         };
         Ok((position, finisher))
     }
@@ -90,39 +104,87 @@ impl HookFinisher {
         Delta { task: self.task.clone(), epoch: self.epoch, time_us: now_us, ..Delta::default() }
     }
 
-    /// Sends what is in the outbox, in order, each until it is taken, then clears it.
+    /// Sends what is in the outbox, in order, each until it is taken or refused for good; clears it.
     fn send_outbox(&mut self) -> Result<(), Failure> {
-        if self.outbox.is_empty() {
-            return Ok(());
-        }
-        for (sequence, request) in &self.outbox {
-            let mut id = format!("{}-{sequence}", self.instance);
-            let (mut attempts, mut since_us) = (0, 0);
-            while let Err(error) = self.hook.send(&id, request) {
-                if defect("fresh-webhook-id") {
-                    id.push('+');
-                }
-                let why = error.to_string();
-                if error.retry == Retry::Never || self.context.is_stopping() {
-                    return Err(Failure { why, retry: error.retry });
-                }
-                if attempts == 0 {
-                    since_us = self.context.clock.now_us();
-                }
-                attempts += 1;
-                self.context.counters.set_state(State::Retrying { since_us, why, attempts });
-                self.context.back_off(attempts, error.retry);
-            }
-            if attempts > 0 {
-                self.context.counters.set_state(State::Running);
+        let mut taken = Vec::new();
+        let mut clearing: Option<Box<dyn Commit>> = None;
+        while let Some((sequence, request)) = self.outbox.pop_front() {
+            match self.send(sequence, &request)? {
+                None => taken.push(sequence),
+                Some(refusal) => self.set_aside(sequence, &request, &refusal)?,
             }
             durable_point("hook.taken");
+            if !taken.is_empty() && finish(&mut clearing)? {
+                clearing = Some(self.clear(std::mem::take(&mut taken)));
+            }
         }
-        let mut delta = self.delta(self.context.clock.now_us());
-        delta.outbox_clear = self.outbox.drain(..).map(|(sequence, _)| sequence).collect();
-        self.context.log.commit(delta).wait()?;
+        if let Some(clearing) = clearing {
+            clearing.wait()?;
+        }
+        if !taken.is_empty() {
+            self.clear(taken).wait()?;
+        }
         durable_point("hook.outbox_cleared");
         Ok(())
+    }
+
+    /// Sends a request until it is taken, or refused so often that it is refused for good.
+    fn send(&mut self, sequence: u64, request: &Request) -> Result<Option<ConnectorError>, Failure> {
+        let mut id = format!("{}-{sequence}", self.instance);
+        let (mut failures, mut since_us) = (0, 0);
+        while let Err(error) = self.hook.send(&id, request) {
+            if defect("fresh-webhook-id") {
+                id.push('+');
+            }
+            if failures == 0 {
+                since_us = self.context.clock.now_us();
+            }
+            failures += 1;
+            if self.context.is_stopping() {
+                return Err(error.into());
+            }
+            match self.context.decide(error.retry, failures) {
+                Action::GiveUp if error.retry == Retry::Never => return Err(error.into()),
+                Action::GiveUp => return Ok(Some(error)),
+                Action::Wait(wait) => {
+                    self.context.counters.set_state(State::Retrying {
+                        since_us,
+                        why: error.message,
+                        attempts: failures,
+                    });
+                    self.context.sleep(wait);
+                }
+            }
+        }
+        if failures > 0 {
+            self.context.counters.set_state(State::Running);
+        }
+        Ok(None)
+    }
+
+    /// Moves a request from the outbox to the dead letters.
+    fn set_aside(&mut self, sequence: u64, request: &Request, refusal: &ConnectorError) -> Result<(), Failure> {
+        let now_us = self.context.clock.now_us();
+        // Line breaks stand between documents only: those within strings are escaped.
+        let body = request.body.replace('\n', "");
+        let document = RawValue::from_string(body).ok();
+        let text = document.is_none().then(|| request.body.clone());
+        let letter =
+            Letter { place: Some(&request.url), reason: &refusal.message, document, text, ..Letter::default() };
+        self.dead_letters.add(letter, &mut self.stamper, now_us);
+        let mut delta = self.delta(now_us);
+        delta.outbox_clear.push(sequence);
+        delta.appends.extend(self.dead_letters.take(&self.context.counters));
+        self.context.log.commit(delta).wait()?;
+        durable_point("hook.set_aside");
+        self.context.counters.set_state(State::Running);
+        Ok(())
+    }
+
+    fn clear(&self, taken: Vec<u64>) -> Box<dyn Commit> {
+        let mut delta = self.delta(self.context.clock.now_us());
+        delta.outbox_clear = taken;
+        self.context.log.commit(delta)
     }
 }
 

@@ -12,7 +12,8 @@ use journal::failpoint::defect;
 use super::{Finisher, Transaction};
 use crate::connector::{Row, Table};
 use crate::position::{self, Position};
-use crate::shard::Failure;
+use crate::shard::{Context, Failure};
+use crate::status::Counters;
 
 /// Rows that are loaded, reduced and stored at once …
 const ROWS_MAX: usize = 1_000;
@@ -45,6 +46,7 @@ impl Bound {
 pub(super) struct TableFinisher {
     table: Box<dyn Table>,
     bindings: Vec<Bound>,
+    counters: Arc<Counters>,
     /// Of the documents of a chunk.
     arena: Arena,
     /// Of one stored document.
@@ -79,6 +81,7 @@ impl Finisher for TableFinisher {
             self.table.commit(&former)?;
         }
         self.table.commit(&position)?;
+        self.tell();
         Ok(stored)
     }
 }
@@ -86,6 +89,7 @@ impl Finisher for TableFinisher {
 impl TableFinisher {
     /// A finisher, and the position that the table's last commit explains.
     pub(super) fn open(
+        context: &Context,
         table: Box<dyn Table>,
         materialization: &Materialization,
         collections: &[&Collection],
@@ -94,7 +98,17 @@ impl TableFinisher {
         let stored = table.checkpoint().map(position::from_checkpoint).transpose().map_err(Failure::never)?;
         let position = Position::decode(range, &stored.unwrap_or_default())?;
         let bindings = materialization.bindings.iter().zip(collections).map(|(b, c)| Bound::new(b, c)).collect();
-        Ok((position, Self { table, bindings, arena: Arena::new(), stored: Arena::new() }))
+        let counters = Arc::clone(&context.counters);
+        let mut finisher = Self { table, bindings, counters, arena: Arena::new(), stored: Arena::new() };
+        finisher.tell();
+        Ok((position, finisher))
+    }
+
+    /// Passes on what the table has to tell.
+    fn tell(&mut self) {
+        let report = self.table.report();
+        self.counters.set_aside(report.set_aside);
+        report.notes.into_iter().for_each(|note| self.counters.note(note));
     }
 
     /// Reduces the documents of a chunk into those that are stored.
@@ -138,7 +152,6 @@ impl TableFinisher {
                     key: fields(&self.arena, node, keys),
                     values: fields(&self.arena, node, values),
                     document: text,
-                    exists: document.full,
                     delete: document.deleted,
                 });
             }

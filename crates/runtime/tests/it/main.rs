@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod catalogs;
+mod dead_letters;
 mod exactly_once;
 mod fakes;

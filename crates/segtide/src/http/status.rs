@@ -16,7 +16,7 @@ use super::{Refusal, refuse};
 /// The version of the JSON of `/api/v1/status`.
 const VERSION: u32 = 1;
 
-/// `{version, tasks: [{kind, name, state, since_us?, why?, …counts}]}`.
+/// `{version, tasks: [{kind, name, state, since_us?, why?, notes, …counts}]}`.
 pub async fn status(State(api): State<Arc<Api>>) -> Response {
     let tasks: Vec<Value> = api.monitor.status().iter().map(task).collect();
     let body = json!({ "version": VERSION, "tasks": tasks });
@@ -47,6 +47,7 @@ fn task(status: &Status) -> Value {
     for (name, _, value) in counts(&status.counts) {
         task[name] = json!(value);
     }
+    task["notes"] = json!(status.notes);
     task
 }
 
@@ -62,12 +63,13 @@ pub fn state(state: &TaskState) -> &'static str {
 }
 
 /// Each count of a task: its name, what it is, its value.
-fn counts(counts: &Counts) -> [(&'static str, &'static str, u64); 5] {
+fn counts(counts: &Counts) -> [(&'static str, &'static str, u64); 6] {
     [
         ("documents_in", "Documents read.", counts.documents_in),
         ("bytes_in", "Bytes of documents read.", counts.bytes_in),
         ("documents_out", "Documents published, rows stored, or documents sent.", counts.documents_out),
         ("transactions", "Transactions committed.", counts.transactions),
+        ("set_aside", "Documents that could not be used and were set aside.", counts.set_aside),
         ("lag_bytes", "Bytes that wait to be read.", counts.lag_bytes),
     ]
 }
@@ -143,9 +145,11 @@ mod tests {
 
     #[test]
     fn what_prometheus_reads() {
-        let counts = Counts { documents_in: 10, bytes_in: 1000, documents_out: 4, transactions: 2, lag_bytes: 7 };
+        let counts =
+            Counts { documents_in: 10, bytes_in: 1000, documents_out: 4, transactions: 2, lag_bytes: 7, set_aside: 1 };
         let state = TaskState::Retrying { since_us: 1, why: "it is down".into(), attempts: 3 };
-        let text = exposition(&[Status { kind: "materialization", name: "a\"b".into(), shards: 1, state, counts }]);
+        let notes = Vec::new();
+        let text = exposition(&[Status { kind: "materialization", name: "a\"b".into(), shards: 1, state, counts, notes }]);
         expect![[r#"
             # HELP segtide_documents_in_total Documents read.
             # TYPE segtide_documents_in_total counter
@@ -159,6 +163,9 @@ mod tests {
             # HELP segtide_transactions_total Transactions committed.
             # TYPE segtide_transactions_total counter
             segtide_transactions_total{kind="materialization",task="a\"b"} 2
+            # HELP segtide_set_aside_total Documents that could not be used and were set aside.
+            # TYPE segtide_set_aside_total counter
+            segtide_set_aside_total{kind="materialization",task="a\"b"} 1
             # HELP segtide_lag_bytes Bytes that wait to be read.
             # TYPE segtide_lag_bytes gauge
             segtide_lag_bytes{kind="materialization",task="a\"b"} 7

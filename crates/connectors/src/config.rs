@@ -1,5 +1,7 @@
 //! Reading configurations and resources, which are JSON objects, so that every mistake in them is found at once.
 
+use std::collections::BTreeMap;
+
 use catalog::{ConfigAt, ConfigError};
 use serde_json::{Map, Value};
 
@@ -38,6 +40,13 @@ impl Scalar for bool {
     const EXPECTED: &'static str = "true or false";
     fn read(value: &Value) -> Option<Self> {
         value.as_bool()
+    }
+}
+
+impl Scalar for BTreeMap<String, String> {
+    const EXPECTED: &'static str = "an object of strings";
+    fn read(value: &Value) -> Option<Self> {
+        value.as_object()?.iter().map(|(name, value)| Some((name.clone(), String::read(value)?))).collect()
     }
 }
 
@@ -94,6 +103,16 @@ impl<'a> Fields<'a> {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether a capture stops at a document that its collection refuses, rather than setting it aside.
+    pub(crate) fn halts_on_invalid(&mut self) -> bool {
+        let given: Option<String> = self.optional("onInvalid");
+        if given.as_ref().is_some_and(|given| given != "halt" && given != "set-aside") {
+            let hint = "`halt` stops the capture, `set-aside` keeps the document among the dead letters and goes on";
+            self.wrong("onInvalid", "there is no such way", Some(hint));
+        }
+        given.is_some_and(|given| given == "halt")
     }
 
     /// Names that are allowed and mean nothing to us.

@@ -32,8 +32,14 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 const HEAD_BYTES_MAX: u64 = 4 << 10;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Returns the root directory.
-pub(crate) fn read_config(endpoint: &Endpoint) -> Result<PathBuf, Vec<ConfigError>> {
+/// Where the files are, and what to do about documents that are refused.
+pub(crate) struct Config {
+    root: PathBuf,
+    halts_on_invalid: bool,
+}
+
+/// Reads the configuration.
+pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
     let mut fields = Fields::config(&endpoint.config);
     let root: Option<String> = fields.required("root", "the directory the files are in, relative to this catalog file");
     let path = root.and_then(|root| match local_path(&endpoint.base, &root) {
@@ -43,8 +49,9 @@ pub(crate) fn read_config(endpoint: &Endpoint) -> Result<PathBuf, Vec<ConfigErro
             None
         }
     });
+    let halts_on_invalid = fields.halts_on_invalid();
     let errors = fields.finish();
-    path.filter(|_| errors.is_empty()).ok_or(errors)
+    path.filter(|_| errors.is_empty()).map(|root| Config { root, halts_on_invalid }).ok_or(errors)
 }
 
 /// Checks the resource of the n-th binding and returns its stream: a file name, maybe with wildcards.
@@ -111,6 +118,7 @@ struct Open {
 /// A running capture of files.
 pub(crate) struct Files {
     root: PathBuf,
+    halts_on_invalid: bool,
     tail: bool,
     streams: Vec<(String, Glob)>,
     seen: Vec<Vec<Seen>>,
@@ -123,11 +131,12 @@ pub(crate) struct Files {
 impl Files {
     /// Goes on after the cursor. The root must exist, and so must every file that is named without wildcards.
     pub(crate) fn open(
-        root: PathBuf,
+        config: Config,
         streams: Vec<String>,
         cursor: Option<&[u8]>,
         tail: bool,
     ) -> Result<Self, ConnectorError> {
+        let Config { root, halts_on_invalid } = config;
         let root = root
             .canonicalize()
             .map_err(|reason| error::user(format!("the directory {} cannot be read: {reason}", root.display())))?;
@@ -143,7 +152,8 @@ impl Files {
             Ok((stream, glob))
         });
         let streams = globs.collect::<Result<_, ConnectorError>>()?;
-        let mut files = Self { root, tail, streams, seen, open: None, queue: Vec::new(), listed: false };
+        let mut files =
+            Self { root, halts_on_invalid, tail, streams, seen, open: None, queue: Vec::new(), listed: false };
         files.look()?;
         Ok(files)
     }
@@ -233,6 +243,10 @@ impl Files {
 }
 
 impl Source for Files {
+    fn halts_on_invalid(&self) -> bool {
+        self.halts_on_invalid
+    }
+
     fn read(&mut self, batch: &mut Batch) -> Result<Progress, ConnectorError> {
         let mut open = match self.open.take() {
             Some(open) => open,

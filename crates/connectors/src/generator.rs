@@ -40,6 +40,7 @@ pub(crate) struct Config {
     seed: Option<u64>,
     segments: u64,
     users: u64,
+    halts_on_invalid: bool,
 }
 
 impl Config {
@@ -57,9 +58,12 @@ impl Config {
                 fields.wrong(name, format!("must be between 1 and {}", u32::MAX), None);
             }
         }
+        let halts_on_invalid = fields.halts_on_invalid();
         let errors = fields.finish();
         match (segments, users) {
-            (Some(segments), Some(users)) if errors.is_empty() => Ok(Self { rate, seed, segments, users }),
+            (Some(segments), Some(users)) if errors.is_empty() => {
+                Ok(Self { rate, seed, segments, users, halts_on_invalid })
+            }
             _ => Err(errors),
         }
     }
@@ -146,6 +150,10 @@ impl Generator {
 }
 
 impl Source for Generator {
+    fn halts_on_invalid(&self) -> bool {
+        self.config.halts_on_invalid
+    }
+
     fn read(&mut self, batch: &mut Batch) -> Result<Progress, ConnectorError> {
         if self.left == Some(0) {
             return Ok(Progress::Done);

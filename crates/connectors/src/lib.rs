@@ -118,10 +118,10 @@ impl Builtin {
                 Ok(Box::new(generator::Generator::open(config, bindings, cursor, tail, Arc::clone(&self.clock))?))
             }
             "source-file" => {
-                let root = file::read_config(endpoint).map_err(error::config)?;
+                let config = file::read_config(endpoint).map_err(error::config)?;
                 let streams = resources.enumerate().map(|(n, resource)| file::read_resource(n, resource));
                 let streams = streams.collect::<Result<_, _>>().map_err(error::config)?;
-                Ok(Box::new(file::Files::open(root, streams, cursor, tail)?))
+                Ok(Box::new(file::Files::open(config, streams, cursor, tail)?))
             }
             "source-http-ingest" => Ok(Box::new(ingest::Pushed { tail })),
             unknown => Err(error::config(vec![no_such(unknown, "capture", &CAPTURES)])),
@@ -144,7 +144,10 @@ impl Builtin {
                 let table = sqlite::Sqlite::open(materialization, collections, range)?;
                 Ok(Destination::Table(Box::new(table)))
             }
-            "materialize-webhook" => Ok(Destination::Hook(Box::new(webhook::Webhook::open(materialization)?))),
+            "materialize-webhook" => {
+                let hook = webhook::Webhook::open(materialization, Arc::clone(&self.clock))?;
+                Ok(Destination::Hook(Box::new(hook)))
+            }
             unknown => Err(error::config(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)])),
         }
     }

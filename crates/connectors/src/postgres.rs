@@ -1,27 +1,32 @@
 //! `materialize-postgres`: tables in PostgreSQL.
 //!
-//! Loads and stores bind whole columns as arrays, one statement for thousands of rows: `unnest` makes rows of them again.
-//! The session's timeouts see to it that an owner who was stopped in the middle of a transaction cannot hold its rows for
-//! ever.
+//! Loads and stores bind whole columns as arrays, one statement for thousands of rows: `unnest` makes rows of them again. What
+//! only the server knows it cannot store is found by halving what was stored at once, and set aside. The session's timeouts
+//! see to it that an owner who was stopped in the middle of a transaction cannot hold its rows for ever.
+
+mod array;
+mod config;
+mod tls;
 
 use std::time::Duration;
 
+use ::postgres::config::SslMode as Encrypted;
 use ::postgres::error::SqlState;
 use ::postgres::fallible_iterator::FallibleIterator;
 use ::postgres::types::ToSql;
-use ::postgres::{Client, NoTls, Statement};
+use ::postgres::{Client, Statement};
 use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
 use doc::Node;
-use runtime::{ConnectorError, Fault, KeyRange, Retry, Row, defect, durable_point};
+use runtime::{ConnectorError, Fault, KeyRange, Report, Retry, Row, defect, durable_point};
 use serde_json::Value;
 
-use crate::config::{Fields, both};
+use crate::config::both;
 use crate::error;
-use crate::sql::{self, Column, Dialect, Existing, Fence, Kind, Misfit, Session, Table, names, quote};
+use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Kind, Session, Table, names, quote};
+use array::{Array, key_arrays};
+use config::{Config, Resource, SCHEMA_DEFAULT, SslMode};
 
 const DIALECT: Dialect = Dialect::Postgres;
-const PORT_DEFAULT: u16 = 5432;
-const SCHEMA_DEFAULT: &str = "public";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const UNANSWERED_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -29,101 +34,18 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 /// With the wait for a lock and the wait to try again, a successor goes on within a minute.
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 30_000;
-const LOCK_TIMEOUT_MS: u64 = 30_000;
+const LOCK_TIMEOUT_MS: u64 = 15_000;
 const STATEMENT_TIMEOUT_MS: u64 = 300_000;
 /// Rows of one statement.
 const ROWS_MAX: usize = 10_000;
 /// Bytes of documents of one statement, unless one document has more.
 const BYTES_MAX: usize = 8 << 20;
-
-struct Config {
-    host: String,
-    port: u16,
-    user: String,
-    password: String,
-    database: Option<String>,
-    schema: Option<String>,
-}
-
-fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
-    let mut fields = Fields::config(&endpoint.config);
-    let address: Option<String> = fields.optional("address");
-    let mut host: Option<String> = match address {
-        Some(_) => fields.optional("host"),
-        None => fields.required("host", "where the server is; or give `address`, `host:port`"),
-    };
-    let mut port: Option<u64> = fields.optional("port");
-    if let Some(address) = address {
-        if host.is_some() || port.is_some() {
-            fields.wrong("address", "`address` says again what `host` and `port` say", Some("give one or the other"));
-        }
-        // An IPv6 address has colons of its own, and brackets around it when a port follows.
-        let (before, after) = match address.rsplit_once(':') {
-            Some((before, after)) if !before.contains(':') || before.ends_with(']') => (before, Some(after)),
-            _ => (address.as_str(), None),
-        };
-        host = Some(before.trim_start_matches('[').trim_end_matches(']').to_owned());
-        if let Some(after) = after {
-            port = after.parse().ok();
-            if port.is_none() {
-                fields.wrong("address", "what follows the colon is no port", Some("write it as `host:port`"));
-            }
-        }
-    }
-    if host.as_ref().is_some_and(|host| host.is_empty() || host.contains('\0')) {
-        fields.wrong("host", "this is no host", None);
-    }
-    let port = port.unwrap_or(u64::from(PORT_DEFAULT));
-    let port = u16::try_from(port).ok().filter(|port| *port > 0).unwrap_or_else(|| {
-        fields.wrong("port", "a port is between 1 and 65535", None);
-        PORT_DEFAULT
-    });
-    let user: Option<String> = fields.required("user", "the role to log in as");
-    let password: Option<String> = fields.required("password", "the role's password");
-    let database: Option<String> = fields.optional("database");
-    let dbname: Option<String> = fields.optional("dbname");
-    if database.is_some() && dbname.is_some() {
-        fields.wrong("dbname", "`dbname` says again what `database` says", Some("keep `database`"));
-    }
-    let schema: Option<String> = fields.optional("schema");
-    if let Some(mistake) = schema.as_ref().and_then(|schema| sql::name_mistake(DIALECT, schema)) {
-        fields.wrong("schema", mistake, None);
-    }
-    let errors = fields.finish();
-    match (host, user, password) {
-        (Some(host), Some(user), Some(password)) if errors.is_empty() => {
-            Ok(Config { host, port, user, password, database: database.or(dbname), schema })
-        }
-        _ => Err(errors),
-    }
-}
-
-struct Resource {
-    path: Vec<String>,
-    delta: bool,
-}
-
-fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
-    let table: Option<String> = fields.required("table", "the table to keep the documents in");
-    let schema: Option<String> = fields.optional("schema");
-    let delta = fields.optional("delta_updates").unwrap_or(false);
-    for (field, name) in [("table", &table), ("schema", &schema)] {
-        if let Some(mistake) = name.as_ref().and_then(|name| sql::name_mistake(DIALECT, name)) {
-            fields.wrong(field, mistake, None);
-        }
-    }
-    if table.as_ref().is_some_and(|table| table == sql::CHECKPOINTS || table == sql::SPECS) {
-        fields.wrong("table", "this name is reserved", Some("choose another"));
-    }
-    let errors = fields.finish();
-    let resource = table.map(|table| Resource { path: schema.into_iter().chain([table]).collect(), delta });
-    resource.filter(|_| errors.is_empty()).ok_or(errors)
-}
+/// What the server keeps of the name of a session, in bytes.
+const SESSION_NAME_BYTES_MAX: usize = 63;
 
 /// Checks the configuration alone.
 pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
-    read_config(endpoint).map(drop)
+    Config::read(endpoint).map(drop)
 }
 
 /// Checks the configuration and one binding's resource.
@@ -132,8 +54,8 @@ pub(crate) fn check(
     resource: &Value,
     collection: &Collection,
 ) -> Result<BindingRules, Vec<ConfigError>> {
-    let (config, resource) = both(read_config(endpoint), read_resource(0, resource))?;
-    let constraints = sql::constraints(DIALECT, collection);
+    let (config, resource) = both(Config::read(endpoint), Resource::read(0, resource))?;
+    let constraints = sql::constraints(collection);
     // With its schema, so that one table under two names is seen.
     let mut path = resource.path;
     if path.len() == 1 {
@@ -150,6 +72,7 @@ pub(crate) struct Postgres {
     fence: Fence,
     commit: Statement,
     open: bool,
+    report: Report,
 }
 
 struct Binding {
@@ -163,7 +86,7 @@ impl Binding {
     fn new(client: &mut Client, table: Table) -> Result<Self, ConnectorError> {
         let (name, columns) = (table.quoted(), names(&table.columns));
         let (values, all) = unnest(&table.columns);
-        let store = format!("INSERT INTO {name} ({columns}) SELECT {values} FROM {all}{}", table.on_conflict());
+        let store = format!("INSERT INTO {name} AS t ({columns}) SELECT {values} FROM {all}{}", table.on_conflict());
         let store = client.prepare(&store).map_err(failure)?;
         let (mut load, mut delete) = (None, None);
         if !table.delta {
@@ -208,48 +131,128 @@ impl Postgres {
         collections: &[&Collection],
         range: KeyRange,
     ) -> Result<Self, ConnectorError> {
-        let config = read_config(&task.endpoint).map_err(error::config)?;
+        let config = Config::read(&task.endpoint).map_err(error::config)?;
         let mut tables = Vec::new();
         for (n, (binding, collection)) in task.bindings.iter().zip(collections).enumerate() {
-            let resource = read_resource(n, &binding.resource).map_err(error::config)?;
+            let resource = Resource::read(n, &binding.resource).map_err(error::config)?;
             tables.push(Table::new(DIALECT, resource.path, binding, collection)?);
         }
-        let mut client = connect(&config, &task.name)?;
+        let mut client = connect(&config)?;
 
         client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(failure)?;
         // Making a table that is being made at the same time fails, even with IF NOT EXISTS.
         client.batch_execute("SELECT pg_advisory_xact_lock(hashtext('segtide'))").map_err(failure)?;
-        let fence = sql::apply(&mut client, DIALECT, &task.name, &tables, range)?;
+        let Applied { fence, mut notes } = sql::apply(&mut client, DIALECT, &task.name, &tables, range)?;
         durable_point("pg.applied");
         client.batch_execute("COMMIT").map_err(failure)?;
         durable_point("pg.opened");
 
+        client
+            .execute("SELECT set_config('application_name', $1, false)", &[&session_name(&task.name, fence.number)])
+            .map_err(failure)?;
+        let fsync: String = client.query_one("SHOW fsync", &[]).and_then(|row| row.try_get(0)).map_err(failure)?;
+        if fsync == "off" {
+            notes.push(
+                "the PostgreSQL server has `fsync` off: a crash of it may lose or damage what was committed".to_owned(),
+            );
+        }
+        notes.extend(config.warning());
         let bindings = tables.into_iter().map(|table| Binding::new(&mut client, table)).collect::<Result<_, _>>()?;
         let commit = client.prepare(&fence.commit).map_err(failure)?;
-        Ok(Self { client, task: task.name.clone(), bindings, fence, commit, open: false })
+        let report = Report { set_aside: 0, notes };
+        Ok(Self { client, task: task.name.clone(), bindings, fence, commit, open: false, report })
     }
 
+    /// Begins a transaction if none is open; what is stored next can be undone alone.
     fn begin(&mut self) -> Result<(), ConnectorError> {
-        if !self.open {
-            self.client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(failure)?;
-            self.open = true;
+        let sql = match self.open {
+            false => "BEGIN ISOLATION LEVEL READ COMMITTED; SAVEPOINT rows",
+            true => "RELEASE rows; SAVEPOINT rows",
+        };
+        self.client.batch_execute(sql).map_err(failure)?;
+        self.open = true;
+        Ok(())
+    }
+
+    /// Stores rows whose columns can hold them. Rows that the server can never take are found by halves, and set aside.
+    fn store_rows(&mut self, binding: usize, rows: &[&Row<'_>]) -> Result<(), ConnectorError> {
+        self.begin()?;
+        match self.execute_store(binding, rows) {
+            Ok(()) => durable_point("pg.rows_stored"),
+            Err(error) if !error.code().is_some_and(is_of_the_row) => return Err(failure(error)),
+            Err(error) => {
+                self.client.batch_execute("ROLLBACK TO rows").map_err(failure)?;
+                match rows {
+                    [row] => self.set_aside(binding, row, &failure(error).message)?,
+                    _ => {
+                        let (left, right) = rows.split_at(rows.len() / 2);
+                        self.store_rows(binding, left)?;
+                        self.store_rows(binding, right)?;
+                    }
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn execute_store(&mut self, binding: usize, rows: &[&Row<'_>]) -> Result<(), ::postgres::Error> {
+        let Binding { table, store, delete, .. } = &self.bindings[binding];
+        let deleted = |row: &&&Row<'_>| row.delete && delete.is_some();
+        if let Some(delete) = delete
+            && rows.iter().any(|row| deleted(&row))
+        {
+            let arrays = key_arrays(table, rows.iter().filter(deleted).map(|row| row.key));
+            let arrays: Vec<_> = arrays.iter().map(Array::bind).collect();
+            self.client.execute(delete, &arrays)?;
+        }
+        let stored = || rows.iter().filter(|row| !deleted(row));
+        let mut arrays = key_arrays(table, stored().map(|row| row.key));
+        let values = table.columns[table.keys..].len() - usize::from(table.document);
+        for (n, column) in table.columns[table.keys..][..values].iter().enumerate() {
+            arrays.push(Array::new(column, stored().map(|row| row.values[n])));
+        }
+        if table.document {
+            arrays.push(Array::Texts(stored().map(|row| Some(row.document)).collect()));
+        }
+        let arrays: Vec<_> = arrays.iter().map(Array::bind).collect();
+        self.client.execute(store, &arrays)?;
+        Ok(())
+    }
+
+    fn set_aside(&mut self, binding: usize, row: &Row<'_>, reason: &str) -> Result<(), ConnectorError> {
+        self.begin()?;
+        sql::set_aside(&mut self.client, &self.task, &self.bindings[binding].table, row, reason)?;
+        self.report.set_aside += 1;
         Ok(())
     }
 }
 
-fn connect(config: &Config, task: &str) -> Result<Client, ConnectorError> {
+fn connect(config: &Config) -> Result<Client, ConnectorError> {
     let mut to = ::postgres::Config::new();
     to.host(&config.host).port(config.port).user(&config.user).password(&config.password);
     if let Some(database) = &config.database {
         to.dbname(database);
     }
-    let name: String = format!("segtide/{task}").chars().filter(|char| !char.is_control()).collect();
-    to.application_name(&name);
+    to.application_name("segtide");
     to.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(UNANSWERED_TIMEOUT);
     to.keepalives(true).keepalives_idle(KEEPALIVE_IDLE);
     to.keepalives_interval(KEEPALIVE_INTERVAL).keepalives_retries(KEEPALIVE_RETRIES);
-    let mut client = to.connect(NoTls).map_err(failure)?;
+    to.ssl_mode(match config.ssl {
+        SslMode::Disable => Encrypted::Disable,
+        SslMode::Prefer => Encrypted::Prefer,
+        SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => Encrypted::Require,
+    });
+    let mut client = to.connect(tls::connector(config)?).map_err(|error| {
+        let mut error = failure(error);
+        if config.ssl >= SslMode::VerifyCa {
+            let mode = config.ssl.name();
+            error.message.push_str(&format!(
+                " (`sslmode: {mode}`: the server must have a certificate of a known authority; `sslrootcert` names a file of \
+                 further ones)"
+            ));
+        }
+        error
+    })?;
     let schema = quote(config.schema.as_deref().unwrap_or(SCHEMA_DEFAULT));
     client
         .batch_execute(&format!(
@@ -262,6 +265,15 @@ fn connect(config: &Config, task: &str) -> Result<Client, ConnectorError> {
         ))
         .map_err(failure)?;
     Ok(client)
+}
+
+/// What a session is called, for people: `segtide/<task>/<fence>`.
+fn session_name(task: &str, fence: i64) -> String {
+    let task: String = task.chars().map(|char| if char.is_ascii_graphic() { char } else { '?' }).collect();
+    let fence = format!("/{fence}");
+    let mut name = format!("segtide/{task}");
+    name.truncate(SESSION_NAME_BYTES_MAX - fence.len());
+    name + &fence
 }
 
 impl runtime::Table for Postgres {
@@ -277,8 +289,10 @@ impl runtime::Table for Postgres {
     ) -> Result<(), ConnectorError> {
         let Binding { table, load, .. } = &self.bindings[binding];
         let Some(load) = load else { return Ok(()) };
+        // A key that no row can have is not there.
+        let keys: Vec<&[Node<'_>]> = keys.iter().copied().filter(|key| sql::key_fits(DIALECT, table, key)).collect();
         for keys in keys.chunks(ROWS_MAX) {
-            let arrays = key_arrays(table, keys.iter().copied())?;
+            let arrays = key_arrays(table, keys.iter().copied());
             let mut rows = self.client.query_raw(load, arrays.iter().map(Array::bind)).map_err(failure)?;
             while let Some(row) = rows.next().map_err(failure)? {
                 found(row.try_get::<_, &str>(0).map_err(failure)?.as_bytes());
@@ -289,46 +303,34 @@ impl runtime::Table for Postgres {
 
     fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError> {
         durable_point("pg.loaded");
-        self.begin()?;
-        let Binding { table, store, delete, .. } = &self.bindings[binding];
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let mut bytes = 0;
-            let more = rest.iter().take(ROWS_MAX).take_while(|row| {
-                let fits = bytes == 0 || bytes + row.document.len() <= BYTES_MAX;
-                bytes += row.document.len().max(1);
-                fits
-            });
-            let (chunk, after) = rest.split_at(more.count());
-            rest = after;
-
-            let deleted = |row: &&Row<'_>| row.delete && delete.is_some();
-            if let Some(delete) = delete
-                && chunk.iter().any(|row| deleted(&row))
-            {
-                let arrays = key_arrays(table, chunk.iter().filter(deleted).map(|row| row.key))?;
-                let arrays: Vec<_> = arrays.iter().map(Array::bind).collect();
-                self.client.execute(delete, &arrays).map_err(failure)?;
+        let mut fitting = Vec::with_capacity(rows.len().min(ROWS_MAX));
+        let mut bytes = 0;
+        for row in rows {
+            let table = &self.bindings[binding].table;
+            if let Err(reason) = sql::fits(DIALECT, table, row) {
+                // A document that never was in the table need not be deleted.
+                if !row.delete || table.delta {
+                    self.set_aside(binding, row, &reason)?;
+                }
+                continue;
             }
-            let stored = || chunk.iter().filter(|row| !deleted(row));
-            let mut arrays = key_arrays(table, stored().map(|row| row.key))?;
-            let values = table.columns[table.keys..].len() - usize::from(table.document);
-            for (n, column) in table.columns[table.keys..][..values].iter().enumerate() {
-                let pairs = stored().map(|row| (row.key, row.values[n]));
-                arrays.push(Array::new(table, column, pairs)?);
+            if fitting.len() == ROWS_MAX || bytes > 0 && bytes + row.document.len() > BYTES_MAX {
+                self.store_rows(binding, &std::mem::take(&mut fitting))?;
+                bytes = 0;
             }
-            if table.document {
-                arrays.push(Array::Texts(stored().map(|row| Some(row.document)).collect()));
-            }
-            let arrays: Vec<_> = arrays.iter().map(Array::bind).collect();
-            self.client.execute(store, &arrays).map_err(failure)?;
-            durable_point("pg.rows_stored");
+            fitting.push(row);
+            bytes += row.document.len().max(1);
+        }
+        if !fitting.is_empty() {
+            self.store_rows(binding, &fitting)?;
         }
         Ok(())
     }
 
     fn commit(&mut self, checkpoint: &str) -> Result<(), ConnectorError> {
-        self.begin()?;
+        if !self.open {
+            self.begin()?;
+        }
         self.open = false;
         let touched = self.client.execute(&self.commit, &[&checkpoint, &self.task]).map_err(failure)?;
         durable_point("pg.fence_row");
@@ -339,77 +341,15 @@ impl runtime::Table for Postgres {
         self.client.batch_execute("COMMIT").map_err(failure)?;
         durable_point("pg.committed");
         self.fence.checkpoint = Some(checkpoint.to_owned());
+        if self.report.set_aside > 0 {
+            self.report.notes.push(sql::dead_letters_note());
+        }
         Ok(())
     }
-}
 
-/// One column of many rows.
-enum Array<'a> {
-    Integers(Vec<Option<i64>>),
-    Numbers(Vec<Option<f64>>),
-    Booleans(Vec<Option<bool>>),
-    Texts(Vec<Option<&'a str>>),
-    Json(Vec<Option<String>>),
-}
-
-impl<'a> Array<'a> {
-    /// The values of a column, each with the key of its row.
-    fn new<'k>(
-        table: &Table,
-        column: &Column,
-        rows: impl Iterator<Item = (&'k [Node<'k>], Node<'a>)>,
-    ) -> Result<Self, ConnectorError> {
-        fn all<'k, 'a, T>(
-            (table, column): (&Table, &Column),
-            rows: impl Iterator<Item = (&'k [Node<'k>], Node<'a>)>,
-            read: impl Fn(Node<'a>) -> Result<Option<T>, Misfit>,
-        ) -> Result<Vec<Option<T>>, ConnectorError> {
-            rows.map(|(key, value)| read(value).map_err(|misfit| misfit.at(table, column, key))).collect()
-        }
-        let at = (table, column);
-        Ok(match column.kind {
-            Kind::Integer => Array::Integers(all(at, rows, sql::integer)?),
-            Kind::Number => Array::Numbers(all(at, rows, sql::number)?),
-            Kind::Boolean => Array::Booleans(all(at, rows, sql::boolean)?),
-            Kind::Text => Array::Texts(all(at, rows, text)?),
-            Kind::Json => Array::Json(all(at, rows, |value| Ok(json(value)))?),
-        })
+    fn report(&mut self) -> Report {
+        std::mem::take(&mut self.report)
     }
-
-    fn bind(&self) -> &(dyn ToSql + Sync) {
-        match self {
-            Array::Integers(values) => values,
-            Array::Numbers(values) => values,
-            Array::Booleans(values) => values,
-            Array::Texts(values) => values,
-            Array::Json(values) => values,
-        }
-    }
-}
-
-fn key_arrays<'a>(
-    table: &Table,
-    keys: impl Iterator<Item = &'a [Node<'a>]> + Clone,
-) -> Result<Vec<Array<'a>>, ConnectorError> {
-    let columns = table.key_columns().iter().enumerate();
-    columns.map(|(n, column)| Array::new(table, column, keys.clone().map(|key| (key, key[n])))).collect()
-}
-
-fn text(value: Node<'_>) -> Result<Option<&str>, Misfit> {
-    const NUL: Misfit = Misfit("holds the character NUL (\\u0000), which PostgreSQL cannot store as text");
-    match sql::text(value)? {
-        Some(text) if text.contains('\0') => Err(NUL),
-        text => Ok(text),
-    }
-}
-
-fn json(value: Node<'_>) -> Option<String> {
-    if value.is_null() {
-        return None;
-    }
-    let mut text = Vec::new();
-    doc::write(value, &mut text);
-    Some(String::from_utf8(text).expect("JSON is text"))
 }
 
 impl Session for Client {
@@ -458,6 +398,11 @@ fn failure(error: ::postgres::Error) -> ConnectorError {
         }
     };
     ConnectorError { message, fault, retry }
+}
+
+/// Whether an SQLSTATE says that a row can never be stored: of its values, the table's constraints or the program's limits.
+fn is_of_the_row(state: &SqlState) -> bool {
+    matches!(&state.code()[..2], "22" | "23" | "54")
 }
 
 /// Whose fault an SQLSTATE is, and whether to try again.

@@ -5,6 +5,8 @@
 //! because a counter comes back when a database is restored from a backup.
 
 mod apply;
+mod dead_letters;
+mod evolve;
 mod value;
 
 use std::fmt::Write;
@@ -12,10 +14,18 @@ use std::fmt::Write;
 use catalog::{Binding, Collection, Constraint, Projection};
 use doc::Types;
 use runtime::ConnectorError;
+use sha2::{Digest, Sha256};
 
 use crate::error;
-pub(crate) use apply::{CHECKPOINTS, Existing, Fence, SPECS, Session, apply};
-pub(crate) use value::{Misfit, boolean, integer, number, text};
+pub(crate) use apply::{Applied, CHECKPOINTS, Existing, Fence, SPECS, Session, apply};
+pub(crate) use dead_letters::{DEAD_LETTERS, note as dead_letters_note, set_aside};
+pub(crate) use value::{boolean, fits, integer, key_fits, number, text};
+
+/// Tables that are ours.
+pub(crate) const RESERVED: [&str; 3] = [CHECKPOINTS, SPECS, DEAD_LETTERS];
+
+/// How many characters of a shortened name tell it from others.
+const NAME_HASH_CHARS: usize = 8;
 
 /// A database we speak to, by how its table definitions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +41,17 @@ impl Dialect {
             Dialect::Sqlite => 1024,
             Dialect::Postgres => 63,
         }
+    }
+
+    /// The name of a field's column: the field's, or, where that is too long, its beginning and a hash of all of it.
+    pub(crate) fn column_name(self, field: &str) -> String {
+        let max = self.name_bytes_max();
+        if field.len() <= max {
+            return field.to_owned();
+        }
+        let begin = &field[..field.floor_char_boundary(max - NAME_HASH_CHARS - 1)];
+        let hash: String = Sha256::digest(field).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{begin}_{}", &hash[..NAME_HASH_CHARS])
     }
 
     fn column_type(self, kind: Kind) -> &'static str {
@@ -74,8 +95,8 @@ impl Kind {
 }
 
 /// What may be done with each projection of a collection, in their order.
-pub(crate) fn constraints(dialect: Dialect, collection: &Collection) -> Vec<(Constraint, &'static str)> {
-    let fits = |projection: &Projection| name_mistake(dialect, &projection.field).is_none();
+pub(crate) fn constraints(collection: &Collection) -> Vec<(Constraint, &'static str)> {
+    let fits = |projection: &Projection| field_mistake(&projection.field).is_none();
     let all = &collection.projections;
     let constraint = |projection: &Projection| {
         let kind = Kind::of(projection.types);
@@ -83,15 +104,9 @@ pub(crate) fn constraints(dialect: Dialect, collection: &Collection) -> Vec<(Con
         match kind {
             _ if required && !fits(projection) => {
                 if all.iter().any(|other| other.pointer == projection.pointer && fits(other)) {
-                    (
-                        Constraint::Forbidden,
-                        "its name is too long for a column; another field of the location can be kept",
-                    )
+                    (Constraint::Forbidden, "its name cannot be a column's; another field of the location can be kept")
                 } else {
-                    (
-                        Constraint::Unsatisfiable,
-                        "its name is too long for a column; give it a projection with a shorter one",
-                    )
+                    (Constraint::Unsatisfiable, "its name cannot be a column's; give it a projection with another one")
                 }
             }
             _ if projection.pointer.is_root() => (Constraint::LocationRequired, "the document must be kept"),
@@ -100,7 +115,7 @@ pub(crate) fn constraints(dialect: Dialect, collection: &Collection) -> Vec<(Con
             }
             _ if projection.key => (Constraint::LocationRequired, "all parts of the key must be kept"),
             None => (Constraint::Forbidden, "a location of several types, or of null alone, cannot be a column"),
-            _ if !fits(projection) => (Constraint::Forbidden, "its name is too long for a column"),
+            _ if !fits(projection) => (Constraint::Forbidden, "its name cannot be a column's"),
             Some(Kind::Json) => (Constraint::Optional, "an object or array can be kept as JSON"),
             Some(_) => (Constraint::LocationRecommended, "a location of one scalar type makes a column"),
         }
@@ -108,17 +123,22 @@ pub(crate) fn constraints(dialect: Dialect, collection: &Collection) -> Vec<(Con
     all.iter().map(constraint).collect()
 }
 
-/// Why the name cannot be that of a table, schema or column.
+/// Why the name cannot be that of a table or schema.
 pub(crate) fn name_mistake(dialect: Dialect, name: &str) -> Option<String> {
     let max = dialect.name_bytes_max();
-    if name.is_empty() {
-        Some("a name must not be empty".to_owned())
-    } else if name.contains('\0') {
-        Some("a name must not contain the character NUL".to_owned())
-    } else if name.len() > max {
-        Some(format!("the name is {} bytes long, and may be {max} at most", name.len()))
-    } else {
-        None
+    match field_mistake(name) {
+        Some(mistake) => Some(mistake.to_owned()),
+        None if name.len() > max => Some(format!("the name is {} bytes long, and may be {max} at most", name.len())),
+        None => None,
+    }
+}
+
+/// Why the name of a field cannot be that of a column.
+fn field_mistake(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("a name must not be empty"),
+        _ if name.contains('\0') => Some("a name must not contain the character NUL"),
+        _ => None,
     }
 }
 
@@ -142,6 +162,15 @@ pub(crate) struct Table {
     pub(crate) delta: bool,
     /// The collection whose documents it keeps.
     pub(crate) collection: String,
+}
+
+/// Which columns of a table must have a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Required {
+    /// Those whose schema says so.
+    AsKnown,
+    /// Those of the key alone.
+    Keys,
 }
 
 /// A column of a table.
@@ -209,8 +238,8 @@ impl Table {
         &self.columns[..self.keys]
     }
 
-    /// The statement that creates it.
-    fn create(&self, dialect: Dialect) -> String {
+    /// The statement that creates it, with the columns that must have a value.
+    fn create(&self, dialect: Dialect, required: Required) -> String {
         let mut sql = format!(
             "-- Generated by Segtide for materializing collection '{}'\n-- to table: {}\nCREATE TABLE {} (\n",
             printable(&self.collection),
@@ -219,7 +248,8 @@ impl Table {
         );
         for (n, column) in self.columns.iter().enumerate() {
             let (name, kind) = (quote(&column.name), dialect.column_type(column.kind));
-            let required = if column.required { " NOT NULL" } else { "" };
+            let must = column.required && (required == Required::AsKnown || n < self.keys && !self.delta);
+            let required = if must { " NOT NULL" } else { "" };
             let comma = if n + 1 < self.columns.len() || !self.delta { "," } else { "" };
             write!(sql, "\t-- {}\n\t{name} {kind}{required}{comma}\n", column.comment)
                 .expect("memory can be written to");
@@ -232,24 +262,35 @@ impl Table {
         sql
     }
 
-    /// What follows an `INSERT` so that a row that is there is updated.
+    /// What follows an `INSERT` into the table, called `t`, so that a row that is there is updated.
     pub(crate) fn on_conflict(&self) -> String {
         if self.delta {
             return String::new();
         }
-        let set = self.columns[self.keys..].iter().map(|column| {
+        let rest = &self.columns[self.keys..];
+        let set = rest.iter().map(|column| {
             let name = quote(&column.name);
             format!("{name} = excluded.{name}")
         });
         let set = set.collect::<Vec<_>>().join(", ");
-        format!(" ON CONFLICT ({}) DO UPDATE SET {set}", names(self.key_columns()))
+        // A row that is as it was is left alone. The document comes last, and is what differs where anything does.
+        let differs = rest.iter().rev().map(|column| {
+            let name = quote(&column.name);
+            match column.kind {
+                // PostgreSQL cannot compare JSON but by its text.
+                Kind::Json => format!("CAST(t.{name} AS TEXT) IS DISTINCT FROM CAST(excluded.{name} AS TEXT)"),
+                _ => format!("t.{name} IS DISTINCT FROM excluded.{name}"),
+            }
+        });
+        let differs = differs.collect::<Vec<_>>().join(" OR ");
+        format!(" ON CONFLICT ({}) DO UPDATE SET {set} WHERE {differs}", names(self.key_columns()))
     }
 }
 
 impl Column {
     fn new(dialect: Dialect, projection: &Projection) -> Result<Self, ConnectorError> {
         let Projection { field, pointer, types, .. } = projection;
-        if let Some(mistake) = name_mistake(dialect, field) {
+        if let Some(mistake) = field_mistake(field) {
             return Err(error::user(format!("the field {field:?} cannot be a column: {mistake}")));
         }
         let kind = if pointer.is_root() { Some(Kind::Json) } else { Kind::of(*types) };
@@ -258,7 +299,7 @@ impl Column {
         let origin = if projection.explicit { "user-provided" } else { "auto-generated" };
         let comment = format!("{origin} projection of JSON at: {pointer} with inferred types: {types}");
         Ok(Self {
-            name: field.clone(),
+            name: dialect.column_name(field),
             kind,
             required: projection.pointer.is_root() || projection.must_exist && !types.contains(Types::NULL),
             comment: printable(&comment),
@@ -301,6 +342,18 @@ mod tests {
     }
 
     #[test]
+    fn long_names_stay_apart() {
+        let (a, b) = ("x".repeat(63) + "a", "x".repeat(63) + "b");
+        let (long_a, long_b) = (Dialect::Postgres.column_name(&a), Dialect::Postgres.column_name(&b));
+        assert_eq!((long_a.len(), long_b.len()), (63, 63));
+        assert_ne!(long_a, long_b);
+        assert_eq!(long_a, Dialect::Postgres.column_name(&a), "they are kept in tables, so they stay");
+        assert_eq!(Dialect::Postgres.column_name(&"ü".repeat(40)), format!("{}_bdf9bfe5", "ü".repeat(27)));
+        assert_eq!(Dialect::Postgres.column_name(&a[..63]), a[..63]);
+        assert_eq!(Dialect::Sqlite.column_name(&a), a);
+    }
+
+    #[test]
     fn names_cannot_break_out() {
         assert_eq!(quote("select"), r#""select""#);
         assert_eq!(quote(r#"a"; DROP TABLE b; --"#), r#""a""; DROP TABLE b; --""#);
@@ -324,17 +377,19 @@ mod tests {
             collection: "a/b\nc".into(),
         };
         assert_eq!(
-            table.create(Dialect::Postgres),
+            table.create(Dialect::Postgres, Required::AsKnown),
             "-- Generated by Segtide for materializing collection 'a/b\u{fffd}c'\n-- to table: t\nCREATE TABLE \"t\" (\n\
              \t-- comment\n\t\"id\" BIGINT NOT NULL,\n\t-- comment\n\t\"a b\" DOUBLE PRECISION,\n\
              \t-- comment\n\t\"flow_document\" JSON NOT NULL,\n\n\tPRIMARY KEY(\"id\")\n);\n"
         );
         assert_eq!(
             table.on_conflict(),
-            " ON CONFLICT (\"id\") DO UPDATE SET \"a b\" = excluded.\"a b\", \"flow_document\" = excluded.\"flow_document\""
+            " ON CONFLICT (\"id\") DO UPDATE SET \"a b\" = excluded.\"a b\", \"flow_document\" = excluded.\"flow_document\" \
+             WHERE CAST(t.\"flow_document\" AS TEXT) IS DISTINCT FROM CAST(excluded.\"flow_document\" AS TEXT) \
+             OR t.\"a b\" IS DISTINCT FROM excluded.\"a b\""
         );
         table.delta = true;
-        assert!(table.create(Dialect::Sqlite).ends_with("\t\"flow_document\" TEXT NOT NULL\n);\n"));
+        assert!(table.create(Dialect::Sqlite, Required::AsKnown).ends_with("\t\"flow_document\" TEXT NOT NULL\n);\n"));
         assert_eq!(table.on_conflict(), "");
     }
 }

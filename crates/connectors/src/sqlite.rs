@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use catalog::{BindingRules, Collection, ConfigError, Endpoint, Materialization};
 use doc::Node;
-use runtime::{ConnectorError, Fault, KeyRange, Retry, Row, defect, durable_point};
+use runtime::{ConnectorError, Fault, KeyRange, Report, Retry, Row, defect, durable_point};
 use rusqlite::{Connection, ErrorCode, Statement};
 use serde_json::Value;
 
 use crate::config::{Fields, both};
 use crate::error;
 use crate::path::local_path;
-use crate::sql::{self, Column, Dialect, Existing, Fence, Kind, Misfit, Session, Table, names, quote};
+use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Kind, Session, Table, names, quote};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_MAX: usize = 512;
@@ -68,7 +68,7 @@ fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError
         fields.wrong("table", mistake, None);
     }
     let lower = table.as_ref().map(|table| table.to_ascii_lowercase()).unwrap_or_default();
-    if lower == sql::CHECKPOINTS || lower == sql::SPECS || lower.starts_with("sqlite_") {
+    if sql::RESERVED.contains(&lower.as_str()) || lower.starts_with("sqlite_") {
         fields.wrong("table", "this name is reserved", Some("choose another"));
     }
     let errors = fields.finish();
@@ -92,7 +92,7 @@ pub(crate) fn check(
     collection: &Collection,
 ) -> Result<BindingRules, Vec<ConfigError>> {
     let (_, resource) = both(read_config(endpoint), read_resource(0, resource))?;
-    let constraints = sql::constraints(DIALECT, collection);
+    let constraints = sql::constraints(collection);
     // SQLite does not tell names apart by the case of ASCII letters.
     Ok(BindingRules { path: vec![resource.table.to_ascii_lowercase()], delta_updates: resource.delta, constraints })
 }
@@ -104,6 +104,7 @@ pub(crate) struct Sqlite {
     bindings: Vec<Binding>,
     fence: Fence,
     scratch: Vec<u8>,
+    report: Report,
 }
 
 struct Binding {
@@ -123,7 +124,7 @@ impl Binding {
         let values = (1..=table.columns.len()).map(|n| format!("?{n}")).collect::<Vec<_>>().join(", ");
         Self {
             load: format!("SELECT {document} FROM {name} WHERE {matches}"),
-            store: format!("INSERT INTO {name} ({columns}) VALUES ({values}){}", table.on_conflict()),
+            store: format!("INSERT INTO {name} AS t ({columns}) VALUES ({values}){}", table.on_conflict()),
             delete: format!("DELETE FROM {name} WHERE {matches}"),
             table,
         }
@@ -151,12 +152,13 @@ impl Sqlite {
         prepare(&connection).map_err(failure)?;
 
         connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
-        let fence = sql::apply(&mut connection, DIALECT, &task.name, &tables, range)?;
+        let Applied { fence, notes } = sql::apply(&mut connection, DIALECT, &task.name, &tables, range)?;
         durable_point("lite.applied");
         connection.execute_batch("COMMIT").map_err(failure)?;
         durable_point("lite.opened");
         let bindings = tables.into_iter().map(Binding::new).collect();
-        Ok(Self { connection, task: task.name.clone(), bindings, fence, scratch: Vec::new() })
+        let report = Report { set_aside: 0, notes };
+        Ok(Self { connection, task: task.name.clone(), bindings, fence, scratch: Vec::new(), report })
     }
 
     fn begin(&self) -> Result<(), ConnectorError> {
@@ -195,8 +197,9 @@ impl runtime::Table for Sqlite {
         self.begin()?;
         let Binding { table, load, .. } = &self.bindings[binding];
         let mut statement = self.connection.prepare_cached(load).map_err(failure)?;
-        for key in keys {
-            bind_all(&mut statement, table, key, key, 0, &mut self.scratch)?;
+        // A key that no row can have is not there.
+        for key in keys.iter().filter(|key| sql::key_fits(DIALECT, table, key)) {
+            bind_all(&mut statement, &table.columns, key, 0, &mut self.scratch).map_err(failure)?;
             let mut rows = statement.raw_query();
             if let Some(row) = rows.next().map_err(failure)? {
                 found(row.get_ref(0).and_then(|document| Ok(document.as_bytes()?)).map_err(failure)?);
@@ -209,22 +212,36 @@ impl runtime::Table for Sqlite {
         durable_point("lite.loaded");
         self.begin()?;
         let Binding { table, store, delete, .. } = &self.bindings[binding];
-        let scratch = &mut self.scratch;
         let mut stores = self.connection.prepare_cached(store).map_err(failure)?;
+        let mut aside = Vec::new();
         for row in rows {
-            if row.delete && !table.delta {
-                let mut deletes = self.connection.prepare_cached(delete).map_err(failure)?;
-                bind_all(&mut deletes, table, row.key, row.key, 0, scratch)?;
-                deletes.raw_execute().map_err(failure)?;
-                continue;
+            let deletes = row.delete && !table.delta;
+            let stored = match sql::fits(DIALECT, table, row) {
+                // A document that never was in the table need not be deleted.
+                Err(_) if deletes => continue,
+                Err(reason) => Err(reason),
+                Ok(()) if deletes => {
+                    let mut deletes = self.connection.prepare_cached(delete).map_err(failure)?;
+                    bind_all(&mut deletes, &table.columns, row.key, 0, &mut self.scratch)
+                        .and_then(|()| deletes.raw_execute())
+                        .map_err(failure)?;
+                    Ok(())
+                }
+                // What fails undoes itself, and leaves the transaction as it was.
+                Ok(()) => match store_row(&mut stores, table, row, &mut self.scratch) {
+                    Err(error) if is_of_the_row(&error) => Err(failure(error).message),
+                    stored => stored.map_err(failure).map(Ok)?,
+                },
+            };
+            match stored {
+                Ok(()) => durable_point("lite.row_stored"),
+                Err(reason) => aside.push((row, reason)),
             }
-            bind_all(&mut stores, table, row.key, row.key, 0, scratch)?;
-            bind_all(&mut stores, table, row.key, row.values, table.keys, scratch)?;
-            if table.document {
-                stores.raw_bind_parameter(table.columns.len(), row.document).map_err(failure)?;
-            }
-            stores.raw_execute().map_err(failure)?;
-            durable_point("lite.row_stored");
+        }
+        drop(stores);
+        for (row, reason) in aside {
+            sql::set_aside(&mut self.connection, &self.task, &self.bindings[binding].table, row, &reason)?;
+            self.report.set_aside += 1;
         }
         Ok(())
     }
@@ -242,47 +259,50 @@ impl runtime::Table for Sqlite {
         self.connection.execute_batch("COMMIT").map_err(failure)?;
         durable_point("lite.committed");
         self.fence.checkpoint = Some(checkpoint.to_owned());
+        if self.report.set_aside > 0 {
+            self.report.notes.push(sql::dead_letters_note());
+        }
         Ok(())
+    }
+
+    fn report(&mut self) -> Report {
+        std::mem::take(&mut self.report)
     }
 }
 
-/// Binds values to the columns from `first` on.
+fn store_row(stores: &mut Statement<'_>, table: &Table, row: &Row<'_>, scratch: &mut Vec<u8>) -> rusqlite::Result<()> {
+    bind_all(stores, &table.columns, row.key, 0, scratch)?;
+    bind_all(stores, &table.columns, row.values, table.keys, scratch)?;
+    if table.document {
+        stores.raw_bind_parameter(table.columns.len(), row.document)?;
+    }
+    stores.raw_execute().map(drop)
+}
+
+/// Binds values that fit to the columns from `first` on.
 fn bind_all(
     statement: &mut Statement<'_>,
-    table: &Table,
-    key: &[Node<'_>],
+    columns: &[Column],
     values: &[Node<'_>],
     first: usize,
     scratch: &mut Vec<u8>,
-) -> Result<(), ConnectorError> {
-    for (n, (value, column)) in values.iter().zip(&table.columns[first..]).enumerate() {
-        match bind(statement, first + n + 1, *value, column, scratch) {
-            Ok(bound) => bound.map_err(failure)?,
-            Err(misfit) => return Err(misfit.at(table, column, key)),
+) -> rusqlite::Result<()> {
+    for (n, (value, column)) in values.iter().zip(&columns[first..]).enumerate() {
+        let (at, value) = (first + n + 1, *value);
+        match column.kind {
+            Kind::Integer => statement.raw_bind_parameter(at, sql::integer(value).ok().flatten())?,
+            Kind::Number => statement.raw_bind_parameter(at, sql::number(value).ok().flatten())?,
+            Kind::Boolean => statement.raw_bind_parameter(at, sql::boolean(value).ok().flatten())?,
+            Kind::Text => statement.raw_bind_parameter(at, sql::text(value).ok().flatten())?,
+            Kind::Json if value.is_null() => statement.raw_bind_parameter(at, rusqlite::types::Null)?,
+            Kind::Json => {
+                scratch.clear();
+                doc::write(value, scratch);
+                statement.raw_bind_parameter(at, str::from_utf8(scratch).expect("JSON is text"))?;
+            }
         }
     }
     Ok(())
-}
-
-fn bind(
-    statement: &mut Statement<'_>,
-    at: usize,
-    value: Node<'_>,
-    column: &Column,
-    scratch: &mut Vec<u8>,
-) -> Result<rusqlite::Result<()>, Misfit> {
-    Ok(match column.kind {
-        Kind::Integer => statement.raw_bind_parameter(at, sql::integer(value)?),
-        Kind::Number => statement.raw_bind_parameter(at, sql::number(value)?),
-        Kind::Boolean => statement.raw_bind_parameter(at, sql::boolean(value)?),
-        Kind::Text => statement.raw_bind_parameter(at, sql::text(value)?),
-        Kind::Json if value.is_null() => statement.raw_bind_parameter(at, rusqlite::types::Null),
-        Kind::Json => {
-            scratch.clear();
-            doc::write(value, scratch);
-            statement.raw_bind_parameter(at, str::from_utf8(scratch).expect("JSON is text"))
-        }
-    })
 }
 
 impl Session for Connection {
@@ -310,6 +330,14 @@ impl Session for Connection {
     }
 }
 
+/// Whether an error says that a row can never be stored: of its values, or the table's constraints.
+fn is_of_the_row(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch)
+    )
+}
+
 fn failure(error: rusqlite::Error) -> ConnectorError {
     let (fault, retry) = match error.sqlite_error_code() {
         Some(
@@ -325,4 +353,35 @@ fn failure(error: rusqlite::Error) -> ConnectorError {
         _ => (Fault::Endpoint, Retry::Later),
     };
     ConnectorError { message: format!("SQLite: {error}"), fault, retry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn states_are_classed() {
+        for (code, of_the_row, fault, retry) in [
+            (ffi::SQLITE_BUSY, false, Fault::Endpoint, Retry::Later),
+            (ffi::SQLITE_BUSY_SNAPSHOT, false, Fault::Endpoint, Retry::Later),
+            (ffi::SQLITE_LOCKED, false, Fault::Endpoint, Retry::Later),
+            (ffi::SQLITE_FULL, false, Fault::Endpoint, Retry::Later),
+            (ffi::SQLITE_IOERR_FSYNC, false, Fault::Endpoint, Retry::Later),
+            (ffi::SQLITE_NOMEM, false, Fault::Endpoint, Retry::Later),
+            (ffi::SQLITE_READONLY, false, Fault::User, Retry::Later),
+            (ffi::SQLITE_CANTOPEN, false, Fault::User, Retry::Later),
+            (ffi::SQLITE_PERM, false, Fault::User, Retry::Later),
+            (ffi::SQLITE_NOTADB, false, Fault::User, Retry::Later),
+            (ffi::SQLITE_CORRUPT, false, Fault::User, Retry::Never),
+            (ffi::SQLITE_CONSTRAINT_CHECK, true, Fault::User, Retry::Never),
+            (ffi::SQLITE_CONSTRAINT_TRIGGER, true, Fault::User, Retry::Never),
+            (ffi::SQLITE_TOOBIG, true, Fault::User, Retry::Never),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert_eq!(is_of_the_row(&error), of_the_row, "{error}");
+            let error = failure(error);
+            assert_eq!((error.fault, error.retry), (fault, retry), "{error}");
+        }
+    }
 }

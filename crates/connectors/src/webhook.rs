@@ -1,6 +1,11 @@
 //! `materialize-webhook`: each transaction's documents as the body of a POST.
 //!
-//! A receiver cannot take part in a transaction, so a request may arrive twice: its id and its bytes are then the same.
+//! A receiver cannot take part in a transaction, so a request may arrive twice: its id and its bytes are then the same. Its
+//! time, and with it its signature, are those of the attempt, as receivers refuse what is old.
+
+mod address;
+mod config;
+mod signature;
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -10,11 +15,17 @@ use jiff::fmt::rfc2822;
 use runtime::{ConnectorError, Fault, Hook, Request, Retry};
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::{HeaderMap, StatusCode};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::DefaultConnector;
 use url::Url;
 
-use crate::config::{Fields, both};
+use crate::config::both;
 use crate::error;
+use crate::generator::Clock;
+use address::{Guard, NotAllowed};
+use config::{Config, read_resource};
+use signature::{Secret, sign};
 
 const BODY_BYTES_MAX: usize = 8 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -22,68 +33,9 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// Returns the base address.
-fn read_config(endpoint: &Endpoint) -> Result<Url, Vec<ConfigError>> {
-    let mut fields = Fields::config(&endpoint.config);
-    let older: Option<String> = fields.optional("endpoint");
-    let (name, address) = match older {
-        None => ("address", fields.required::<String>("address", "the URL to post to")),
-        Some(older) => {
-            if fields.optional::<String>("address").is_some() {
-                fields.wrong("endpoint", "`endpoint` says again what `address` says", Some("keep `address`"));
-            }
-            ("endpoint", Some(older))
-        }
-    };
-    let url = address.and_then(|address| match Url::parse(&address) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") || url.host().is_none() => {
-            fields.wrong(name, "this is not an HTTP URL", Some("write it as `https://host/path`"));
-            None
-        }
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            fields.wrong(name, "a URL is kept and shown, so it may hold no password", None);
-            None
-        }
-        Ok(url) => Some(url),
-        Err(reason) => {
-            fields.wrong(name, format!("this is no URL: {reason}"), Some("write it as `https://host/path`"));
-            None
-        }
-    });
-    let errors = fields.finish();
-    url.filter(|_| errors.is_empty()).ok_or(errors)
-}
-
-/// Returns the n-th binding's path below the address.
-fn read_resource(n: usize, resource: &Value, base: Option<&Url>) -> Result<Option<Url>, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
-    let path: String = fields.optional("relativePath").unwrap_or_default();
-    let joined = base.map(|base| (base, base.join(&path)));
-    let url = match joined {
-        // A path may lead to another place of the same server, and not to another server.
-        Some((base, Ok(url)))
-            if url.origin() == base.origin() && url.username().is_empty() && url.password().is_none() =>
-        {
-            Some(url)
-        }
-        Some((base, Ok(url))) => {
-            let message = format!("this leads to {}, away from {base}", url.origin().ascii_serialization());
-            fields.wrong("relativePath", message, Some("write it as `/path` or `path`"));
-            None
-        }
-        Some((_, Err(reason))) => {
-            fields.wrong("relativePath", format!("this is no path of a URL: {reason}"), None);
-            None
-        }
-        None => None,
-    };
-    let errors = fields.finish();
-    if errors.is_empty() { Ok(url) } else { Err(errors) }
-}
-
 /// Checks the configuration alone.
 pub(crate) fn check_config(endpoint: &Endpoint) -> Result<(), Vec<ConfigError>> {
-    read_config(endpoint).map(drop)
+    Config::read(endpoint).map(drop)
 }
 
 /// Checks the configuration and one binding's resource.
@@ -92,9 +44,9 @@ pub(crate) fn check(
     resource: &Value,
     collection: &Collection,
 ) -> Result<BindingRules, Vec<ConfigError>> {
-    let base = read_config(endpoint);
-    let url = read_resource(0, resource, base.as_ref().ok());
-    let (_, url) = both(base, url)?;
+    let config = Config::read(endpoint);
+    let url = read_resource(0, resource, config.as_ref().ok().map(|config| &config.url));
+    let (_, url) = both(config, url)?;
     let constraints = collection.projections.iter().map(|projection| {
         if projection.pointer.is_root() {
             (Constraint::LocationRequired, "the document is what is sent")
@@ -112,18 +64,21 @@ pub(crate) fn check(
 /// The requests of one materialization.
 pub(crate) struct Webhook {
     urls: Vec<Url>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    secrets: Vec<Secret>,
+    clock: Clock,
     agent: Agent,
 }
 
 impl Webhook {
     /// Opens no connection yet.
-    pub(crate) fn open(task: &Materialization) -> Result<Self, ConnectorError> {
-        let base = read_config(&task.endpoint).map_err(error::config)?;
+    pub(crate) fn open(task: &Materialization, clock: Clock) -> Result<Self, ConnectorError> {
+        let Config { url: base, headers, secrets, allowed } = Config::read(&task.endpoint).map_err(error::config)?;
         let urls = task.bindings.iter().enumerate().map(|(n, binding)| {
             let url = read_resource(n, &binding.resource, Some(&base)).map_err(error::config)?;
             Ok(url.unwrap_or_else(|| base.clone()))
         });
-        let agent = Agent::config_builder()
+        let agent_config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
@@ -131,7 +86,9 @@ impl Webhook {
             .timeout_global(Some(TOTAL_TIMEOUT))
             .user_agent("segtide")
             .build();
-        Ok(Self { urls: urls.collect::<Result<_, ConnectorError>>()?, agent: agent.into() })
+        let guard = Guard { allowed, names: DefaultResolver::default() };
+        let agent = Agent::with_parts(agent_config, DefaultConnector::default(), guard);
+        Ok(Self { urls: urls.collect::<Result<_, ConnectorError>>()?, headers, secrets, clock, agent })
     }
 }
 
@@ -142,13 +99,21 @@ impl Hook for Webhook {
     }
 
     fn send(&mut self, id: &str, request: &Request) -> Result<(), ConnectorError> {
-        let sent = self
+        let timestamp = (self.clock)() / 1_000_000;
+        let mut post = self
             .agent
             .post(&request.url)
             .header("content-type", "application/json")
             .header("webhook-id", id)
-            .send(request.body.as_str());
-        let mut response = sent.map_err(|reason| error::endpoint(format!("POST {}: {reason}", request.url)))?;
+            .header("webhook-timestamp", timestamp);
+        if !self.secrets.is_empty() {
+            post = post.header("webhook-signature", sign(&self.secrets, id, timestamp, &request.body));
+        }
+        for (name, value) in &self.headers {
+            post = post.header(name, value);
+        }
+        let sent = post.send(request.body.as_str());
+        let mut response = sent.map_err(|reason| unsent(&request.url, &reason))?;
         // An answer that was read to its end leaves the connection for the next request.
         let body = response.body_mut().as_reader();
         io::copy(&mut body.take(ANSWER_BYTES_MAX), &mut io::sink()).ok();
@@ -181,12 +146,26 @@ fn bodies(documents: &[&[u8]], bytes_max: usize) -> Vec<String> {
     bodies
 }
 
+/// Why there was no answer.
+fn unsent(url: &str, reason: &ureq::Error) -> ConnectorError {
+    match reason {
+        // The name may mean another address later.
+        ureq::Error::Other(other) if other.is::<NotAllowed>() => {
+            ConnectorError { message: format!("POST {url}: {other}"), fault: Fault::User, retry: Retry::Later }
+        }
+        _ => error::endpoint(format!("POST {url}: {reason}")),
+    }
+}
+
 /// What an answer means.
 fn judge(url: &str, status: StatusCode, headers: &HeaderMap) -> Result<(), ConnectorError> {
     let (fault, retry, advice) = match status.as_u16() {
         200..300 => return Ok(()),
         410 => (Fault::User, Retry::Never, "; the receiver wants no more, so take the binding out of the catalog"),
         429 | 503 => (Fault::Endpoint, retry_after(headers).map_or(Retry::Later, Retry::After), ""),
+        // Asked at a bad time.
+        408 | 425 => (Fault::Endpoint, Retry::Later, ""),
+        400..500 => (Fault::User, Retry::AFewTimes, ""),
         300..400 => (Fault::User, Retry::Later, "; redirects are not followed, so give the final address"),
         _ => (Fault::Endpoint, Retry::Later, ""),
     };

@@ -94,7 +94,8 @@ impl MaterializeTask {
         }
         let (position, destination, spills) = match connectors.open_destination(materialization, &collections, range)? {
             Destination::Table(table) => {
-                let (position, finisher) = table::TableFinisher::open(context, table, materialization, &collections, range)?;
+                let (position, finisher) =
+                    table::TableFinisher::open(context, table, materialization, &collections, range)?;
                 (position, Worker::start(context, finisher)?, true)
             }
             Destination::Hook(hook) => {

@@ -90,6 +90,19 @@ impl Postgres {
         self.launch();
     }
 
+    /// Has the server speak TLS from its next start on, with a certificate and its key in PEM.
+    pub fn use_certificate(&mut self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = self.owner {
+                chown(&path, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        fs::write(self.data().join("postgresql.auto.conf"), "ssl = on\n").unwrap();
+    }
+
     /// Kills the server as a crash would and leaves it down; [`Postgres::restart`] lets it recover.
     pub fn kill_9(&mut self) {
         if let Some(mut server) = self.server.take() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runtime::{CheckpointRow, ConnectorError, KeyRange, durable_point};
 use serde::{Deserialize, Serialize};
 
-use super::{Dialect, Table};
+use super::{Dialect, Required, Table, dead_letters, evolve};
 use crate::error;
 
 /// The table of checkpoints.
@@ -43,6 +43,8 @@ pub(crate) struct Fence {
     pub(crate) checkpoint: Option<String>,
     /// Whether nothing was ever committed for any key.
     is_fresh: bool,
+    /// Rises with each owner, for people.
+    pub(crate) number: i64,
     /// Updates the checkpoint to `$1` of the materialization `$2`; touches one row as long as nobody else took over.
     pub(crate) commit: String,
 }
@@ -52,19 +54,31 @@ pub(crate) struct Fence {
 struct Spec {
     /// Tables and their collections.
     tables: BTreeMap<String, String>,
+    /// Columns that each table is kept up with.
+    #[serde(default)]
+    columns: BTreeMap<String, Vec<String>>,
+}
+
+/// A database that is ready.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    pub(crate) fence: Fence,
+    /// What was changed and people should know.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Makes or checks all tables and takes the fence.
 ///
-/// A table is only used if this materialization made it and its columns are still those of the catalog. One that is gone
-/// is not made again while the checkpoint says that it was filled.
+/// A table is only used if this materialization made it. One of another version of the catalog is changed where that leaves
+/// its rows alone, in the same transaction as the record of it; everything else is refused before anything is changed. One
+/// that is gone is not made again while the checkpoint says that it was filled.
 pub(crate) fn apply(
     session: &mut dyn Session,
     dialect: Dialect,
     task: &str,
     tables: &[Table],
     range: KeyRange,
-) -> Result<Fence, ConnectorError> {
+) -> Result<Applied, ConnectorError> {
     session.run(&format!(
         "CREATE TABLE IF NOT EXISTS {CHECKPOINTS} (
             materialization TEXT NOT NULL,
@@ -80,7 +94,9 @@ pub(crate) fn apply(
             version TEXT NOT NULL,
             spec TEXT NOT NULL,
             PRIMARY KEY(materialization)
-        );"
+        );
+        {}",
+        dead_letters::create()
     ))?;
     let meta = session.columns(&[CHECKPOINTS.to_owned()])?.unwrap_or_default();
     if !meta.iter().any(|column| column.name == "nonce") {
@@ -94,12 +110,13 @@ pub(crate) fn apply(
     durable_point("apply.fenced");
     let former = session.rows(&format!("SELECT version, spec FROM {SPECS} WHERE materialization = $1"), &[task])?;
     let former = read_spec(task, former.into_iter().next())?;
+    let mut notes = Vec::new();
     for table in tables {
         let shown = table.shown();
         let existing = session.columns(&table.path)?;
         match (former.tables.get(&shown), existing) {
-            (None, None) => session.run(&table.create(dialect))?,
-            (Some(_), None) if fence.is_fresh => session.run(&table.create(dialect))?,
+            (None, None) => session.run(&table.create(dialect, Required::AsKnown))?,
+            (Some(_), None) if fence.is_fresh => session.run(&table.create(dialect, Required::AsKnown))?,
             (Some(_), None) => {
                 return Err(error::user(format!(
                     "table {shown} is gone, but the checkpoint of {task} says that it was filled. To fill it again from the \
@@ -119,18 +136,22 @@ pub(crate) fn apply(
                 )));
             }
             (Some(_), Some(existing)) => {
-                if let Some(difference) = difference(dialect, table, &existing) {
-                    return Err(error::user(format!(
+                let kept = former.columns.get(&shown).map(Vec::as_slice);
+                let changes = evolve::changes(dialect, table, &existing, kept).map_err(|difference| {
+                    error::user(format!(
                         "table {shown} was made for another version of the catalog: {difference}. Give the binding another \
-                         table; tables are not changed"
-                    )));
-                }
+                         table; columns are added and left, and not changed"
+                    ))
+                })?;
+                notes.extend(changes.make(session, dialect, table, &existing)?);
             }
         }
     }
     durable_point("apply.tables");
+    let names = |table: &Table| table.columns.iter().map(|column| column.name.clone()).collect();
+    let columns = tables.iter().map(|table| (table.shown(), names(table))).collect();
     let tables = tables.iter().map(|table| (table.shown(), table.collection.clone())).collect();
-    let spec = serde_json::to_string(&Spec { tables }).expect("names are JSON");
+    let spec = serde_json::to_string(&Spec { tables, columns }).expect("names are JSON");
     session.rows(
         &format!(
             "INSERT INTO {SPECS} (materialization, version, spec) VALUES ($1, $2, $3)
@@ -138,7 +159,7 @@ pub(crate) fn apply(
         ),
         &[task, SPEC_VERSION, &spec],
     )?;
-    Ok(fence)
+    Ok(Applied { fence, notes })
 }
 
 /// Makes the range one row of ours, and fences the owners of every row that overlaps it.
@@ -184,7 +205,7 @@ fn take(session: &mut dyn Session, task: &str, range: KeyRange) -> Result<Fence,
         "UPDATE {CHECKPOINTS} SET checkpoint = $1 WHERE materialization = $2
         AND key_begin = {begin} AND key_end = {end} AND fence = {fence} AND nonce = '{own}'"
     );
-    Ok(Fence { checkpoint: ours.checkpoint, is_fresh, commit })
+    Ok(Fence { checkpoint: ours.checkpoint, is_fresh, number: fence, commit })
 }
 
 /// A row of checkpoints, and its fence.
@@ -207,29 +228,4 @@ fn read_spec(task: &str, row: Option<Vec<Option<String>>>) -> Result<Spec, Conne
     }
     serde_json::from_str(&spec)
         .map_err(|reason| error::user(format!("the row of {task} in {SPECS} is damaged: {reason}")))
-}
-
-/// The first difference between a table as it should be and as it is.
-fn difference(dialect: Dialect, table: &Table, existing: &[Existing]) -> Option<String> {
-    for (n, column) in table.columns.iter().enumerate() {
-        let name = &column.name;
-        let Some(found) = existing.iter().find(|found| found.name == *name) else {
-            return Some(format!("it has no column {name:?}"));
-        };
-        let kind = dialect.column_type(column.kind);
-        let key = (n < table.keys && !table.delta).then_some(n as i64 + 1);
-        if !found.kind.eq_ignore_ascii_case(kind) {
-            return Some(format!("its column {name:?} is {}, not {kind}", found.kind.to_uppercase()));
-        }
-        if found.required != column.required {
-            let (is, should) = if found.required { ("required", "optional") } else { ("optional", "required") };
-            return Some(format!("its column {name:?} is {is}, and should be {should}"));
-        }
-        if found.key != key {
-            let part = |key: Option<i64>| key.map_or("no part of".to_owned(), |n| format!("part {n} of"));
-            return Some(format!("its column {name:?} is {} its key, and should be {}", part(found.key), part(key)));
-        }
-    }
-    let extra = existing.iter().find(|found| !table.columns.iter().any(|column| column.name == found.name))?;
-    Some(format!("its column {:?} is not kept any more", extra.name))
 }

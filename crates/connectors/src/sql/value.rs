@@ -2,35 +2,45 @@
 
 use doc::Node;
 
-use super::{Column, Table};
-use crate::error;
-use runtime::ConnectorError;
+use runtime::Row;
 
-const KEY_SHOWN_CHARS: usize = 200;
+use super::{Column, Dialect, Kind, Table};
 
 /// Why a value cannot be stored in its column.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Misfit(pub(crate) &'static str);
+pub(crate) struct Misfit(&'static str);
 
 const TYPE: Misfit = Misfit("has another type than its schema said");
+const REQUIRED: Misfit = Misfit("must have a value, and has none");
+const NUL: Misfit = Misfit("holds the character NUL (\\u0000), which PostgreSQL cannot store as text");
 
-impl Misfit {
-    /// The error, which names the document and what to do.
-    pub(crate) fn at(self, table: &Table, column: &Column, key: &[Node<'_>]) -> ConnectorError {
-        let mut text = Vec::new();
-        for (n, part) in key.iter().enumerate() {
-            text.extend_from_slice(if n == 0 { b"" } else { b", " });
-            doc::write(*part, &mut text);
-        }
-        let text = String::from_utf8_lossy(&text);
-        let key: String = text.chars().take(KEY_SHOWN_CHARS).collect();
-        error::user(format!(
-            "the document with key [{key}] cannot be stored in table {}: column {:?} {}. Restrict it in the collection's \
-             schema, or leave the field out of the binding",
-            table.shown(),
-            column.name,
-            self.0,
-        ))
+/// Whether the columns of a row can hold its values; says which cannot otherwise, and why.
+pub(crate) fn fits(dialect: Dialect, table: &Table, row: &Row<'_>) -> Result<(), String> {
+    let values = row.key.iter().chain(row.values);
+    for (column, value) in table.columns.iter().zip(values) {
+        check(dialect, column, *value).map_err(|misfit| format!("column {:?} {}", column.name, misfit.0))?;
+    }
+    Ok(())
+}
+
+/// Whether a table can hold a row of this key.
+pub(crate) fn key_fits(dialect: Dialect, table: &Table, key: &[Node<'_>]) -> bool {
+    table.key_columns().iter().zip(key).all(|(column, value)| check(dialect, column, *value).is_ok())
+}
+
+fn check(dialect: Dialect, column: &Column, value: Node<'_>) -> Result<(), Misfit> {
+    if value.is_null() {
+        return if column.required { Err(REQUIRED) } else { Ok(()) };
+    }
+    match column.kind {
+        Kind::Integer => integer(value).map(drop),
+        Kind::Number => number(value).map(drop),
+        Kind::Boolean => boolean(value).map(drop),
+        Kind::Json => Ok(()),
+        Kind::Text => match text(value)? {
+            Some(text) if dialect == Dialect::Postgres && text.contains('\0') => Err(NUL),
+            _ => Ok(()),
+        },
     }
 }
 

@@ -122,7 +122,7 @@ fn mistakes_in_captures() {
 fn mistakes_in_materializations() {
     let postgres = json!({"host": "h", "user": "u", "password": "p"});
     let long = "x".repeat(64);
-    let cases: [(&str, Value, Value, &[&str]); 15] = [
+    let cases: [(&str, Value, Value, &[&str]); 20] = [
         (
             "materialize-postgresql",
             json!({}),
@@ -204,6 +204,51 @@ fn mistakes_in_materializations() {
             &["config/address: a URL is kept and shown, so it may hold no password"],
         ),
         (
+            "materialize-postgres",
+            json!({"host": "h", "user": "u", "password": "p", "sslmode": "verify", "sslrootcert": "http://h/ca.pem"}),
+            json!({"table": "segtide_dead_letters"}),
+            &[
+                "config/sslmode: there is no such mode (one of `disable`, `prefer`, `require`, `verify-ca` and `verify-full`)",
+                "config/sslrootcert: only files of this machine can be used",
+                "resource 0/table: this name is reserved (choose another)",
+            ],
+        ),
+        (
+            "materialize-postgres",
+            json!({"host": "h", "user": "u", "password": "p", "sslmode": "prefer", "sslrootcert": "ca.pem"}),
+            json!({"table": "t"}),
+            &["config/sslrootcert: with the mode `prefer` it is not used (`verify-full` checks the server against it)"],
+        ),
+        (
+            "materialize-webhook",
+            json!({
+                "address": "https://host/",
+                "headers": {"Host": "x", "a b": "secret", "x-ok": "fine", "x-bad": "secret\r\nx: y", "Content-Length": "1"},
+                "signingSecrets": ["whsec_secret", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "whsec_"],
+                "allowPrivate": ["10.0.0.0/8", "hooks.internal", "10.0.0.0/40", "x y"],
+            }),
+            json!({}),
+            &[
+                "config/headers: `Content-Length` cannot be set (it is set by the program)",
+                "config/headers: `Host` cannot be set (it is set by the program)",
+                "config/headers: `a b` is no name of a header",
+                "config/headers: the value of `x-bad` cannot be sent (a value is one line of visible ASCII characters)",
+                "config/signingSecrets: there may be 2 at most (the present one, and the next or former one while receivers change)",
+                "config/signingSecrets: number 1: what follows `whsec_` is not base64 (`whsec_` and 24 to 64 random bytes in base64)",
+                "config/allowPrivate: `10.0.0.0/40`: the network has no such number of bits (such as `10.1.0.0/16`, `10.1.2.3` or `hooks.internal`)",
+                "config/allowPrivate: `x y`: this is neither a network, nor an address, nor the name of a host (such as `10.1.0.0/16`, `10.1.2.3` or `hooks.internal`)",
+            ],
+        ),
+        (
+            "materialize-webhook",
+            json!({"address": "http://169.254.169.254/latest"}),
+            json!({}),
+            &[
+                "config/address: 169.254.169.254 is no address of the public internet (if it is meant, list it in `allowPrivate`)",
+            ],
+        ),
+        ("materialize-webhook", json!({"address": "http://10.0.0.7/", "allowPrivate": ["10.0.0.7"]}), json!({}), &[]),
+        (
             "materialize-webhook",
             json!({}),
             json!({"path": "/x"}),
@@ -250,6 +295,10 @@ fn a_webhook_stays_where_it_is() {
         "http://me@h:9000/",
         "file:///etc/passwd",
         "javascript:x",
+        "\t//evil/x",
+        "https:///evil/x",
+        "//me:secret@h:9000/",
+        "//h/",
     ] {
         let found = shown(check(path).expect_err(path));
         assert!(found.len() == 1 && found[0].starts_with("resource 0/relativePath: "), "{path}: {found:?}");
@@ -269,7 +318,7 @@ fn what_sql_keeps() {
         ("e_number", "/number", Types::NUMBER, false, false, LocationRecommended),
         ("e_object", "/object", Types::OBJECT, true, false, Optional),
         ("flow_document", "", Types::OBJECT, true, false, LocationRequired),
-        (&long, "/long", Types::STRING, false, false, Forbidden),
+        (&long, "/long", Types::STRING, false, false, LocationRecommended),
     ];
     let given: Vec<_> = fields.iter().map(|f| (f.0, f.1, f.2, f.3, f.4)).filter(|f| !f.1.is_empty()).collect();
     let config = json!({"host": "h", "user": "u", "password": "p"});

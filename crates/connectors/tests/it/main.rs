@@ -6,4 +6,5 @@ mod file;
 mod fixture;
 mod generator;
 mod sql;
+mod tls;
 mod webhook;

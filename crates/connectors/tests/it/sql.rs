@@ -14,11 +14,15 @@ use backend::Backend;
 
 type Case = fn(&Backend<'_>);
 
-const CASES: [(&str, Case); 16] = [
+const CASES: [(&str, Case); 21] = [
     ("rows and checkpoint", rows_and_checkpoint),
     ("odd names", odd_names),
     ("values", values),
     ("values that do not fit", values_that_do_not_fit),
+    ("poison among many", poison_among_many),
+    ("what is set aside is of the transaction", what_is_set_aside_is_of_the_transaction),
+    ("rows that are as they were", rows_that_are_as_they_were),
+    ("long names", long_names),
     ("an older owner is fenced", an_older_owner_is_fenced),
     ("parts of the keys", parts_of_the_keys),
     ("a table that another part filled", a_table_that_another_part_filled),
@@ -30,6 +34,7 @@ const CASES: [(&str, Case); 16] = [
     ("several bindings", several_bindings),
     ("tables of others", tables_of_others),
     ("tables of another catalog", tables_of_another_catalog),
+    ("a catalog that changes", a_catalog_that_changes),
     ("many rows", many_rows),
 ];
 
@@ -66,13 +71,12 @@ struct Doc {
     key: Vec<Value>,
     values: Vec<Value>,
     document: String,
-    exists: bool,
     delete: bool,
 }
 
 fn doc(key: Value, values: Value, document: &str) -> Doc {
     let list = |value: Value| value.as_array().unwrap().clone();
-    Doc { key: list(key), values: list(values), document: document.into(), exists: false, delete: false }
+    Doc { key: list(key), values: list(values), document: document.into(), delete: false }
 }
 
 fn nodes<'a>(arena: &'a Arena, values: &[Value]) -> Vec<Node<'a>> {
@@ -85,13 +89,7 @@ fn store(table: &mut dyn Table, binding: usize, docs: &[Doc]) -> Result<(), Conn
     let rows: Vec<_> = docs
         .iter()
         .zip(&nodes)
-        .map(|(doc, (key, values))| Row {
-            key,
-            values,
-            document: &doc.document,
-            exists: doc.exists,
-            delete: doc.delete,
-        })
+        .map(|(doc, (key, values))| Row { key, values, document: &doc.document, delete: doc.delete })
         .collect();
     table.store(binding, &rows)
 }
@@ -169,9 +167,7 @@ fn rows_and_checkpoint(backend: &Backend<'_>) {
     table.commit(&at(r#"{"n":1,"text":"ü"}"#)).unwrap();
     assert_eq!(table.checkpoint().unwrap(), at(r#"{"n":1,"text":"ü"}"#));
 
-    let mut changed = member(1, "ä", "2");
-    changed.exists = true;
-    store(&mut *table, 0, &[changed, member(3, "😀'\"\\", "1")]).unwrap();
+    store(&mut *table, 0, &[member(1, "ä", "2"), member(3, "😀'\"\\", "1")]).unwrap();
     table.commit(&at("{}")).unwrap();
     table.commit(&at(r#"{"n":3}"#)).unwrap();
     drop(table);
@@ -253,32 +249,140 @@ fn values(backend: &Backend<'_>) {
     assert_eq!(documents, [r#"{"b":"\u0000"}"#, r#"{"text":"' \" \\ \u00e9"}"#, "{}"], "as they were written");
 }
 
+/// What was set aside: key, document, reason.
+fn dead_letters(backend: &Backend<'_>) -> Vec<Vec<String>> {
+    backend.query("SELECT key, document, reason FROM segtide_dead_letters ORDER BY key, document")
+}
+
 fn values_that_do_not_fit(backend: &Backend<'_>) {
     let fields: [Field<'_>; 3] = [
         ("id", "/id", Types::STRING, true, true),
         ("count", "/count", Types::INTEGER, true, false),
         ("text", "/text", Types::STRING, false, false),
     ];
-    for (values, reason) in [
-        (json!([1_u64 << 63, "a"]), "column \"count\" holds an integer beyond 64 bits"),
-        (json!([1e300, "a"]), "column \"count\" holds an integer beyond 64 bits"),
-        (json!(["1", "a"]), "column \"count\" has another type"),
-        (json!([null, "a"]), "null"),
-        (json!([1, "a\0b"]), "column \"text\" holds the character NUL"),
-    ] {
-        let mut table = try_open(backend, "acme/values", &[("values", &fields, false)]).unwrap();
-        let stored = store(&mut *table, 0, &[doc(json!(["the key"]), values.clone(), "{}")]);
+    let mut table = try_open(backend, "acme/values", &[("values", &fields, false)]).unwrap();
+    assert_eq!(table.report().set_aside, 0);
+    let mut expected = Vec::new();
+    for (n, (values, reason)) in [
+        (json!([1_u64 << 63, "a"]), "column \"count\" holds an integer beyond 64 bits with sign"),
+        (json!([1e300, "a"]), "column \"count\" holds an integer beyond 64 bits with sign"),
+        (json!(["1", "a"]), "column \"count\" has another type than its schema said"),
+        (json!([null, "a"]), "column \"count\" must have a value, and has none"),
+        (
+            json!([1, "a\0b"]),
+            "column \"text\" holds the character NUL (\\u0000), which PostgreSQL cannot store as text",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let document = format!(r#"{{"n":{n},"text":"a\u0000b"}}"#);
+        let (bad, good) =
+            (doc(json!([format!("bad {n}")]), values, &document), doc(json!(["good"]), json!([n, "a"]), "{}"));
+        store(&mut *table, 0, &[bad, good]).unwrap();
+        table.commit(&at(&format!(r#"{{"n":{n}}}"#))).unwrap();
+        let report = table.report();
         if backend.is_sqlite() && reason.contains("NUL") {
-            stored.unwrap();
+            assert_eq!((report.set_aside, report.notes.len()), (0, 0));
             continue;
         }
-        let error = stored.unwrap_err();
-        assert!(error.message.to_lowercase().contains(&reason.to_lowercase()), "{values}: {error}");
-        assert_eq!((error.fault, error.retry), (Fault::User, Retry::Never));
-        assert!(reason == "null" || error.message.contains(r#"["the key"]"#), "{error}");
-        drop(table);
-        assert_eq!(backend.query("SELECT * FROM \"values\""), [[""; 0]; 0]);
+        assert_eq!((report.set_aside, report.notes.len()), (1, 1), "{report:?}");
+        expected.push(vec![format!("[\"bad {n}\"]"), document, reason.to_owned()]);
     }
+    assert_eq!(dead_letters(backend), expected);
+    assert_eq!(
+        backend.query("SELECT materialization, collection, \"table\" FROM segtide_dead_letters")[0],
+        ["acme/values", "acme/values", "values"]
+    );
+    assert_eq!(backend.query("SELECT \"count\" FROM \"values\" WHERE \"id\" = 'good'"), [["4"]]);
+    // Such a key is no reason to stop where rows are loaded or deleted, either.
+    assert_eq!(load(&mut *table, json!([["a\0b"], ["good"]])), ["{}"]);
+    store(&mut *table, 0, &[Doc { delete: true, ..doc(json!(["a\0b"]), json!([1, ""]), "{}") }]).unwrap();
+    table.commit(&at("{}")).unwrap();
+}
+
+/// One of each kind that only the server knows, among many that are well.
+fn poison_among_many(backend: &Backend<'_>) {
+    const GOOD: u64 = 10_000;
+    let mut table = open(backend);
+    table.commit(&at("{}")).unwrap();
+    let index = if backend.is_sqlite() { "" } else { "ALTER TABLE members ADD CHECK (\"last\" <> 'forbidden')" };
+    backend.run(if backend.is_sqlite() {
+        "CREATE TRIGGER forbid BEFORE INSERT ON members WHEN NEW.last = 'forbidden' BEGIN SELECT RAISE(ABORT, 'forbidden'); END"
+    } else {
+        index
+    });
+    backend.run("CREATE UNIQUE INDEX once ON members (\"last\") WHERE \"last\" = 'once'");
+    let key_too_long: String = (0..4_000).map(|n| char::from_u32(0x4e00 + n * 7919 % 20_000).unwrap()).collect();
+    let mut docs: Vec<Doc> = (0..GOOD).map(|n| member((n % 7) as i64, &format!("usr-{n}"), "1")).collect();
+    docs.insert(17, member(1, "a", "forbidden"));
+    docs.insert(4_000, member(1, "b", "once"));
+    docs.insert(5_000, member(1, "c", "once"));
+    docs.insert(9_999, member(1, &key_too_long, "1"));
+    for chunk in docs.chunks(1_000) {
+        store(&mut *table, 0, chunk).unwrap();
+    }
+    table.commit(&at(r#"{"n":1}"#)).unwrap();
+    let mut expected = vec![(r#"[1,"a"]"#, "forbid"), (r#"[1,"c"]"#, "")];
+    if !backend.is_sqlite() {
+        expected.push(("[1,\"一", "(54000)"));
+    }
+    let found = dead_letters(backend);
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (found, (key, reason)) in found.iter().zip(&expected) {
+        assert!(found[0].starts_with(key) && found[2].contains(reason), "{found:?}");
+    }
+    assert_eq!(table.report().set_aside, expected.len() as u64);
+    let rows = backend.query("SELECT COUNT(*) FROM members");
+    assert_eq!(rows, [[(docs.len() - expected.len()).to_string()]]);
+    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[r#"{"n":1}"#]]);
+}
+
+fn what_is_set_aside_is_of_the_transaction(backend: &Backend<'_>) {
+    let bad = || doc(json!([1, "bad"]), json!([null, true, {}]), "{}");
+    let mut older = open(backend);
+    store(&mut *older, 0, &[bad()]).unwrap();
+    drop(older);
+    let mut older = open(backend);
+    drop(open(backend));
+    store(&mut *older, 0, &[bad()]).unwrap();
+    assert_eq!(older.commit(&at("{}")).unwrap_err().fault, Fault::Fenced);
+    assert!(dead_letters(backend).is_empty(), "neither was committed");
+}
+
+/// Only a row that changes is written.
+fn rows_that_are_as_they_were(backend: &Backend<'_>) {
+    let mut table = open(backend);
+    store(&mut *table, 0, &[member(1, "a", "1"), member(1, "b", "1")]).unwrap();
+    table.commit(&at("{}")).unwrap();
+    backend.run("CREATE TABLE updates (name TEXT)");
+    backend.run(if backend.is_sqlite() {
+        "CREATE TRIGGER told AFTER UPDATE ON members BEGIN INSERT INTO updates VALUES (NEW.user); END"
+    } else {
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO updates VALUES (NEW.\"user\"); RETURN NEW; END';
+        CREATE TRIGGER told AFTER UPDATE ON members FOR EACH ROW EXECUTE FUNCTION tell()"
+    });
+    store(&mut *table, 0, &[member(1, "a", "1"), member(1, "b", "2"), member(1, "c", "1")]).unwrap();
+    table.commit(&at("{}")).unwrap();
+    assert_eq!(backend.query("SELECT name FROM updates"), [["b"]]);
+}
+
+/// Names that a database would take for the same, as it looks at so much of them only.
+fn long_names(backend: &Backend<'_>) {
+    let long = "x".repeat(70);
+    let (a, b) = (format!("{long}a"), format!("{long}b"));
+    let fields: [Field<'_>; 3] = [
+        ("id", "/id", Types::INTEGER, true, true),
+        (&a, "/a", Types::STRING, false, false),
+        (&b, "/b", Types::STRING, false, false),
+    ];
+    let mut table = try_open(backend, "acme/long", &[("long", &fields, false)]).unwrap();
+    store(&mut *table, 0, &[doc(json!([1]), json!(["of a", "of b"]), "{}")]).unwrap();
+    table.commit(&at("{}")).unwrap();
+    drop(table);
+    try_open(backend, "acme/long", &[("long", &fields, false)]).unwrap();
+    assert_eq!(backend.query("SELECT * FROM long"), [["1", "of a", "of b", "{}"]]);
 }
 
 fn an_older_owner_is_fenced(backend: &Backend<'_>) {
@@ -357,7 +461,7 @@ fn parts_at_work_at_the_same_time(backend: &Backend<'_>) {
                 for round in 0..ROUNDS {
                     let exists = load(&mut *table, json!([[n, "a"]])).len() == 1;
                     assert_eq!(exists, round > 0);
-                    let rows = [Doc { exists, ..member(n.into(), "a", &round.to_string()) }];
+                    let rows = [member(n.into(), "a", &round.to_string())];
                     store(&mut *table, 0, &rows).unwrap();
                     table.commit(&at_range(range, &format!(r#"{{"n":{round}}}"#))).unwrap();
                 }
@@ -392,7 +496,7 @@ fn deleted_documents(backend: &Backend<'_>) {
     let mut table = open(backend);
     store(&mut *table, 0, &[member(1, "a", "1"), member(1, "b", "1")]).unwrap();
     table.commit(&at("{}")).unwrap();
-    let gone = |user| Doc { delete: true, exists: true, ..member(1, user, "2") };
+    let gone = |user| Doc { delete: true, ..member(1, user, "2") };
     store(&mut *table, 0, &[gone("a"), member(1, "c", "2"), gone("never")]).unwrap();
     table.commit(&at("{}")).unwrap();
     assert_eq!(backend.query(r#"SELECT "user" FROM "members" ORDER BY 1"#), [["b"], ["c"]]);
@@ -446,19 +550,30 @@ fn tables_of_another_catalog(backend: &Backend<'_>) {
     open(backend).commit(&at("{}")).unwrap();
     let with = |change: fn(&mut Vec<Field<'static>>)| {
         let mut fields = FIELDS.to_vec();
+        // Something that could be done alone is not done, either.
+        fields.push(("more", "/more", Types::STRING, false, false));
         change(&mut fields);
         refused(try_open(backend, "acme/tables", &[("members", &fields, false)]))
     };
     for (message, reason) in [
         (with(|fields| fields[2].2 = Types::INTEGER), "its column \"last\" is TEXT, not "),
-        (with(|fields| fields[2].3 = false), "its column \"last\" is required, and should be optional"),
-        (with(|fields| fields[3].3 = true), "its column \"member\" is optional, and should be required"),
-        (with(|fields| fields.push(("more", "/more", Types::STRING, false, false))), "it has no column \"more\""),
-        (with(|fields| fields.truncate(4)), "its column \"segment\" is not kept any more"),
         (with(|fields| fields.swap(0, 1)), "its column \"user\" is part 2 of its key, and should be part 1 of"),
+        (with(|fields| fields[1].4 = false), "its column \"user\" is part 2 of its key, and should be no part of"),
+        (
+            with(|fields| fields.retain(|field| field.0 != "user")),
+            "its column \"user\" is part 2 of its key, and is not kept any more",
+        ),
+        (with(|fields| fields.push(("k", "/k", Types::STRING, true, true))), "it has no column \"k\""),
     ] {
         assert!(message.contains(reason), "{message}");
     }
+    assert_eq!(backend.query("SELECT * FROM members"), [[""; 0]; 0]);
+    let columns = if backend.is_sqlite() {
+        "pragma_table_info('members')"
+    } else {
+        "pg_attribute WHERE attrelid = to_regclass('members') AND attnum > 0"
+    };
+    assert_eq!(backend.query(&format!("SELECT COUNT(*) FROM {columns}")), [["6"]]);
     assert_eq!(open(backend).checkpoint().unwrap(), at("{}"), "what is refused changes nothing");
 
     backend.run("DROP TABLE members");
@@ -466,6 +581,53 @@ fn tables_of_another_catalog(backend: &Backend<'_>) {
     assert!(message.contains("table members is gone"), "{message}");
     backend.run("DELETE FROM flow_checkpoints_v1");
     assert_eq!(open(backend).checkpoint(), None);
+}
+
+fn a_catalog_that_changes(backend: &Backend<'_>) {
+    let mut table = open(backend);
+    store(&mut *table, 0, &[member(1, "a", "1"), member(1, "b", "1")]).unwrap();
+    table.commit(&at(r#"{"n":1}"#)).unwrap();
+    assert!(table.report().notes.is_empty());
+    drop(table);
+    let reopen = |fields: &[Field<'_>]| {
+        let mut table = try_open(backend, "acme/tables", &[("members", fields, false)]).unwrap();
+        assert_eq!(table.checkpoint().unwrap(), at(r#"{"n":1}"#));
+        let notes = table.report().notes;
+        (table, notes)
+    };
+    let rows = || backend.query("SELECT * FROM members ORDER BY \"user\"");
+
+    // A field more, one that must be there, and two fewer, of which one had to be there.
+    let mut fields = FIELDS.to_vec();
+    fields.truncate(3);
+    fields[2] = ("first", "/first", Types::STRING, true, false);
+    let (mut table, notes) = reopen(&fields);
+    let said = |part: &str| notes.iter().any(|note| note.contains(part));
+    assert!(said("new column \"first\"") && said("\"last\" of table members is not kept up any more"), "{notes:?}");
+    assert!(said("\"member\" of table members") && said("\"segment\" of table members"), "{notes:?}");
+    let document = r#"{"new":true}"#;
+    let changed = |user: &str| doc(json!([1, user]), json!([format!("first of {user}")]), document);
+    store(&mut *table, 0, &[changed("b"), changed("c")]).unwrap();
+    table.commit(&at(r#"{"n":1}"#)).unwrap();
+    let of =
+        |user: &str, columns: &str| backend.query(&format!("SELECT {columns} FROM members WHERE \"user\" = '{user}'"));
+    assert_eq!(of("a", "\"last\", \"first\""), [["1", "NULL"]]);
+    assert_eq!(of("b", "\"last\", \"first\", flow_document"), [["1", "first of b", document]]);
+    assert_eq!(of("c", "\"last\", \"first\", flow_document"), [["NULL", "first of c", document]]);
+    drop(table);
+    let (table, notes) = reopen(&fields);
+    assert!(notes.is_empty(), "said once: {notes:?}");
+    drop(table);
+
+    // A field that comes back has no values from before.
+    let (mut table, notes) = reopen(&FIELDS);
+    assert!(notes.iter().any(|note| note.contains("new column \"last\"")), "{notes:?}");
+    assert_eq!(of("a", "\"last\", \"first\""), [["NULL", "NULL"]]);
+    store(&mut *table, 0, &[member(1, "a", "2")]).unwrap();
+    table.commit(&at(r#"{"n":1}"#)).unwrap();
+    assert_eq!(of("a", "\"last\", \"member\""), [["2", "1"]]);
+    assert_eq!(rows().len(), 3);
+    assert!(dead_letters(backend).is_empty());
 }
 
 fn many_rows(backend: &Backend<'_>) {

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use runtime::{Destination, Fault, Hook, KeyRange, Request, Retry};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{Answer, Receiver};
 
 use crate::fixture::{binding, builtin, collection, endpoint, materialization};
 
 fn open(address: &str, paths: &[&str]) -> Box<dyn Hook> {
-    let endpoint = endpoint("materialize-webhook", "file:///a.yaml", json!({"address": address}));
+    open_with(json!({"address": address}), paths)
+}
+
+fn open_with(config: Value, paths: &[&str]) -> Box<dyn Hook> {
+    let endpoint = endpoint("materialize-webhook", "file:///a.yaml", config);
     let bindings = paths.iter().map(|path| binding(json!({"relativePath": path}), "a/b", &[], true)).collect();
     let task = materialization("acme/hooks", endpoint, bindings);
     let source = collection("a/b", &[]);
@@ -46,7 +50,11 @@ fn answers_are_classed() {
         (Answer::status(200), None),
         (Answer::status(299).body_bytes(1 << 20), None),
         (Answer::status(500), Some(later)),
-        (Answer::status(404), Some(later)),
+        (Answer::status(408), Some(later)),
+        (Answer::status(425), Some(later)),
+        (Answer::status(400), Some((Fault::User, Retry::AFewTimes))),
+        (Answer::status(404), Some((Fault::User, Retry::AFewTimes))),
+        (Answer::status(413), Some((Fault::User, Retry::AFewTimes))),
         (Answer::status(429), Some(later)),
         (Answer::status(429).header("retry-after", "7"), Some((Fault::Endpoint, Retry::After(Duration::from_secs(7))))),
         (Answer::status(503).header("Retry-After", "2"), Some((Fault::Endpoint, Retry::After(Duration::from_secs(2))))),
@@ -74,4 +82,37 @@ fn nobody_there() {
     let error = hook.send("id", &Request { url: address.clone(), body: "[]".into() }).unwrap_err();
     assert_eq!((error.fault, error.retry), (Fault::Endpoint, Retry::Later));
     assert!(error.message.starts_with(&format!("POST {address}: ")), "{error}");
+}
+
+#[test]
+fn requests_are_signed_and_have_headers() {
+    let receiver = Receiver::start(|_, _| Answer::status(204).body_bytes(0));
+    let config = json!({
+        "address": receiver.url("/"),
+        "headers": {"Authorization": "Bearer of good news", "x-tenant": "7"},
+        "signingSecrets": ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+    });
+    let mut hook = open_with(config, &[""]);
+    let request = Request { url: receiver.url("/"), body: "{\"test\": 2432232314}".into() };
+    hook.send("msg_p5jXN8AQM9LWM0D4loKWxJek", &request).unwrap();
+    hook.send("msg_p5jXN8AQM9LWM0D4loKWxJek", &request).unwrap();
+    let received = receiver.received();
+    assert_eq!(received[0].headers, received[1].headers, "tried again, it is the same");
+    assert_eq!(received[0].body, received[1].body);
+    // The clock of the tests stands at the beginning of 1970.
+    assert_eq!(received[0].header("webhook-timestamp"), Some("0"));
+    let signatures: Vec<_> = received[0].header("webhook-signature").unwrap().split(' ').collect();
+    assert_eq!(signatures.len(), 2);
+    assert!(signatures.iter().all(|signature| signature.len() == "v1,".len() + 44 && signature.starts_with("v1,")));
+    assert_eq!(received[0].header("authorization"), Some("Bearer of good news"));
+    assert_eq!(received[0].header("x-tenant"), Some("7"));
+}
+
+#[test]
+fn an_address_that_is_not_public_is_not_asked() {
+    // What is in the outbox may be of a configuration that has changed since.
+    let mut hook = open_with(json!({"address": "http://10.0.0.1/", "allowPrivate": ["10.0.0.1"]}), &[""]);
+    let error = hook.send("id", &Request { url: "http://169.254.169.254/".into(), body: "[]".into() }).unwrap_err();
+    assert_eq!((error.fault, error.retry), (Fault::User, Retry::Later));
+    assert!(error.message.contains("not of the public internet"), "{error}");
 }

@@ -11,8 +11,8 @@ use catalog::{Capture, Catalog, Collection, Materialization};
 use doc::Spill;
 use journal::{Embedded, Log};
 use runtime::{
-    Batch, ConnectorError, Connectors, Destination, Fault, Hook, Kept, LambdaError, Lambdas, Options, Progress,
-    Request, Retry, Runtime, Source, State, Status,
+    Batch, ConnectorError, Connectors, Destination, Fault, Hook, Kept, KeyRange, LambdaError, Lambdas, Options,
+    Progress, Request, Retry, Runtime, Source, State, Status,
 };
 use serde_json::Value;
 
@@ -92,7 +92,16 @@ impl Connectors for World {
         let next = cursor.map_or(1, |cursor| std::str::from_utf8(cursor).unwrap().parse().unwrap());
         Ok(Box::new(Lines { next, world: self.clone() }))
     }
-    fn open_destination(&self, _: &Materialization, _: &[&Collection]) -> Result<Destination, ConnectorError> {
+    fn can_divide(&self, _: &Materialization) -> bool {
+        false
+    }
+
+    fn open_destination(
+        &self,
+        _: &Materialization,
+        _: &[&Collection],
+        _: KeyRange,
+    ) -> Result<Destination, ConnectorError> {
         Ok(Destination::Hook(Box::new(Inbox(self.clone()))))
     }
     fn open_lambdas(&self, _: &Catalog, _: &Collection, _: &Kept<'_>) -> Result<Box<dyn Lambdas>, LambdaError> {

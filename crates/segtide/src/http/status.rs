@@ -149,7 +149,8 @@ mod tests {
             Counts { documents_in: 10, bytes_in: 1000, documents_out: 4, transactions: 2, lag_bytes: 7, set_aside: 1 };
         let state = TaskState::Retrying { since_us: 1, why: "it is down".into(), attempts: 3 };
         let notes = Vec::new();
-        let text = exposition(&[Status { kind: "materialization", name: "a\"b".into(), shards: 1, state, counts, notes }]);
+        let text =
+            exposition(&[Status { kind: "materialization", name: "a\"b".into(), shards: 1, state, counts, notes }]);
         expect![[r#"
             # HELP segtide_documents_in_total Documents read.
             # TYPE segtide_documents_in_total counter

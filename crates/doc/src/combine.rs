@@ -201,28 +201,25 @@ impl Combiner {
         Ok(())
     }
 
-    /// Says that no other document is stored: what was kept apart until that was known is reduced.
-    pub fn reduce_apart(&mut self, arena: &Arena) -> Result<(), CombineError> {
+    /// Says that no other document is stored: what has no stored document before it is all there is, and is reduced as such.
+    pub fn reduce_rest(&mut self, arena: &Arena) -> Result<(), CombineError> {
         for at in 0..self.entries.len() {
-            if self.entries[at].apart {
+            let entry = &self.entries[at];
+            if !entry.full && (entry.apart || self.schema.prunes()) {
                 self.reduce_all(arena, at, None)?;
             }
         }
         Ok(())
     }
 
-    /// Reduces all documents of an entry into the one that was there before.
+    /// Reduces all documents of an entry, in full, into the one that was there before.
     fn reduce_all(&mut self, arena: &Arena, at: usize, before: Option<Node<'_>>) -> Result<(), CombineError> {
         let entry = &self.entries[at];
         let mut left = before;
         let mut last = Node::Null;
         for text in documents_of(&self.documents[entry.document.clone()], entry.apart) {
             last = stored(arena, text);
-            left = match left {
-                // The first of all is as it came.
-                None if before.is_none() => Some(last),
-                left => self.schema.reduce(arena, left, last, true)?,
-            };
+            left = self.schema.reduce(arena, left, last, true)?;
         }
         self.check_reduced(left)?;
         self.scratch.document.clear();

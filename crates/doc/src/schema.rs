@@ -119,6 +119,11 @@ impl Schema {
     pub(crate) fn keeps_right(&self) -> bool {
         self.plan.keeps_right()
     }
+
+    /// Whether a full reduction may drop something of a document that has none before it.
+    pub(crate) fn prunes(&self) -> bool {
+        self.plan.prunes(self.plan.root())
+    }
 }
 
 impl fmt::Debug for Schema {

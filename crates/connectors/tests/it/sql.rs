@@ -335,7 +335,7 @@ fn poison_among_many(backend: &Backend<'_>) {
     assert_eq!(table.report().set_aside, expected.len() as u64);
     let rows = backend.query("SELECT COUNT(*) FROM members");
     assert_eq!(rows, [[(docs.len() - expected.len()).to_string()]]);
-    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[r#"{"n":1}"#]]);
+    assert_eq!(backend.query("SELECT checkpoint FROM flow_checkpoints_v1"), [[at(r#"{"n":1}"#)]]);
 }
 
 fn what_is_set_aside_is_of_the_transaction(backend: &Backend<'_>) {

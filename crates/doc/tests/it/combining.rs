@@ -149,12 +149,12 @@ fn documents_are_kept_apart() {
     let mut loaded = combiner(&documents);
     assert_eq!((loaded.len(), loaded.documents().count()), (2, 2));
     loaded.reduce_left(&arena, node(&arena, &json!({"k": 1, "n": 10, "old": true}))).unwrap();
-    loaded.reduce_apart(&arena).unwrap();
+    loaded.reduce_rest(&arena).unwrap();
     combine(&mut loaded, json!({"k": 1, "v": 4})).unwrap();
     assert_eq!(drained(loaded.drain_by_key()), [r#"{"k":1,"n":25,"old":true,"v":4} full"#, two]);
 
     let mut alone = combiner(&documents);
-    alone.reduce_apart(&arena).unwrap();
+    alone.reduce_rest(&arena).unwrap();
     assert_eq!(drained(alone.drain_by_arrival()), [r#"{"k":1,"n":15,"v":3}"#, two]);
 
     let mut refused = combiner(&documents);

@@ -24,7 +24,7 @@ fn finish(chunk: &mut Combiner, stored: &[Value]) -> Vec<String> {
     for document in stored.iter().filter(|document| keys.contains(&document["k"])) {
         chunk.reduce_left(&arena, node(&arena, document)).unwrap();
     }
-    chunk.reduce_apart(&arena).unwrap();
+    chunk.reduce_rest(&arena).unwrap();
     let line = |d: doc::Drained<'_>| format!("{} {} {}", String::from_utf8_lossy(d.document), d.full, d.deleted);
     chunk.drain_by_key().map(line).collect()
 }

@@ -133,7 +133,7 @@ impl TableFinisher {
         })?;
         reduced?;
         stored.reset();
-        chunk.reduce_apart(stored).map_err(|e| Failure::combining("documents of a new row cannot be reduced", e))
+        chunk.reduce_rest(stored).map_err(|e| Failure::combining("documents of a new row cannot be reduced", e))
     }
 
     /// Stores the rows of a chunk; how many.

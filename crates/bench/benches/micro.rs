@@ -222,7 +222,6 @@ fn store(c: &mut Criterion, name: &str, open: impl Fn() -> Box<dyn Table>) {
                     document: arena.alloc_str(&format!(
                         r#"{{"first":"2021","last":"2021","member":true,"segment":{{"name":"seg-1","vendor":1}},"user":"{user}"}}"#
                     )),
-                    exists: false,
                     delete: false,
                 }
             };

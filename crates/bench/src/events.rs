@@ -37,9 +37,9 @@ impl Generator {
             "userCardinality": events.users,
         });
         let base = "file:///events.flow.yaml".parse().expect("a URL");
-        let endpoint = Endpoint { connector: "event-generator".into(), config, base, place: place.clone() };
+        let endpoint = Endpoint { connector: "event-generator".into(), config, base, place };
         let resource = json!({ "stream": "segmentation-events" });
-        let binding = CaptureBinding { resource, target: "events".into(), place: place.clone() };
+        let binding = CaptureBinding { resource, target: "events".into(), place };
         let capture =
             Capture { name: "events".into(), endpoint, bindings: vec![binding], interval_seconds: 300, place };
         let clock = Clock::at(START_US);

@@ -1,4 +1,4 @@
--- Drops the tables of this example, and the two that Segtide keeps its place in: whatever else it keeps in this database
+-- Drops the tables of this example, and those that Segtide keeps its place and its dead letters in: whatever else it keeps in this database
 -- starts over too. Stop `segtide develop` first and delete its directory, or it will not know that the tables are gone.
 -- SQLite and PostgreSQL.
 
@@ -6,3 +6,4 @@ DROP TABLE IF EXISTS segment_memberships;
 DROP TABLE IF EXISTS segment_profiles;
 DROP TABLE IF EXISTS flow_checkpoints_v1;
 DROP TABLE IF EXISTS flow_materializations_v2;
+DROP TABLE IF EXISTS segtide_dead_letters;

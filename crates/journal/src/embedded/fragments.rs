@@ -100,9 +100,8 @@ impl Files {
             Err(error) => Err(error.to_string()),
         }?;
         // The store does not tell when it could not remove what it wrote beside the name.
-        match &place.local {
-            Some(local) => local.remove_unfinished(&path).map_err(|error| error.to_string())?,
-            None => {}
+        if let Some(local) = &place.local {
+            local.remove_unfinished(&path).map_err(|error| error.to_string())?;
         }
         Ok(written)
     }

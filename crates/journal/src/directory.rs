@@ -13,11 +13,16 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::failpoint::{defect, durable_point};
 
 /// The format of data directories this program writes and reads.
 const FORMAT: u32 = 2;
+/// How often a lock that is held is tried again, and after how long: a process that its former owner is just starting holds it
+/// for an instant more.
+const LOCK_TRIES_MAX: u32 = 20;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 const FORMAT_PREFIX: &str = "segtide data directory, format ";
 const FORMAT_BYTES_MAX: u64 = 128;
 
@@ -94,12 +99,19 @@ impl Directory {
         }
         let lock =
             OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::InUse { directory: path.display().to_string() });
+        let mut tries = 0;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries < LOCK_TRIES_MAX => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_WAIT);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(OpenError::InUse { directory: path.display().to_string() });
+                }
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         durable_point("boot.lock");
         // Looked at again under the lock: its former owner may just have completed it.

@@ -115,7 +115,7 @@ pub struct Status {
     pub state: State,
     /// What it has done since it started.
     pub counts: Counts,
-    /// What people should know of it, each thing once, in the order it came up.
+    /// What people should know of it, each thing once; where shards are several, a new one may come before those known.
     pub notes: Vec<String>,
 }
 
@@ -139,9 +139,12 @@ impl Status {
             lag_bytes: sum.lag_bytes.max(shard.lag_bytes),
             set_aside: sum.set_aside + shard.set_aside,
         });
-        let mut notes: Vec<String> = shards.iter().flat_map(|shard| shard.notes()).collect();
-        notes.sort();
-        notes.dedup();
+        let mut notes: Vec<String> = Vec::new();
+        for note in shards.iter().flat_map(|shard| shard.notes()) {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
         Self { kind, name: name.to_owned(), shards: shards.len(), state, counts, notes }
     }
 }
@@ -166,6 +169,15 @@ pub struct Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_shards_say_is_said_once() {
+        let shards: Vec<Arc<Counters>> = (0..2).map(|_| Arc::new(Counters::default())).collect();
+        for (shard, note) in [(0, "b"), (1, "b"), (1, "c"), (0, "a"), (0, "b")] {
+            shards[shard].note(note.to_owned());
+        }
+        assert_eq!(Status::of("materialization", "a/b", &shards).notes, ["b", "a", "c"]);
+    }
 
     #[test]
     fn a_task_is_the_sum_of_its_shards_and_as_bad_as_the_worst() {

@@ -138,8 +138,8 @@ pub struct Running {
     /// The tasks.
     pub runtime: Runtime,
     states: Vec<State>,
-    /// How many notes of each task have been told.
-    told: Vec<usize>,
+    /// Notes of each task that have been told.
+    told: Vec<Vec<String>>,
 }
 
 impl Running {
@@ -202,12 +202,12 @@ impl Running {
     pub fn tell_changes(&mut self) {
         let status = self.runtime.status();
         self.states.resize(status.len(), State::Running);
-        self.told.resize(status.len(), 0);
+        self.told.resize(status.len(), Vec::new());
         for ((task, known), told) in status.into_iter().zip(&mut self.states).zip(&mut self.told) {
-            for note in task.notes.iter().skip(*told) {
+            for note in task.notes.iter().filter(|note| !told.contains(note)) {
                 tell(&format!("{} {} {}: {note}", paint(Paint::Bad, "note:"), task.kind, task.name));
             }
-            *told = task.notes.len();
+            told.clone_from(&task.notes);
             if let Some(line) = change(&task, known) {
                 tell(&line);
             }

@@ -49,10 +49,11 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     if let Err(error) = &announced {
         tell(&format!("{error:#}; `segtide status` will not find this run"));
     }
+    // Before anything is said, for who reads it may edit at once.
+    let mut watch = args.watch.then(|| Watch::of(&catalog.sources));
     say(&format!("Listening at:  http://localhost:{number}"));
     running.tell_undivided(args.shards);
     let started = Instant::now();
-    let mut watch = args.watch.then(|| Watch::of(&catalog.sources));
     let mut ended = false;
     while !asked.is_set() && !ended {
         std::thread::sleep(TICK);

@@ -88,6 +88,7 @@ pub fn check_binding(
 #[derive(Clone)]
 pub struct Builtin {
     clock: generator::Clock,
+    held: sql::Held,
 }
 
 impl fmt::Debug for Builtin {
@@ -99,7 +100,7 @@ impl fmt::Debug for Builtin {
 impl Builtin {
     /// `now_us` is the time in microseconds since 1970 UTC; only generated events show it.
     pub fn new(now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { clock: Arc::new(now_us) }
+        Self { clock: Arc::new(now_us), held: sql::Held::default() }
     }
 
     /// Opens a capture's source, as [`runtime::Connectors::open_source`] says.
@@ -137,11 +138,11 @@ impl Builtin {
     ) -> Result<Destination, ConnectorError> {
         match materialization.endpoint.connector.as_str() {
             "materialize-postgres" => {
-                let table = postgres::Postgres::open(materialization, collections, range)?;
+                let table = postgres::Postgres::open(materialization, collections, range, &self.held)?;
                 Ok(Destination::Table(Box::new(table)))
             }
             "materialize-sqlite" => {
-                let table = sqlite::Sqlite::open(materialization, collections, range)?;
+                let table = sqlite::Sqlite::open(materialization, collections, range, &self.held)?;
                 Ok(Destination::Table(Box::new(table)))
             }
             "materialize-webhook" => {

@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::config::both;
 use crate::error;
-use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Kind, Session, Table, names, quote};
+use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Held, Kind, Session, Table, names, quote};
 use array::{Array, key_arrays};
 use config::{Config, Resource, SCHEMA_DEFAULT, SslMode};
 
@@ -130,6 +130,7 @@ impl Postgres {
         task: &Materialization,
         collections: &[&Collection],
         range: KeyRange,
+        held: &Held,
     ) -> Result<Self, ConnectorError> {
         let config = Config::read(&task.endpoint).map_err(error::config)?;
         let mut tables = Vec::new();
@@ -142,7 +143,7 @@ impl Postgres {
         client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(failure)?;
         // Making a table that is being made at the same time fails, even with IF NOT EXISTS.
         client.batch_execute("SELECT pg_advisory_xact_lock(hashtext('segtide'))").map_err(failure)?;
-        let Applied { fence, mut notes } = sql::apply(&mut client, DIALECT, &task.name, &tables, range)?;
+        let Applied { fence, mut notes } = sql::apply(&mut client, DIALECT, &task.name, &tables, range, held)?;
         durable_point("pg.applied");
         client.batch_execute("COMMIT").map_err(failure)?;
         durable_point("pg.opened");

@@ -7,6 +7,7 @@
 mod apply;
 mod dead_letters;
 mod evolve;
+mod held;
 mod value;
 
 use std::fmt::Write;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::error;
 pub(crate) use apply::{Applied, CHECKPOINTS, Existing, Fence, SPECS, Session, apply};
 pub(crate) use dead_letters::{DEAD_LETTERS, note as dead_letters_note, set_aside};
+pub(crate) use held::Held;
 pub(crate) use value::{boolean, fits, integer, key_fits, number, text};
 
 /// Tables that are ours.

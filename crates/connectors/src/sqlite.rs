@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::config::{Fields, both};
 use crate::error;
 use crate::path::local_path;
-use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Kind, Session, Table, names, quote};
+use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Held, Kind, Session, Table, names, quote};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_MAX: usize = 512;
@@ -137,6 +137,7 @@ impl Sqlite {
         task: &Materialization,
         collections: &[&Collection],
         range: KeyRange,
+        held: &Held,
     ) -> Result<Self, ConnectorError> {
         let place = read_config(&task.endpoint).map_err(error::config)?;
         let mut tables = Vec::new();
@@ -152,7 +153,7 @@ impl Sqlite {
         prepare(&connection).map_err(failure)?;
 
         connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
-        let Applied { fence, notes } = sql::apply(&mut connection, DIALECT, &task.name, &tables, range)?;
+        let Applied { fence, notes } = sql::apply(&mut connection, DIALECT, &task.name, &tables, range, held)?;
         durable_point("lite.applied");
         connection.execute_batch("COMMIT").map_err(failure)?;
         durable_point("lite.opened");

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use runtime::{CheckpointRow, ConnectorError, KeyRange, durable_point};
+use runtime::{CheckpointRow, ConnectorError, KeyRange, defect, durable_point};
 use serde::{Deserialize, Serialize};
 
-use super::{Dialect, Required, Table, dead_letters, evolve};
+use super::{Dialect, Held, Required, Table, dead_letters, evolve};
 use crate::error;
 
 /// The table of checkpoints.
@@ -78,6 +78,7 @@ pub(crate) fn apply(
     task: &str,
     tables: &[Table],
     range: KeyRange,
+    held: &Held,
 ) -> Result<Applied, ConnectorError> {
     session.run(&format!(
         "CREATE TABLE IF NOT EXISTS {CHECKPOINTS} (
@@ -106,7 +107,7 @@ pub(crate) fn apply(
     }
 
     durable_point("apply.tables_of_ours");
-    let fence = take(session, task, range)?;
+    let fence = take(session, task, range, held)?;
     durable_point("apply.fenced");
     let former = session.rows(&format!("SELECT version, spec FROM {SPECS} WHERE materialization = $1"), &[task])?;
     let former = read_spec(task, former.into_iter().next())?;
@@ -163,29 +164,34 @@ pub(crate) fn apply(
 }
 
 /// Makes the range one row of ours, and fences the owners of every row that overlaps it.
-fn take(session: &mut dyn Session, task: &str, range: KeyRange) -> Result<Fence, ConnectorError> {
+fn take(session: &mut dyn Session, task: &str, range: KeyRange, held: &Held) -> Result<Fence, ConnectorError> {
     // Former owners commit to these rows. Who touches them first has them to the end of its transaction.
     let KeyRange { begin, end } = range;
     let overlaps = format!("materialization = $1 AND key_begin <= {end} AND key_end >= {begin}");
     session.rows(&format!("UPDATE {CHECKPOINTS} SET fence = fence + 1 WHERE {overlaps}"), &[task])?;
     let rows = session.rows(
         &format!(
-            "SELECT CAST(key_begin AS TEXT), CAST(key_end AS TEXT), CAST(fence AS TEXT), checkpoint FROM {CHECKPOINTS}
+            "SELECT CAST(key_begin AS TEXT), CAST(key_end AS TEXT), CAST(fence AS TEXT), checkpoint, nonce FROM {CHECKPOINTS}
             WHERE materialization = $1 ORDER BY key_begin"
         ),
         &[task],
     )?;
     let rows = rows.into_iter().map(read_row).collect::<Option<Vec<_>>>();
     let rows = rows.ok_or_else(|| error::user(format!("a row of {task} in {CHECKPOINTS} cannot be read")))?;
-    let is_fresh = rows.iter().all(|(row, _)| row.checkpoint.is_none());
-    let fence = rows.iter().map(|(_, fence)| *fence).max().unwrap_or(1);
-    let former: Vec<CheckpointRow> = rows.into_iter().map(|(row, _)| row).collect();
+    let nonces: Vec<_> = rows.iter().map(|row| (row.row.range, row.nonce.clone())).collect();
+    if held.is_lost(task, range, &nonces) && !defect("skip-fence") {
+        return Err(error::fenced(task));
+    }
+    let is_fresh = rows.iter().all(|row| row.row.checkpoint.is_none());
+    let fence = rows.iter().map(|row| row.fence).max().unwrap_or(1);
+    let former: Vec<CheckpointRow> = rows.into_iter().map(|row| row.row).collect();
     let (ours, left) = runtime::take_over(&former, range)
         .map_err(|reason| error::user(format!("a row of {task} in {CHECKPOINTS} cannot be read: {reason}")))?;
 
     session.rows(&format!("DELETE FROM {CHECKPOINTS} WHERE {overlaps}"), &[task])?;
     let nonce = || format!("{:032x}", rand::random::<u128>());
     let own = nonce();
+    held.hold(task, range, &own);
     // What is left of a row belongs to nobody until it is taken, as nobody knows its nonce.
     for (row, nonce) in left.iter().map(|row| (row, nonce())).chain([(&ours, own.clone())]) {
         let KeyRange { begin, end } = row.range;
@@ -208,13 +214,19 @@ fn take(session: &mut dyn Session, task: &str, range: KeyRange) -> Result<Fence,
     Ok(Fence { checkpoint: ours.checkpoint, is_fresh, number: fence, commit })
 }
 
-/// A row of checkpoints, and its fence.
-fn read_row(row: Vec<Option<String>>) -> Option<(CheckpointRow, i64)> {
+/// A row of checkpoints as it is found.
+struct Found {
+    row: CheckpointRow,
+    fence: i64,
+    nonce: String,
+}
+
+fn read_row(row: Vec<Option<String>>) -> Option<Found> {
     let mut row = row.into_iter();
     let mut number = || row.next()??.parse::<i64>().ok();
     let (begin, end, fence) = (number()?, number()?, number()?);
     let range = KeyRange { begin: begin.try_into().ok()?, end: end.try_into().ok()? };
-    Some((CheckpointRow { range, checkpoint: row.next()? }, fence))
+    Some(Found { row: CheckpointRow { range, checkpoint: row.next()? }, fence, nonce: row.next()?? })
 }
 
 fn read_spec(task: &str, row: Option<Vec<Option<String>>>) -> Result<Spec, ConnectorError> {

@@ -14,7 +14,7 @@ use backend::Backend;
 
 type Case = fn(&Backend<'_>);
 
-const CASES: [(&str, Case); 21] = [
+const CASES: [(&str, Case); 22] = [
     ("rows and checkpoint", rows_and_checkpoint),
     ("odd names", odd_names),
     ("values", values),
@@ -24,6 +24,7 @@ const CASES: [(&str, Case); 21] = [
     ("rows that are as they were", rows_that_are_as_they_were),
     ("long names", long_names),
     ("an older owner is fenced", an_older_owner_is_fenced),
+    ("an older owner does not take the table back", an_older_owner_does_not_take_the_table_back),
     ("parts of the keys", parts_of_the_keys),
     ("a table that another part filled", a_table_that_another_part_filled),
     ("parts at work at the same time", parts_at_work_at_the_same_time),
@@ -118,13 +119,24 @@ fn try_open_range(
     bindings: &[(&str, &[Field<'_>], bool)],
     range: KeyRange,
 ) -> Result<Box<dyn Table>, ConnectorError> {
+    // Each opening as by a process of its own.
+    try_open_by(&builtin(), backend, task, bindings, range)
+}
+
+fn try_open_by(
+    process: &connectors::Builtin,
+    backend: &Backend<'_>,
+    task: &str,
+    bindings: &[(&str, &[Field<'_>], bool)],
+    range: KeyRange,
+) -> Result<Box<dyn Table>, ConnectorError> {
     let collections: Vec<_> =
         bindings.iter().map(|(table, fields, _)| collection(&format!("acme/{table}"), fields)).collect();
     let bindings = bindings.iter().zip(&collections).map(|((table, fields, delta), collection)| {
         binding(json!({"table": table, "delta_updates": delta}), &collection.name, fields, *delta)
     });
     let task = materialization(task, backend.endpoint(), bindings.collect());
-    match builtin().open_destination(&task, &collections.iter().collect::<Vec<_>>(), range)? {
+    match process.open_destination(&task, &collections.iter().collect::<Vec<_>>(), range)? {
         Destination::Table(table) => Ok(table),
         Destination::Hook(_) => panic!("a table is no webhook"),
     }
@@ -473,6 +485,29 @@ fn parts_at_work_at_the_same_time(backend: &Backend<'_>) {
 }
 
 /// A restored backup brings the counter back, and with it the number an owner believes in.
+/// Would catch a process that was paused while another went on in its place, wakes, and goes on itself.
+fn an_older_owner_does_not_take_the_table_back(backend: &Backend<'_>) {
+    let bindings: &[(&str, &[Field<'_>], bool)] = &[("members", &FIELDS, false)];
+    let open_by = |process: &connectors::Builtin| try_open_by(process, backend, "acme/tables", bindings, KeyRange::ALL);
+    let (paused, successor) = (builtin(), builtin());
+    drop(open_by(&paused).unwrap());
+    // It opens again what is still its own, as after a lost connection; a database that was put back is its own as well.
+    let mut table = open_by(&paused).unwrap();
+    table.commit(&at("{}")).unwrap();
+    let nonce = backend.query("SELECT nonce FROM flow_checkpoints_v1").remove(0).remove(0);
+    drop(open_by(&paused).unwrap());
+    backend.run(&format!("UPDATE flow_checkpoints_v1 SET nonce = '{nonce}'"));
+    drop(open_by(&paused).unwrap());
+
+    let mut table = open_by(&successor).unwrap();
+    for _ in 0..2 {
+        let error = open_by(&paused).err().expect("it was taken back");
+        assert_eq!((error.fault, error.retry), (Fault::Fenced, Retry::Never));
+    }
+    table.commit(&at(r#"{"n":1}"#)).unwrap();
+    assert_eq!(open(backend).checkpoint().unwrap(), at(r#"{"n":1}"#), "started anew, a process does take over");
+}
+
 fn an_owner_is_fenced_by_the_nonce(backend: &Backend<'_>) {
     let mut owner = open(backend);
     backend.run("UPDATE flow_checkpoints_v1 SET nonce = 'of another'");

@@ -164,3 +164,33 @@ fn documents_are_kept_apart() {
     assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
     assert_eq!(drained(refused.drain_by_key())[..3], apart);
 }
+
+/// What is reduced in full when nothing is stored does not depend on which documents were kept apart until then.
+#[test]
+fn a_new_document_is_all_there_is_however_it_was_cut() {
+    let schema = Arc::new(schema(json!({
+        "if": {"required": ["gone"]},
+        "then": {"reduce": {"strategy": "lastWriteWins", "delete": true}},
+        "else": {"reduce": {"strategy": "merge"}},
+        "properties": {
+            "set": {"reduce": {"strategy": "set"}},
+            "v": {"reduce": {"strategy": "lastWriteWins", "associative": false}},
+        },
+    })));
+    let finished = |documents: &[Value]| {
+        let mut combiner = Combiner::new(schema.clone(), pointers(["/k"]));
+        documents.iter().for_each(|document| combine(&mut combiner, document.clone()).unwrap());
+        combiner.reduce_rest(&Arena::new()).unwrap();
+        drained(combiner.drain_by_key())
+    };
+    let remove = json!({"k": 1, "set": {"remove": {"a": 1}}, "v": 0});
+    let add = json!({"k": 1, "set": {"add": {"b": 1}}});
+    let combined = json!({"k": 1, "set": {"add": {"b": 1}, "remove": {"a": 1}}, "v": 0});
+    let last = json!({"k": 1, "v": 1});
+    let expected = [r#"{"k":1,"set":{"add":{"b":1}},"v":1}"#];
+    assert_eq!(finished(&[remove.clone(), add, last.clone()]), expected);
+    assert_eq!(finished(&[combined, last.clone()]), expected);
+    assert_eq!(finished(&[remove, last, json!({"k": 1, "set": {"add": {"b": 1}}})]), expected);
+    assert_eq!(finished(&[json!({"k": 1, "set": {"remove": {}}})]), [r#"{"k":1,"set":{}}"#]);
+    assert_eq!(finished(&[json!({"k": 1, "gone": true})]), [r#"{"gone":true,"k":1} deleted"#]);
+}

@@ -17,4 +17,5 @@ mod kit;
 mod lambdas;
 mod pressure;
 mod refusals;
+mod shards;
 mod watch;

@@ -5,8 +5,8 @@
 //! its children. Where no alternatives are involved one step is active at a location; each alternative that the right value
 //! is valid against adds one. Steps under which nothing is annotated are dropped, and with them all their validators.
 //!
-//! Among schemas applied to one value the outermost wins; then `oneOf`, `if`, `dependentSchemas`, `anyOf`, `allOf` (last
-//! first) and `$ref`: the order in which later annotations overrule earlier ones since 2021.
+//! Among schemas applied to one value the outermost wins; then `oneOf`, `if`, `dependentSchemas`, `anyOf`, `allOf` (of
+//! each the last first) and `$ref`: the order in which later annotations overrule earlier ones since 2021.
 //!
 //! `unevaluatedProperties` and `unevaluatedItems` annotate what none of the schemas applied to the value speaks of, wherever
 //! among them the keyword stands.

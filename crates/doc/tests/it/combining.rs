@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use doc::{Arena, CombineError, Combiner, pack};
+use doc::{Arena, CombineError, Combiner, Schema, pack};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{node, pointers, schema};
@@ -193,4 +194,96 @@ fn a_new_document_is_all_there_is_however_it_was_cut() {
     assert_eq!(finished(&[remove, last, json!({"k": 1, "set": {"add": {"b": 1}}})]), expected);
     assert_eq!(finished(&[json!({"k": 1, "set": {"remove": {}}})]), [r#"{"k":1,"set":{}}"#]);
     assert_eq!(finished(&[json!({"k": 1, "gone": true})]), [r#"{"gone":true,"k":1} deleted"#]);
+}
+
+/// A strategy of documents, and of those that delete what was before them.
+fn deleting(delete: &Value, other: &Value) -> Arc<Schema> {
+    Arc::new(schema(json!({
+        "if": {"required": ["gone"]},
+        "then": {"reduce": delete},
+        "else": {"reduce": other},
+        "properties": {
+            "n": {"type": "integer", "reduce": {"strategy": "sum"}},
+            "first": {"reduce": {"strategy": "firstWriteWins"}},
+            "log": {"reduce": {"strategy": "append"}},
+            "set": {"reduce": {"strategy": "set"}},
+            "v": {"reduce": {"strategy": "lastWriteWins", "associative": false}},
+            "o": {
+                "if": {"type": "null"},
+                "then": {"reduce": {"strategy": "lastWriteWins", "delete": true, "associative": false}},
+                "else": {"reduce": {"strategy": "merge"}},
+            },
+        },
+    })))
+}
+
+/// What is stored of one key after transactions that end before each of these documents.
+fn stored(schema: &Arc<Schema>, documents: &[Value], cut: impl Fn(usize) -> bool) -> Option<Value> {
+    let mut stored: Option<Value> = None;
+    let mut transact = |combiner: &mut Combiner| {
+        let arena = Arena::new();
+        if let Some(stored) = &stored {
+            combiner.reduce_left(&arena, node(&arena, stored)).unwrap();
+        }
+        combiner.reduce_rest(&arena).unwrap();
+        for drained in combiner.drain_by_key() {
+            let document = serde_json::from_slice(drained.document).unwrap();
+            stored = (!drained.deleted).then_some(document);
+        }
+    };
+    let mut combiner = Combiner::new(schema.clone(), pointers(["/k"]));
+    for (n, document) in documents.iter().enumerate() {
+        if n > 0 && cut(n) {
+            transact(&mut combiner);
+        }
+        combine(&mut combiner, document.clone()).unwrap();
+    }
+    transact(&mut combiner);
+    stored
+}
+
+proptest! {
+    /// Transactions of one document each are what is meant; no other way to cut them gives anything else.
+    #[test]
+    fn transactions_cut_anywhere_store_the_same(
+        documents in prop::collection::vec((any::<u8>(), 0u8..4), 1..12),
+        cuts in prop::collection::vec(any::<bool>(), 12),
+        delete in prop::sample::select(vec![
+            json!({"strategy": "lastWriteWins", "delete": true}),
+            json!({"strategy": "merge", "delete": true}),
+        ]),
+        apart in any::<bool>(),
+        // What merges into a document that deletes must be kept apart from it; what replaces it need not be.
+        other in prop::sample::select(vec![
+            json!({"strategy": "merge", "associative": false}),
+            json!({"strategy": "lastWriteWins", "associative": false}),
+            json!({"strategy": "lastWriteWins"}),
+        ]),
+    ) {
+        let mut delete = delete;
+        delete["associative"] = json!(!apart);
+        let schema = deleting(&delete, &other);
+        let documents: Vec<Value> = documents.iter().enumerate().map(|(n, (fields, at))| {
+            let all = [
+                ("gone", json!(true)),
+                ("n", json!(at)),
+                ("first", json!(n)),
+                ("log", json!([n])),
+                ("set", json!({ if *at % 2 == 0 { "add" } else { "remove" }: { (format!("m{}", at % 3)): n } })),
+                ("v", json!(at % 2)),
+                ("o", if at % 2 == 0 { Value::Null } else { json!({ (format!("p{n}")): n }) }),
+                ("plain", json!(n)),
+            ];
+            let mut document = json!({"k": 1});
+            for (bit, (name, value)) in all.into_iter().enumerate() {
+                if fields >> bit & 1 == 1 {
+                    document[name] = value;
+                }
+            }
+            document
+        }).collect();
+        let meant = stored(&schema, &documents, |_| true);
+        prop_assert_eq!(stored(&schema, &documents, |n| cuts[n]), meant.clone(), "{:?}", documents);
+        prop_assert_eq!(stored(&schema, &documents, |_| false), meant, "{:?}", documents);
+    }
 }

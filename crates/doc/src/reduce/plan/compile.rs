@@ -128,7 +128,7 @@ impl Drafts<'_> {
         let at = |keyword: &str, at: usize| place.child(&[keyword, &at.to_string()]);
         rules.extend(schema.get("reduce").and_then(|reduce| Strategy::read(reduce).ok()).map(DraftRule::Strategy));
         let mut alternatives = |keyword: &str| {
-            let each = (0..count(keyword)).map(|index| at(keyword, index));
+            let each = (0..count(keyword)).rev().map(|index| at(keyword, index));
             DraftRule::Any(each.map(|place| (place.clone(), self.id(vec![place]))).collect())
         };
         let (one_of, any_of) = (alternatives("oneOf"), alternatives("anyOf"));

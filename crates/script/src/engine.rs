@@ -15,7 +15,7 @@ use crate::typescript::{Script, compile};
 /// call may have more.
 const ARGUMENT_BYTES_MAX: usize = 512 << 10;
 /// The state of a class that was never committed, as JSON.
-const STATE: &str = "{}";
+pub(crate) const STATE: &str = "{}";
 
 /// Says whether a module can serve: it parses, exports the class, the class has the methods, and it loads.
 pub fn check(text: &str, class: &str, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
@@ -49,7 +49,7 @@ pub struct Engine {
     file: String,
     script: Arc<Script>,
     limits: Limits,
-    /// The state the class was committed with last, as JSON.
+    /// The state the class was committed with last, as JSON; empty for a class that has none.
     state: String,
     /// Whether lambdas that need no engine do without.
     native: bool,
@@ -68,8 +68,8 @@ enum Instance {
 }
 
 impl Engine {
-    /// Compiles the module and makes an instance of its class, as it was when `state` was committed. `file` names the module
-    /// in messages.
+    /// Compiles the module and makes an instance of its class, as it was when `state` was committed; without a state, its
+    /// constructor gets nothing, as before 2023. `file` names the module in messages.
     pub fn open(
         file: &str,
         text: &str,
@@ -87,7 +87,7 @@ impl Engine {
             file: file.to_owned(),
             script: Arc::new(script),
             limits,
-            state: state.unwrap_or(STATE).to_owned(),
+            state: state.unwrap_or_default().to_owned(),
             native: true,
             calls_left: 0,
             instance: Instance::Waiting,
@@ -141,9 +141,15 @@ impl Engine {
         self.native && self.script.native.is_quiet() && !matches!(self.instance, Instance::Broken)
     }
 
+    fn forget(&mut self) {
+        if !self.state.is_empty() {
+            STATE.clone_into(&mut self.state);
+        }
+    }
+
     /// Starts anew: another engine, another instance, nothing remembered.
     pub fn restart(&mut self) -> Result<(), LambdaError> {
-        STATE.clone_into(&mut self.state);
+        self.forget();
         self.start()
     }
 
@@ -152,7 +158,7 @@ impl Engine {
         if let Instance::Broken = self.instance {
             return self.restart();
         }
-        STATE.clone_into(&mut self.state);
+        self.forget();
         if self.is_quiet() {
             return Ok(());
         }

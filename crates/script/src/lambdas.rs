@@ -6,6 +6,7 @@ use catalog::{Catalog, Collection, Derivation, Lambda, Module, Text, Transform, 
 use doc::{Arena, Field, Node};
 use runtime::{Changes, Kept, LambdaError, Lambdas, Publish, Rows};
 
+use crate::engine;
 use crate::sqlite::Sqlite;
 use crate::{Engine, Limits, Refusal};
 
@@ -40,8 +41,8 @@ pub fn check_module(module: &Module, methods: &[&str]) -> Result<(), Vec<catalog
 /// Why methods of a module run in QuickJS: each with the first thing of it that is not compiled, or with nothing if it is
 /// native.
 pub fn refusals<'m>(module: &Module, methods: &[&'m str]) -> Result<Vec<(&'m str, Option<Refusal>)>, LambdaError> {
-    let open = Engine::open(file(module), &module.text.text, &module.class, methods, None, Limits::default());
-    let engine = open?;
+    let state = module.modern.then_some(engine::STATE);
+    let engine = Engine::open(file(module), &module.text.text, &module.class, methods, state, Limits::default())?;
     Ok(methods.iter().map(|method| (*method, engine.refusal(method).cloned())).collect())
 }
 
@@ -91,12 +92,13 @@ impl Typescript {
             derivation.transforms.iter().map(|t| Methods::of(t).ok_or_else(foreign)).collect::<Result<_, _>>()?;
         let methods: Vec<&str> =
             transforms.iter().flat_map(|t| [&t.update, &t.publish]).flatten().map(String::as_str).collect();
-        let state = match module.modern {
+        let committed = match module.modern {
             true => kept(&[STATE])?.into_iter().next().flatten(),
             false => None,
         };
-        let state = state.as_deref().map(str::from_utf8).transpose();
-        let state = state.map_err(|_| error(format!("the state of {} is damaged", collection.name)))?;
+        let committed = committed.as_deref().map(str::from_utf8).transpose();
+        let committed = committed.map_err(|_| error(format!("the state of {} is damaged", collection.name)))?;
+        let state = module.modern.then(|| committed.unwrap_or(engine::STATE));
         let limits = Limits::default();
         let engine = Engine::open(file(module), &module.text.text, &module.class, &methods, state, limits)?;
         let engine = if native { engine } else { engine.without_native()? };

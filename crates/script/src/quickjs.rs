@@ -124,7 +124,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Loads the module and makes an instance of the class. `state` is the JSON its constructor gets.
+    /// Loads the module and makes an instance of the class. `state` is the JSON its constructor gets; empty for nothing.
     pub(crate) fn start(
         script: &std::sync::Arc<Script>,
         class: &str,

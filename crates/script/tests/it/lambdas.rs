@@ -95,7 +95,7 @@ const SYNTAX: &[(&str, &str)] = &[
     ("function id<A>(a: A): A { return a; } export class T { m() { return [{ x: id<number>(1) }]; } }", r#"[{"x":1}]"#),
     (
         "export class T { private readonly n = 5; constructor(private readonly k: any, public b = 2) {} m() { return [{ n: this.n, b: this.b, k: this.k }]; } }",
-        r#"[{"b":2,"k":{"state":{}},"n":5}]"#,
+        r#"[{"b":2,"n":5}]"#,
     ),
     (
         "import { interfaces, collections } from 'flow/modules'; export class T implements interfaces.T { m(s: collections.S): collections.S[] { return [{ x: 1 }]; } }",
@@ -179,6 +179,16 @@ fn reset_forgets() {
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap()[0], r#"[{"n":3,"seen":3}]"#);
     engine.restart().unwrap();
     assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap()[0], r#"[{"n":1,"seen":1}]"#);
+}
+
+#[test]
+fn constructors_of_classes_without_a_state_get_nothing() {
+    let text =
+        "class B { constructor(protected n = 7) {} } export class T extends B { m() { return [{ n: this.n }]; } }";
+    assert_eq!(call(text, "m", &["{}"]).unwrap(), [r#"[{"n":7}]"#]);
+    let mut engine = Engine::open("module.ts", text, "T", &["m"], None, Limits::default()).unwrap();
+    engine.restart().unwrap();
+    assert_eq!(call_on(&mut engine, "m", &["{}"]).unwrap(), [r#"[{"n":7}]"#]);
 }
 
 #[test]

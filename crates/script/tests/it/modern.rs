@@ -10,7 +10,7 @@ const IMPORT: &str = "import { IDerivation, Document, SourceA } from 'flow/a/b.t
 fn open(body: &str, state: Option<&str>) -> Engine {
     let text = format!("{IMPORT} export class Derivation extends IDerivation {{ {body} }}");
     script::check(&text, "Derivation", &["m"]).unwrap_or_else(|e| panic!("{text}\n{e:?}"));
-    Engine::open("module.ts", &text, "Derivation", &["m"], state, Limits::default()).unwrap()
+    Engine::open("module.ts", &text, "Derivation", &["m"], state.or(Some("{}")), Limits::default()).unwrap()
 }
 
 fn flush(engine: &mut Engine) -> Result<String, String> {

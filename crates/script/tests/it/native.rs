@@ -19,7 +19,7 @@ struct Both {
 
 impl Both {
     fn open(text: &str, class: &str, methods: &[&str]) -> Both {
-        let open = || Engine::open("module.ts", text, class, methods, None, Limits::default());
+        let open = || Engine::open("module.ts", text, class, methods, Some("{}"), Limits::default());
         let native = open().unwrap_or_else(|e| panic!("{e}\n{text}"));
         Both { native, quickjs: open().unwrap().without_native().unwrap() }
     }

@@ -15,7 +15,7 @@ use doc::{Schema, Shape, Types};
 use serde_json::Value;
 use url::Url;
 
-use crate::diagnostic::{OMISSION, Report, nearest};
+use crate::diagnostic::{MISSPELT, OMISSION, Report, nearest};
 use crate::load::{Library, Unread, unreadable};
 use crate::names::{self, Form};
 use crate::parse::{self, RawCapture, RawCatalog, RawEndpoint, RawSelector, Reader, Word};
@@ -23,7 +23,7 @@ use crate::tree;
 use crate::typescript::{self, Generated};
 use crate::{
     Capture, CaptureBinding, Catalog, Collection, ConfigAt, ConfigError, Diagnostic, Fetch, Host, Place, Selector,
-    Severity, Tree,
+    Severity, Tree, Unused,
 };
 
 /// A catalog and what is wrong with it.
@@ -43,9 +43,9 @@ impl Built {
         self.diagnostics.iter().all(|diagnostic| diagnostic.severity != Severity::Error)
     }
 
-    /// Whether it is sound and no task had to be left out of it: whether all that it says can be run.
+    /// Whether it is sound and all that it says can be run.
     pub fn is_whole(&self) -> bool {
-        self.is_sound() && !self.diagnostics.iter().any(Diagnostic::is_omission)
+        self.is_sound() && !self.diagnostics.iter().any(Diagnostic::forbids_running)
     }
 }
 
@@ -281,11 +281,13 @@ impl Build<'_, '_> {
             }
         }
         let endpoint = raw.endpoint.as_ref()?;
-        if let Err(errors) = self.host.check_capture(&endpoint.endpoint, &resources.iter().collect::<Vec<_>>()) {
-            let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
-            if !self.config_errors(&format!("capture `{name}`"), endpoint, &trees, errors) {
-                return None;
-            }
+        let values: Vec<&Value> = resources.iter().collect();
+        let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
+        self.unused(endpoint, &values, &trees);
+        if let Err(errors) = self.host.check_capture(&endpoint.endpoint, &values)
+            && !self.config_errors(&format!("capture `{name}`"), endpoint, &trees, errors)
+        {
+            return None;
         }
         Some(Capture {
             name: name.clone(),
@@ -294,6 +296,22 @@ impl Build<'_, '_> {
             interval_seconds: raw.interval_seconds,
             place: raw.name.place,
         })
+    }
+
+    /// Warns of what a connector does not use of a task's configuration and of its bindings' resources.
+    fn unused(&mut self, endpoint: &RawEndpoint, values: &[&Value], resources: &[&Tree]) {
+        for Unused { at, name, near } in self.host.unused(&endpoint.endpoint, values) {
+            let place = config_place(&at, endpoint, resources);
+            let message = format!("`{}` does not use `{}`", endpoint.endpoint.connector, name.escape_debug());
+            match near {
+                Some(near) => {
+                    self.report.warning(MISSPELT, place, message).hint(format!("did you mean `{near}`?"));
+                }
+                None => {
+                    self.report.warning("config-unused", place, message);
+                }
+            }
+        }
     }
 
     /// Reports what a connector says of a task's configuration, each mistake where its value stands; says whether there is
@@ -307,18 +325,16 @@ impl Build<'_, '_> {
     ) -> bool {
         let mut known = true;
         for ConfigError { at, message, hint } in errors {
-            let (slug, place) = match at {
+            let place = config_place(&at, endpoint, resources);
+            let slug = match at {
                 ConfigAt::Connector => {
                     known = false;
                     let message = format!("{message}, so {task} is left out");
-                    self.report.warning(OMISSION, endpoint.connector_place, message).hint = hint;
+                    self.report.warning(OMISSION, place, message).hint = hint;
                     continue;
                 }
-                ConfigAt::Config(pointer) => ("config-invalid", endpoint.config.place_at(&pointer)),
-                ConfigAt::Resource(at, pointer) => {
-                    let whole = endpoint.endpoint.place;
-                    ("resource-invalid", resources.get(at).map_or(whole, |tree| tree.place_at(&pointer)))
-                }
+                ConfigAt::Config(_) => "config-invalid",
+                ConfigAt::Resource(..) => "resource-invalid",
             };
             self.report.error(slug, place, message).hint = hint;
         }
@@ -335,6 +351,17 @@ impl Build<'_, '_> {
             checked.collect()
         };
         Selector { include: side(&raw.include), exclude: side(&raw.exclude), period: raw.period }
+    }
+}
+
+/// Where a value of a configuration stands, or of the resource of one of these bindings.
+fn config_place(at: &ConfigAt, endpoint: &RawEndpoint, resources: &[&Tree]) -> Place {
+    match at {
+        ConfigAt::Connector => endpoint.connector_place,
+        ConfigAt::Config(pointer) => endpoint.config.place_at(pointer),
+        ConfigAt::Resource(n, pointer) => {
+            resources.get(*n).map_or(endpoint.endpoint.place, |tree| tree.place_at(pointer))
+        }
     }
 }
 

@@ -29,10 +29,10 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// Whether it says that a task is left out of the catalog: a warning for those who test it, and no less than an error for
-    /// those who run it.
-    pub fn is_omission(&self) -> bool {
-        self.slug == OMISSION
+    /// Whether it says that the catalog would run as something else than it is: a warning for those who test it, and no less
+    /// than an error for those who run it.
+    pub fn forbids_running(&self) -> bool {
+        FORBID_RUNNING.contains(&self.slug)
     }
 
     /// Adds what to do.
@@ -50,6 +50,12 @@ impl Diagnostic {
 
 /// The slug of what leaves a task out.
 pub(crate) const OMISSION: &str = "connector-unknown";
+/// The slug of a name that may be a slip of a known one.
+pub(crate) const MISSPELT: &str = "config-misspelt";
+/// The slug of a schema that is elsewhere.
+pub(crate) const ELSEWHERE: &str = "schema-elsewhere";
+/// The slugs of what may be tested and not run.
+const FORBID_RUNNING: [&str; 3] = [OMISSION, MISSPELT, ELSEWHERE];
 
 /// The mistakes found so far.
 #[derive(Debug, Default)]
@@ -137,6 +143,11 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("capture-into-derivation", "a capture adds to a collection that is derived"),
     ("collection-unknown", "a collection is referred to and not defined"),
     ("config-invalid", "a connector does not accept its configuration"),
+    (
+        "config-misspelt",
+        "a field of a configuration or resource is almost one that its connector uses: not to be run so",
+    ),
+    ("config-unused", "a connector does not use a field of its configuration or of a binding's resource"),
     ("connector-unknown", "there is no such connector: the task is left out, so the catalog can be tested and not run"),
     ("content-type-unknown", "an import has a content type that there is not"),
     ("date-invalid", "a date cannot be read"),
@@ -192,6 +203,7 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("resource-invalid", "a connector does not accept a binding's resource"),
     ("schema-conflict", "a collection has `schema` besides `readSchema` or `writeSchema`"),
     ("schema-default-invalid", "a default is not valid by the schema it stands in"),
+    ("schema-elsewhere", "a schema refers to one on the web, which is not read: it can be tested and not run"),
     ("schema-fragment-not-found", "a schema reference leads nowhere within its file"),
     ("schema-impossible", "a location must exist and no value is valid there"),
     ("schema-invalid", "a schema breaks the rules of JSON Schema"),

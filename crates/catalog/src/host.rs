@@ -23,6 +23,11 @@ pub trait Host {
         collection: &Collection,
     ) -> Result<BindingRules, Vec<ConfigError>>;
 
+    /// The fields of a configuration, and of the resources of a task's bindings, that its connector does not use.
+    fn unused(&self, _endpoint: &Endpoint, _resources: &[&Value]) -> Vec<Unused> {
+        Vec::new()
+    }
+
     /// Checks that a module parses and that its class has these methods.
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>>;
 
@@ -70,6 +75,17 @@ pub struct ConfigError {
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+}
+
+/// A field that a connector does not use.
+#[derive(Debug)]
+pub struct Unused {
+    /// Which value.
+    pub at: ConfigAt,
+    /// Its name.
+    pub name: String,
+    /// The name of one that is used, for which it may be a slip.
+    pub near: Option<&'static str>,
 }
 
 /// Where in an endpoint a mistake is.

@@ -1,8 +1,11 @@
 //! Reading configurations and resources, which are JSON objects, so that every mistake in them is found at once.
+//!
+//! Each connector lists the fields it knows. What else is written is no mistake, since catalogs that were made for other
+//! connectors of the same name have it; [`unused`] tells of it.
 
 use std::collections::BTreeMap;
 
-use catalog::{ConfigAt, ConfigError};
+use catalog::{ConfigAt, ConfigError, Unused};
 use serde_json::{Map, Value};
 
 /// How far a name may be from a known one to be taken for a slip of it.
@@ -12,7 +15,7 @@ const NEAR_MIN: f64 = 0.75;
 pub(crate) struct Fields<'a> {
     object: Option<&'a Map<String, Value>>,
     resource: Option<usize>,
-    known: Vec<&'static str>,
+    known: &'static [&'static str],
     errors: Vec<ConfigError>,
 }
 
@@ -51,18 +54,18 @@ impl Scalar for BTreeMap<String, String> {
 }
 
 impl<'a> Fields<'a> {
-    /// The configuration of an endpoint.
-    pub(crate) fn config(value: &'a Value) -> Self {
-        Self::new(value, None)
+    /// The configuration of an endpoint, and the fields that are read of it.
+    pub(crate) fn config(value: &'a Value, known: &'static [&'static str]) -> Self {
+        Self::new(value, None, known)
     }
 
-    /// The resource of the n-th binding.
-    pub(crate) fn resource(n: usize, value: &'a Value) -> Self {
-        Self::new(value, Some(n))
+    /// The resource of the n-th binding, and the fields that are read of it.
+    pub(crate) fn resource(n: usize, value: &'a Value, known: &'static [&'static str]) -> Self {
+        Self::new(value, Some(n), known)
     }
 
-    fn new(value: &'a Value, resource: Option<usize>) -> Self {
-        let mut fields = Self { object: value.as_object(), resource, known: Vec::new(), errors: Vec::new() };
+    fn new(value: &'a Value, resource: Option<usize>, known: &'static [&'static str]) -> Self {
+        let mut fields = Self { object: value.as_object(), resource, known, errors: Vec::new() };
         if fields.object.is_none() {
             let what = if resource.is_some() { "the resource" } else { "the configuration" };
             fields.push(String::new(), format!("{what} must be an object, not {}", kind(value)), None);
@@ -72,8 +75,7 @@ impl<'a> Fields<'a> {
 
     /// The value of a field that need not be there; null counts as absent.
     pub(crate) fn optional<T: Scalar>(&mut self, name: &'static str) -> Option<T> {
-        self.known.push(name);
-        let value = self.object?.get(name).filter(|value| !value.is_null())?;
+        let value = self.get(name)?;
         let read = T::read(value);
         if read.is_none() {
             self.wrong(name, format!("`{name}` must be {}, not {}", T::EXPECTED, kind(value)), None);
@@ -92,8 +94,7 @@ impl<'a> Fields<'a> {
 
     /// The texts of a list that need not be there.
     pub(crate) fn list(&mut self, name: &'static str) -> Vec<&'a str> {
-        self.known.push(name);
-        let value = self.object.and_then(|object| object.get(name)).filter(|value| !value.is_null());
+        let value = self.get(name);
         let texts = |items: &'a Vec<Value>| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>();
         match value.map(|value| value.as_array().and_then(texts)) {
             None => Vec::new(),
@@ -115,9 +116,9 @@ impl<'a> Fields<'a> {
         given.is_some_and(|given| given == "halt")
     }
 
-    /// Names that are allowed and mean nothing to us.
-    pub(crate) fn ignore(&mut self, names: &[&'static str]) {
-        self.known.extend(names);
+    fn get(&self, name: &'static str) -> Option<&'a Value> {
+        debug_assert!(self.known.contains(&name), "{name} is not in the list of fields");
+        self.object?.get(name).filter(|value| !value.is_null())
     }
 
     /// Adds a mistake in the value of a field.
@@ -126,28 +127,30 @@ impl<'a> Fields<'a> {
     }
 
     fn push(&mut self, pointer: String, message: String, hint: Option<String>) {
-        let at = match self.resource {
-            None => ConfigAt::Config(pointer),
-            Some(n) => ConfigAt::Resource(n, pointer),
-        };
-        self.errors.push(ConfigError { at, message, hint });
+        self.errors.push(ConfigError { at: at(self.resource, pointer), message, hint });
     }
 
-    /// Reports what nobody asked for, and everything found so far.
-    pub(crate) fn finish(mut self) -> Vec<ConfigError> {
-        let unknown: Vec<&String> = match self.object {
-            Some(object) => object.keys().filter(|key| !self.known.contains(&key.as_str())).collect(),
-            None => Vec::new(),
-        };
-        for key in unknown {
-            let hint = match nearest(key, self.known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if self.known.is_empty() => "nothing can be configured here".to_owned(),
-                None => format!("known here: {}", list(&self.known)),
-            };
-            self.push(pointer(key), format!("`{}` is not known here", key.escape_debug()), Some(hint));
-        }
+    /// Everything found.
+    pub(crate) fn finish(self) -> Vec<ConfigError> {
         self.errors
+    }
+}
+
+/// Which fields of a configuration, or of the resource of the n-th binding, are not among those that are read.
+pub(crate) fn unused(value: &Value, resource: Option<usize>, known: &[&'static str]) -> Vec<Unused> {
+    let keys = value.as_object().into_iter().flatten().map(|(key, _)| key);
+    let unused = keys.filter(|key| !known.contains(&key.as_str())).map(|key| Unused {
+        at: at(resource, pointer(key)),
+        name: key.clone(),
+        near: nearest(key, known.iter().copied()),
+    });
+    unused.collect()
+}
+
+fn at(resource: Option<usize>, pointer: String) -> ConfigAt {
+    match resource {
+        None => ConfigAt::Config(pointer),
+        Some(n) => ConfigAt::Resource(n, pointer),
     }
 }
 
@@ -201,7 +204,8 @@ mod tests {
     #[test]
     fn every_mistake_is_found() {
         let value = json!({"host": 5, "prot": 1, "a/b~": 1});
-        let mut fields = Fields::config(&value);
+        let known = &["host", "port", "user"];
+        let mut fields = Fields::config(&value, known);
         assert_eq!(fields.required::<String>("host", "where it is"), None);
         assert_eq!(fields.optional::<u64>("port"), None);
         assert_eq!(fields.required::<String>("user", "who we are"), None);
@@ -215,12 +219,16 @@ mod tests {
             .collect();
         assert_eq!(
             found,
-            [
-                "/host: `host` must be a string, not a number of another kind ()",
-                ": `user` is missing (who we are)",
-                "/a~1b~0: `a/b~` is not known here (known here: `host`, `port`, `user`)",
-                "/prot: `prot` is not known here (did you mean `port`?)",
-            ]
+            ["/host: `host` must be a string, not a number of another kind ()", ": `user` is missing (who we are)",]
         );
+        let unused: Vec<_> = unused(&value, Some(2), known)
+            .into_iter()
+            .map(|unused| match unused.at {
+                ConfigAt::Resource(2, at) => (at, unused.name, unused.near),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let expected = [("/a~1b~0", "a/b~", None), ("/prot", "prot", Some("port"))];
+        assert_eq!(unused, expected.map(|(at, name, near)| (at.to_owned(), name.to_owned(), near)));
     }
 }

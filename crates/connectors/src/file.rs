@@ -27,6 +27,11 @@ use crate::path::local_path;
 use glob::Glob;
 use list::{Listed, list};
 
+/// The fields of a configuration.
+pub(crate) const CONFIG_FIELDS: &[&str] = &["root", "onInvalid"];
+/// The fields of a resource; those behind the first are for other connectors, and as good as used.
+pub(crate) const RESOURCE_FIELDS: &[&str] = &["stream", "syncMode", "namespace", "cursorField", "primaryKey"];
+
 const CHUNK_BYTES: u64 = 256 << 10;
 const LINE_BYTES_MAX: usize = 16 << 20;
 const HEAD_BYTES_MAX: u64 = 4 << 10;
@@ -40,7 +45,7 @@ pub(crate) struct Config {
 
 /// Reads the configuration.
 pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError>> {
-    let mut fields = Fields::config(&endpoint.config);
+    let mut fields = Fields::config(&endpoint.config, CONFIG_FIELDS);
     let root: Option<String> = fields.required("root", "the directory the files are in, relative to this catalog file");
     let path = root.and_then(|root| match local_path(&endpoint.base, &root) {
         Ok(path) => Some(path),
@@ -56,10 +61,9 @@ pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Config, Vec<ConfigError
 
 /// Checks the resource of the n-th binding and returns its stream: a file name, maybe with wildcards.
 pub(crate) fn read_resource(n: usize, resource: &Value) -> Result<String, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
+    let mut fields = Fields::resource(n, resource, RESOURCE_FIELDS);
     let stream: Option<String> =
         fields.required("stream", "a file below the root, or a pattern such as `**/*.ndjson.gz`");
-    fields.ignore(&["syncMode", "namespace", "cursorField", "primaryKey"]);
     if stream.as_ref().is_some_and(|stream| Glob::new(stream).is_none()) {
         let hint = "a relative path without empty, `.` and `..` components; `*`, `?` and `**` are wildcards";
         fields.wrong("stream", "this names nothing below the root", Some(hint));

@@ -23,6 +23,12 @@ use sample::Samples;
 /// The only stream there is.
 pub(crate) const STREAM: &str = "segmentation-events";
 
+/// The fields of a configuration.
+pub(crate) const CONFIG_FIELDS: &[&str] =
+    &["maxEventsPerSecond", "seed", "segmentCardinality", "userCardinality", "onInvalid"];
+/// The fields of a resource; those behind the first are for other connectors, and as good as used.
+pub(crate) const RESOURCE_FIELDS: &[&str] = &["stream", "syncMode", "namespace", "cursorField", "primaryKey"];
+
 const RATE_DEFAULT: u64 = 1000;
 const RATE_MAX: u64 = 10_000_000;
 const READ_MIN_NS: u64 = 10_000_000;
@@ -45,7 +51,7 @@ pub(crate) struct Config {
 
 impl Config {
     pub(crate) fn read(endpoint: &Endpoint) -> Result<Self, Vec<ConfigError>> {
-        let mut fields = Fields::config(&endpoint.config);
+        let mut fields = Fields::config(&endpoint.config, CONFIG_FIELDS);
         let rate = fields.optional("maxEventsPerSecond").unwrap_or(RATE_DEFAULT);
         let seed = fields.optional("seed");
         let segments: Option<u64> = fields.required("segmentCardinality", "how many segments there are, such as 1000");
@@ -71,9 +77,8 @@ impl Config {
 
 /// Checks the resource of the n-th binding and returns what it names.
 pub(crate) fn read_resource(n: usize, resource: &Value) -> Result<String, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
+    let mut fields = Fields::resource(n, resource, RESOURCE_FIELDS);
     let stream: Option<String> = fields.required("stream", "the only one is `segmentation-events`");
-    fields.ignore(&["syncMode", "namespace", "cursorField", "primaryKey"]);
     if stream.as_ref().is_some_and(|stream| stream != STREAM) {
         fields.wrong("stream", "there is no such stream", Some("the only one is `segmentation-events`"));
     }

@@ -15,6 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Fields;
 
+/// The fields of a configuration.
+pub(crate) const CONFIG_FIELDS: &[&str] = &["tokens", "secrets", "requireAuthToken"];
+/// The fields of a resource.
+pub(crate) const RESOURCE_FIELDS: &[&str] = &["name", "stream"];
+
 const WAIT: Duration = Duration::from_secs(3600);
 /// How a token's digest begins in the configuration.
 const DIGEST_PREFIX: &str = "sha256:";
@@ -79,7 +84,7 @@ fn is_same(a: &[u8; 32], b: &[u8; 32]) -> bool {
 
 /// Who may push.
 pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Senders, Vec<ConfigError>> {
-    let mut fields = Fields::config(&endpoint.config);
+    let mut fields = Fields::config(&endpoint.config, CONFIG_FIELDS);
     let mut senders = Senders::default();
     for digest in fields.list("tokens") {
         match digest.strip_prefix(DIGEST_PREFIX).and_then(hexadecimal) {
@@ -90,6 +95,12 @@ pub(crate) fn read_config(endpoint: &Endpoint) -> Result<Senders, Vec<ConfigErro
                 Some("`printf %s TOKEN | sha256sum` gives it"),
             ),
         }
+    }
+    // As others spell it: the token itself.
+    match fields.optional::<String>("requireAuthToken") {
+        Some(token) if token.is_empty() => fields.wrong("requireAuthToken", "an empty token lets anyone in", None),
+        Some(token) => senders.tokens.push(Sha256::digest(token.as_bytes()).into()),
+        None => {}
     }
     for secret in fields.list("secrets") {
         match secret.strip_prefix(SECRET_PREFIX).and_then(|text| STANDARD.decode(text).ok()) {
@@ -116,7 +127,7 @@ fn hexadecimal(text: &str) -> Option<[u8; 32]> {
 
 /// Checks the resource of the n-th binding and returns its name, if it has one.
 pub(crate) fn read_resource(n: usize, resource: &Value) -> Result<Option<String>, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
+    let mut fields = Fields::resource(n, resource, RESOURCE_FIELDS);
     let name: Option<String> = fields.optional("name");
     let stream: Option<String> = fields.optional("stream");
     let errors = fields.finish();
@@ -160,6 +171,19 @@ mod tests {
         }
         assert!(Senders::is_recent("1000", 1300) && Senders::is_recent("1600", 1300));
         assert!(!Senders::is_recent("999", 1300) && !Senders::is_recent("-5", 0) && !Senders::is_recent("", 0));
+    }
+
+    #[test]
+    fn a_token_may_be_given_as_it_is() {
+        let read = |token: &str| {
+            let config = serde_json::json!({ "requireAuthToken": token });
+            let base: url::Url = "file:///catalog.yaml".parse().unwrap();
+            let place = catalog::Tree::from_yaml(&mut catalog::Sources::default(), base.clone(), "{}").unwrap().place();
+            read_config(&Endpoint { connector: "source-http-ingest".into(), config, base, place })
+        };
+        let senders = read("open sesame").unwrap();
+        assert!(senders.knows_token("open sesame") && !senders.knows_token("open barley"));
+        assert!(read("").is_err());
     }
 
     #[test]

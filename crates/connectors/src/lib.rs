@@ -20,7 +20,7 @@ mod webhook;
 use std::fmt;
 use std::sync::Arc;
 
-use catalog::{BindingRules, Capture, Collection, ConfigAt, ConfigError, Endpoint, Materialization};
+use catalog::{BindingRules, Capture, Collection, ConfigAt, ConfigError, Endpoint, Materialization, Unused};
 use runtime::{ConnectorError, Destination, KeyRange, Source};
 use serde_json::Value;
 
@@ -82,6 +82,24 @@ pub fn check_binding(
         "materialize-webhook" => webhook::check(endpoint, resource, collection),
         unknown => Err(vec![no_such(unknown, "materialization", &MATERIALIZATIONS)]),
     }
+}
+
+/// The fields of a configuration, and of the resources of bindings, that a connector does not use.
+pub fn unused(endpoint: &Endpoint, resources: &[&Value]) -> Vec<Unused> {
+    let (config, resource) = match endpoint.connector.as_str() {
+        "event-generator" => (generator::CONFIG_FIELDS, generator::RESOURCE_FIELDS),
+        "source-file" => (file::CONFIG_FIELDS, file::RESOURCE_FIELDS),
+        "source-http-ingest" => (ingest::CONFIG_FIELDS, ingest::RESOURCE_FIELDS),
+        "materialize-postgres" => (postgres::CONFIG_FIELDS, postgres::RESOURCE_FIELDS),
+        "materialize-sqlite" => (sqlite::CONFIG_FIELDS, sqlite::RESOURCE_FIELDS),
+        "materialize-webhook" => (webhook::CONFIG_FIELDS, webhook::RESOURCE_FIELDS),
+        _ => return Vec::new(),
+    };
+    let mut unused = config::unused(&endpoint.config, None, config);
+    for (n, value) in resources.iter().enumerate() {
+        unused.extend(config::unused(value, Some(n), resource));
+    }
+    unused
 }
 
 /// Opens the connectors of this crate.

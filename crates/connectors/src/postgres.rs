@@ -24,6 +24,7 @@ use crate::config::both;
 use crate::error;
 use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Held, Kind, Session, Table, names, quote};
 use array::{Array, key_arrays};
+pub(crate) use config::{CONFIG_FIELDS, RESOURCE_FIELDS};
 use config::{Config, Resource, SCHEMA_DEFAULT, SslMode};
 
 const DIALECT: Dialect = Dialect::Postgres;

@@ -18,6 +18,11 @@ use crate::error;
 use crate::path::local_path;
 use crate::sql::{self, Applied, Column, Dialect, Existing, Fence, Held, Kind, Session, Table, names, quote};
 
+/// The fields of a configuration.
+pub(crate) const CONFIG_FIELDS: &[&str] = &["path"];
+/// The fields of a resource.
+pub(crate) const RESOURCE_FIELDS: &[&str] = &["table", "delta_updates"];
+
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_MAX: usize = 512;
 /// Pages that stay in memory. A transaction that changes more of them writes some before its end, and reads them again.
@@ -34,7 +39,7 @@ enum Place {
 }
 
 fn read_config(endpoint: &Endpoint) -> Result<Place, Vec<ConfigError>> {
-    let mut fields = Fields::config(&endpoint.config);
+    let mut fields = Fields::config(&endpoint.config, CONFIG_FIELDS);
     let path: Option<String> =
         fields.required("path", "the database file, relative to this catalog file, or `:memory:`");
     let place = path.and_then(|path| {
@@ -61,7 +66,7 @@ struct Resource {
 }
 
 fn read_resource(n: usize, resource: &Value) -> Result<Resource, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
+    let mut fields = Fields::resource(n, resource, RESOURCE_FIELDS);
     let table: Option<String> = fields.required("table", "the table to keep the documents in");
     let delta = fields.optional("delta_updates").unwrap_or(false);
     if let Some(mistake) = table.as_ref().and_then(|table| sql::name_mistake(DIALECT, table)) {

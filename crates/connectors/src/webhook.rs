@@ -24,6 +24,7 @@ use crate::config::both;
 use crate::error;
 use crate::generator::Clock;
 use address::{Guard, NotAllowed};
+pub(crate) use config::{CONFIG_FIELDS, RESOURCE_FIELDS};
 use config::{Config, read_resource};
 use signature::{Secret, sign};
 

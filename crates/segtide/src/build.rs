@@ -34,8 +34,8 @@ pub fn load(source: &str, purpose: For) -> anyhow::Result<Built> {
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
     }
-    let omissions = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.is_omission());
-    omissions.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
+    let forbidding = built.diagnostics.iter_mut().filter(|diagnostic| diagnostic.forbids_running());
+    forbidding.filter(|_| purpose == For::Run).for_each(|diagnostic| diagnostic.severity = Severity::Error);
     Ok(built)
 }
 

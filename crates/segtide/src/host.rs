@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use catalog::{
     BindingRules, Capture, Catalog, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
-    SqlError, Text, Transform,
+    SqlError, Text, Transform, Unused,
 };
 use journal::Clock as _;
 use runtime::{ConnectorError, Connectors, Destination, Kept, KeyRange, LambdaError, Lambdas, Source};
@@ -56,6 +56,10 @@ impl Host for Program {
         collection: &Collection,
     ) -> Result<BindingRules, Vec<ConfigError>> {
         connectors::check_binding(&*resolve(endpoint, self.missing)?, resource, collection)
+    }
+
+    fn unused(&self, endpoint: &Endpoint, resources: &[&Value]) -> Vec<Unused> {
+        connectors::unused(endpoint, resources)
     }
 
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {

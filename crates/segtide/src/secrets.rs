@@ -12,6 +12,8 @@ use serde_json::Value;
 
 /// Longest file that is read for a value, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
+/// The field by which an encrypted configuration is known.
+const SOPS: &str = "sops";
 /// Stands for a value that is not there, where only the form matters: it is text and a number alike.
 const STAND_IN: &str = "1";
 
@@ -26,6 +28,11 @@ pub enum Missing {
 
 /// An endpoint with the values its references stand for.
 pub fn resolve(endpoint: &Endpoint, missing: Missing) -> Result<Cow<'_, Endpoint>, Vec<ConfigError>> {
+    if endpoint.config.get(SOPS).is_some() {
+        let message = format!("the configuration is encrypted with `{SOPS}`, which is not read here");
+        let hint = "decrypt it, and write secrets as `${env:NAME}` or `${file:PATH}`".to_owned();
+        return Err(vec![ConfigError { at: ConfigAt::Connector, message, hint: Some(hint) }]);
+    }
     if !mentions(&endpoint.config) {
         return Ok(Cow::Borrowed(endpoint));
     }
@@ -144,6 +151,18 @@ fn look_up(kind: &str, name: &str, folder: &Path) -> Result<Option<String>, Wron
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn encrypted_configurations_leave_their_task_out() {
+        let config = serde_json::json!({ "user": "u", "password_sops": "ENC[x]", "sops": { "version": "3" } });
+        let url: url::Url = "file:///catalog.yaml".parse().unwrap();
+        let place = catalog::Tree::from_yaml(&mut catalog::Sources::default(), url.clone(), "{}").unwrap().place();
+        let endpoint = Endpoint { connector: "materialize-postgres".into(), config, base: url, place };
+        for missing in [Missing::StandIn, Missing::Refuse] {
+            let errors = resolve(&endpoint, missing).unwrap_err();
+            assert!(matches!(errors[..], [ConfigError { at: ConfigAt::Connector, .. }]), "{errors:?}");
+        }
+    }
 
     #[test]
     fn references_are_replaced_within_texts() {

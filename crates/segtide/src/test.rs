@@ -93,20 +93,29 @@ fn run_tests(built: &Built, pattern: Option<&str>, for_people: bool) -> Option<V
         let failure = outcome.err().map(|failed| describe(catalog, test, &failed, plain));
         tested.push(Tested { name: test.name.clone(), file: at.file, line: at.line, took, failure });
     }
-    let failures = tested.iter().filter(|test| test.failure.is_some()).count();
-    tell(&format!("\nRan {} tests, {} passed, {failures} failed", tested.len(), tested.len() - failures));
+    let failed: Vec<&str> = tested.iter().filter(|t| t.failure.is_some()).map(|t| t.name.as_str()).collect();
+    let (ran, failures) = (tested.len(), failed.len());
+    tell(&format!("\nRan {ran} tests, {} passed, {failures} failed", ran - failures));
+    if failures > 0 {
+        tell(&format!("failed tests: [{}]", failed.join(", ")));
+    }
     Some(tested)
 }
 
+/// What failed, in the phrases that readers of other programs' reports look for, and more closely where.
 fn describe(catalog: &Catalog, test: &Test, failed: &Failed, paint: Painter) -> String {
     let at = catalog.sources.locate(failed.place);
-    let mut out = format!("{} {}:{} :: {}\n", paint(Paint::Bad, "❌"), at.file, at.line, test.name);
+    let name = test.name.replace('~', "~0").replace('/', "~1");
+    let pointer = paint(Paint::Bad, &format!("/tests/{name}/{}", failed.step));
+    let mut out = format!("{} {} failure at step {pointer} :\n", paint(Paint::Bad, "❌"), at.file);
     if let Some(step) = test.steps.get(failed.step) {
         let verb = match step.kind {
             StepKind::Ingest => "ingest into",
             StepKind::Verify => "verify",
         };
-        out += &format!("  step {} of {}, {verb} {}", failed.step + 1, test.steps.len(), step.collection);
+        let (number, of) = (failed.step + 1, test.steps.len());
+        out += &format!("  {}:{} :: {}\n", at.file, at.line, test.name);
+        out += &format!("  step {number} of {of}, {verb} {}", step.collection);
         if let Some(description) = &step.description {
             out += &format!(" ({})", description.trim());
         }
@@ -114,29 +123,45 @@ fn describe(catalog: &Catalog, test: &Test, failed: &Failed, paint: Painter) -> 
     }
     match &failed.why {
         Why::Broken(why) => out += &format!("    {why}\n"),
-        Why::Different(differences) => differences.iter().for_each(|d| out += &difference(catalog, d, paint)),
+        Why::Different(differences) => {
+            out += "    verify: actual and expected document(s) did not match:\n";
+            let mut mismatched = None;
+            for found in differences {
+                out += &difference(catalog, found, mismatched, paint);
+                mismatched = Some(found.document);
+            }
+        }
     }
     out.truncate(out.trim_end().len());
     out
 }
 
-fn difference(catalog: &Catalog, difference: &Difference, paint: Painter) -> String {
+/// One difference, below a heading unless it is of the document that has the one above.
+fn difference(catalog: &Catalog, difference: &Difference, above: Option<usize>, paint: Painter) -> String {
     let at = catalog.sources.locate(difference.place);
     let place = paint(Paint::Dim, &format!("{}:{}:{}", at.file, at.line, at.column));
-    let number = difference.document + 1;
+    let index = difference.document;
     match (&difference.expected, &difference.actual) {
         (Some(expected), None) if difference.location.is_empty() => {
-            format!("    document {number} is missing\n{}   {place}\n", line(paint, Paint::Bad, "- expected", expected))
+            let expected = line(paint, Paint::Bad, "- expected", expected);
+            format!("    Missing expected document at index {index}:\n{expected}   {place}\n")
         }
         (None, Some(actual)) => {
-            format!("    document {number} was not expected\n{}\n", line(paint, Paint::Good, "+ actual  ", actual))
+            let actual = line(paint, Paint::Good, "+ actual  ", actual);
+            format!("    Unexpected actual document at index {index}:\n{actual}\n")
         }
-        (expected, actual) => format!(
-            "    document {number} at {}\n{}   {place}\n{}\n",
-            difference.location,
-            line(paint, Paint::Bad, "- expected", expected.as_deref().unwrap_or("nothing")),
-            line(paint, Paint::Good, "+ actual  ", actual.as_deref().unwrap_or("nothing")),
-        ),
+        (expected, actual) => {
+            let heading = match above == Some(index) {
+                true => String::new(),
+                false => format!("    mismatched document at index {index}:\n"),
+            };
+            format!(
+                "{heading}      at {}\n{}   {place}\n{}\n",
+                difference.location,
+                line(paint, Paint::Bad, "- expected", expected.as_deref().unwrap_or("nothing")),
+                line(paint, Paint::Good, "+ actual  ", actual.as_deref().unwrap_or("nothing")),
+            )
+        }
     }
 }
 

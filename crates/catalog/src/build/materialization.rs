@@ -1,9 +1,11 @@
 //! Building a materialization: what the connector says of each binding, and the fields that are kept.
 
+use serde_json::Value;
+
 use super::{Build, suggest};
 use crate::fields::{FieldProblem, Wanted, select};
 use crate::parse::{RawBinding, RawMaterialization, Word};
-use crate::{Binding, Materialization, Place, Selector};
+use crate::{Binding, Materialization, Place, Selector, Tree};
 
 impl Build<'_, '_> {
     pub(super) fn materialization(&mut self, raw: &RawMaterialization) -> Option<Materialization> {
@@ -24,6 +26,9 @@ impl Build<'_, '_> {
             }
             return None;
         }
+        let values: Vec<Value> = raw.bindings.iter().map(|binding| binding.resource.to_value()).collect();
+        let trees: Vec<&Tree> = raw.bindings.iter().map(|binding| &binding.resource).collect();
+        self.unused(endpoint, &values.iter().collect::<Vec<_>>(), &trees);
         for binding in &raw.bindings {
             bindings.extend(self.binding(raw, binding, &mut paths));
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::Build;
-use crate::diagnostic::nearest;
+use crate::diagnostic::{ELSEWHERE, nearest};
 use crate::load::{Library, Unread, unreadable};
 use crate::parse::{Spanned, Word};
 use crate::sources::percent_decoded as decoded;
@@ -78,6 +78,7 @@ impl Build<'_, '_> {
         }
         let unread: RefCell<Vec<(Url, FetchError)>> = RefCell::default();
         let broken = RefCell::new(Vec::new());
+        let elsewhere: RefCell<BTreeSet<Url>> = RefCell::default();
         let documents = |url: &Url| match library.document(url) {
             _ if url.scheme() == COLLECTION_SCHEME && write.is_some() => collection_schema(url, write?),
             Ok(document) => Some(document.value),
@@ -85,12 +86,22 @@ impl Build<'_, '_> {
                 broken.borrow_mut().push(url.clone());
                 None
             }
+            Err(Unread::Fetch(FetchError::Scheme(scheme))) if scheme == "http" || scheme == "https" => {
+                elsewhere.borrow_mut().insert(url.clone());
+                Some(Arc::new(Value::Bool(true)))
+            }
             Err(Unread::Fetch(error)) => {
                 unread.borrow_mut().push((url.clone(), error));
                 None
             }
         };
-        match Schema::compile(&url.value, &documents) {
+        let compiled = Schema::compile(&url.value, &documents);
+        for elsewhere in elsewhere.take() {
+            let message = format!("the schema refers to {elsewhere}, which is not read: anything is valid there");
+            let hint = "keep a copy beside the catalog, and refer to that";
+            self.report.warning(ELSEWHERE, url.place, message).hint(hint);
+        }
+        match compiled {
             Ok(schema) => Some(schema),
             Err(errors) => {
                 let mended = mended(library, &url.value, &errors);

@@ -74,8 +74,15 @@ fn mapping(member: &Member, reader: &mut Reader) -> Option<StorageMapping> {
         "S3" => ("s3", "bucket"),
         "GCS" => ("gs", "bucket"),
         "AZURE" => ("az", "containerName"),
+        // Someone else's server, which only they can reach.
+        "CUSTOM" => {
+            reader
+                .ignored(word.place, "`provider: CUSTOM`")
+                .hint("`segtide develop --fragments` takes the URL of a bucket");
+            return None;
+        }
         _ => {
-            reader.wrong(provider, "`provider`", "`S3`, `GCS` or `AZURE`");
+            reader.wrong(provider, "`provider`", "`S3`, `GCS`, `AZURE` or `CUSTOM`");
             return None;
         }
     };

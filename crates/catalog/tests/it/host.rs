@@ -5,7 +5,7 @@ use std::path::Path;
 
 use catalog::{
     BindingRules, Collection, ConfigAt, ConfigError, Constraint, Endpoint, Fetch, FetchError, Host, Lambda, Module,
-    ModuleError, SqlError, Text, Transform,
+    ModuleError, SqlError, Text, Transform, Unused,
 };
 use doc::Types;
 use serde_json::Value;
@@ -61,16 +61,13 @@ fn error(at: ConfigAt, message: &str) -> ConfigError {
     ConfigError { at, message: message.to_owned(), hint: None }
 }
 
-/// Demands that a property be a string, and that there be no other.
+/// Demands that a property be a string.
 fn one_string(value: &Value, name: &str, at: &dyn Fn(String) -> ConfigAt) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     match &value[name] {
         Value::String(_) => {}
         Value::Null => errors.push(error(at(String::new()), &format!("`{name}` is missing"))),
         _ => errors.push(error(at(format!("/{name}")), &format!("`{name}` must be a string"))),
-    }
-    for key in value.as_object().unwrap().keys().filter(|key| *key != name) {
-        errors.push(error(at(format!("/{key}")), &format!("`{key}` is not known")));
     }
     errors
 }
@@ -96,6 +93,26 @@ impl Host for Shop {
         };
         let errors = one_string(&endpoint.config, config, &ConfigAt::Config);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn unused(&self, endpoint: &Endpoint, resources: &[&Value]) -> Vec<Unused> {
+        let (config, resource) = match endpoint.connector.as_str() {
+            "materialize-sqlite" => ("path", "table"),
+            "materialize-webhook" => ("address", "relativePath"),
+            "source-http-ingest" => ("", "name"),
+            _ => return Vec::new(),
+        };
+        let unused = |value: &Value, known: &'static str, at: &dyn Fn(String) -> ConfigAt| -> Vec<Unused> {
+            let keys: Vec<&String> = value.as_object().unwrap().keys().filter(|key| *key != known).collect();
+            let slip = |key: &str| (key[..1] == known[..1]).then_some(known);
+            let unused = |key: &&String| Unused { at: at(format!("/{key}")), name: (*key).clone(), near: slip(key) };
+            keys.iter().map(unused).collect()
+        };
+        let mut all = unused(&endpoint.config, config, &ConfigAt::Config);
+        for (n, value) in resources.iter().enumerate() {
+            all.extend(unused(value, resource, &|pointer| ConfigAt::Resource(n, pointer)));
+        }
+        all
     }
 
     fn check_binding(

@@ -1,5 +1,6 @@
 //! Reading the configuration and resources of `materialize-postgres`.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -10,6 +11,23 @@ use super::DIALECT;
 use crate::config::Fields;
 use crate::path::local_path;
 use crate::sql;
+
+/// The fields of a configuration.
+pub(crate) const CONFIG_FIELDS: &[&str] = &[
+    "address",
+    "host",
+    "port",
+    "user",
+    "password",
+    "credentials",
+    "database",
+    "dbname",
+    "schema",
+    "sslmode",
+    "sslrootcert",
+];
+/// The fields of a resource.
+pub(crate) const RESOURCE_FIELDS: &[&str] = &["table", "schema", "delta_updates"];
 
 const PORT_DEFAULT: u16 = 5432;
 pub(super) const SCHEMA_DEFAULT: &str = "public";
@@ -58,10 +76,15 @@ impl SslMode {
 
 impl Config {
     pub(super) fn read(endpoint: &Endpoint) -> Result<Self, Vec<ConfigError>> {
-        let mut fields = Fields::config(&endpoint.config);
+        let mut fields = Fields::config(&endpoint.config, CONFIG_FIELDS);
         let (host, port) = read_address(&mut fields);
         let user: Option<String> = fields.required("user", "the role to log in as");
-        let password: Option<String> = fields.required("password", "the role's password");
+        // Where there are other ways than a password, it stands among the credentials of its way.
+        let mut credentials: BTreeMap<String, String> = fields.optional("credentials").unwrap_or_default();
+        let password = match credentials.remove("password") {
+            Some(password) => Some(password),
+            None => fields.required("password", "the role's password"),
+        };
         let database: Option<String> = fields.optional("database");
         let dbname: Option<String> = fields.optional("dbname");
         if database.is_some() && dbname.is_some() {
@@ -167,7 +190,7 @@ pub(super) struct Resource {
 
 impl Resource {
     pub(super) fn read(n: usize, resource: &Value) -> Result<Self, Vec<ConfigError>> {
-        let mut fields = Fields::resource(n, resource);
+        let mut fields = Fields::resource(n, resource, RESOURCE_FIELDS);
         let table: Option<String> = fields.required("table", "the table to keep the documents in");
         let schema: Option<String> = fields.optional("schema");
         let delta = fields.optional("delta_updates").unwrap_or(false);

@@ -11,6 +11,11 @@ use super::address::Allowed;
 use super::signature::Secret;
 use crate::config::Fields;
 
+/// The fields of a configuration.
+pub(crate) const CONFIG_FIELDS: &[&str] = &["address", "endpoint", "headers", "signingSecrets", "allowPrivate"];
+/// The fields of a resource.
+pub(crate) const RESOURCE_FIELDS: &[&str] = &["relativePath"];
+
 /// The one that signs, and another one while receivers change from one to the other.
 const SECRETS_MAX: usize = 2;
 const HEADERS_MAX: usize = 32;
@@ -46,7 +51,7 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn read(endpoint: &Endpoint) -> Result<Self, Vec<ConfigError>> {
-        let mut fields = Fields::config(&endpoint.config);
+        let mut fields = Fields::config(&endpoint.config, CONFIG_FIELDS);
         let url = read_url(&mut fields);
         let headers = read_headers(&mut fields);
         let secrets = read_secrets(&mut fields);
@@ -164,7 +169,7 @@ fn read_secrets(fields: &mut Fields<'_>) -> Vec<Secret> {
 
 /// Returns the n-th binding's path below the address.
 pub(super) fn read_resource(n: usize, resource: &Value, base: Option<&Url>) -> Result<Option<Url>, Vec<ConfigError>> {
-    let mut fields = Fields::resource(n, resource);
+    let mut fields = Fields::resource(n, resource, RESOURCE_FIELDS);
     let path: String = fields.optional("relativePath").unwrap_or_default();
     let joined = base.map(|base| (base, base.join(&path)));
     let url = match joined {

@@ -58,15 +58,19 @@ fn a_wrong_expectation_is_shown_with_its_place() {
     let said = test(&project, "tests.flow.yaml");
     expect![[r#"
         Running 3 tests...
-        ❌ tests.flow.yaml:34 :: Memberships follow adds, repeated adds and removals
+        ❌ tests.flow.yaml failure at step /tests/Memberships follow adds, repeated adds and removals/1 :
+          tests.flow.yaml:34 :: Memberships follow adds, repeated adds and removals
           step 2 of 7, verify examples/segment/memberships (The first add, the last event and the last value are kept.)
-            document 1 at /value
+            verify: actual and expected document(s) did not match:
+            mismatched document at index 0:
+              at /value
               - expected  "window seat"   tests.flow.yaml:43:20
               + actual    "aisle seat"
         ✔️ tests.flow.yaml :: Profiles gather the segments of a user (N ms)
         ✔️ tests.flow.yaml :: Toggles are changes, not repeats (N ms)
 
         Ran 3 tests, 2 passed, 1 failed
+        failed tests: [Memberships follow adds, repeated adds and removals]
     "#]]
     .assert_eq(&said.out);
     assert_eq!((said.code, said.err.as_str()), (1, ""));
@@ -84,12 +88,15 @@ fn missing_and_unexpected_documents_are_shown() {
     let said = test(&project, "derive-push.flow.yaml");
     expect![[r#"
         Running 1 tests...
-        ❌ derive-push.flow.yaml:40 :: Each pushed profile is the whole set
+        ❌ derive-push.flow.yaml failure at step /tests/Each pushed profile is the whole set/1 :
+          derive-push.flow.yaml:40 :: Each pushed profile is the whole set
           step 2 of 4, verify examples/segment/profiles-push
-            document 2 was not expected
+            verify: actual and expected document(s) did not match:
+            Unexpected actual document at index 1:
               + actual    {"_meta":{"uuid":"eadf8000-9874-1200-8c00-010000000000"},"segments":[{"first":"2021-01-16T12:00:02Z","last":"2021-01-16T12:00:02Z","member":true,"segment":{"name":"trains","vendor":1}}],"user":"bob"}
 
         Ran 1 tests, 0 passed, 1 failed
+        failed tests: [Each pushed profile is the whole set]
     "#]].assert_eq(&said.out);
     assert_eq!(said.code, 1);
 
@@ -102,12 +109,15 @@ fn missing_and_unexpected_documents_are_shown() {
     let said = test(&project, "derive-push.flow.yaml");
     expect![[r#"
         Running 1 tests...
-        ❌ derive-push.flow.yaml:71 :: Each pushed profile is the whole set
+        ❌ derive-push.flow.yaml failure at step /tests/Each pushed profile is the whole set/3 :
+          derive-push.flow.yaml:71 :: Each pushed profile is the whole set
           step 4 of 4, verify examples/segment/profiles-push (The last document of a user takes the place of those before it, and still has everything.)
-            document 3 is missing
+            verify: actual and expected document(s) did not match:
+            Missing expected document at index 2:
               - expected  {"user":"carol"}   derive-push.flow.yaml:87:13
 
         Ran 1 tests, 0 passed, 1 failed
+        failed tests: [Each pushed profile is the whole set]
     "#]].assert_eq(&said.out);
     assert_eq!(said.code, 1);
 }
@@ -195,7 +205,7 @@ fn all_mistakes_come_at_once_each_with_its_place() {
            |
            = help: did you mean `examples/segment/events`?
 
-        error[resource-invalid]: `tabel` is not known here
+        warning[config-misspelt]: `materialize-sqlite` does not use `tabel`
           --> flow.yaml:36:28
            |
         36 |       - resource: { tabel: users, table: users }
@@ -203,14 +213,19 @@ fn all_mistakes_come_at_once_each_with_its_place() {
            |
            = help: did you mean `table`?
 
-        4 mistakes in flow.yaml
+        3 mistakes in flow.yaml
     "#]].assert_eq(&said.err);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
 
     let develop = segtide(project.directory(), &["develop", "--source", "flow.yaml"]);
-    // Another program may have the connector that this one has not, and tests do without it; but it cannot run here.
-    let err = said.err.replace("warning[connector-unknown]", "error[connector-unknown]").replace("4 mis", "5 mis");
-    assert_eq!(develop, Said { code: 3, err, ..said.clone() }, "develop says the same, and refuses the connector");
+    // Another program may have the connector that this one has not, or use the field, and tests do without them; but neither
+    // can run here.
+    let err = said.err.replace("warning[con", "error[con").replace("3 mistakes", "5 mistakes");
+    assert_eq!(
+        develop,
+        Said { code: 3, err, ..said.clone() },
+        "develop says the same, and refuses the connector and the slip"
+    );
     let test = segtide(project.directory(), &["test", "--source", "flow.yaml"]);
     assert_eq!(test, Said { code: 3, ..said }, "test says the same");
     assert!(!project.data().exists(), "nothing ran");

@@ -37,14 +37,14 @@ impl Generator {
             "userCardinality": events.users,
         });
         let base = "file:///events.flow.yaml".parse().expect("a URL");
-        let endpoint = Endpoint { connector: "event-generator".into(), config, base, place };
+        let endpoint = Endpoint { connector: "event-generator".into(), image: None, config, base, place };
         let resource = json!({ "stream": "segmentation-events" });
         let binding = CaptureBinding { resource, target: "events".into(), place };
         let capture =
             Capture { name: "events".into(), endpoint, bindings: vec![binding], interval_seconds: 300, place };
         let clock = Clock::at(START_US);
         let told = clock.clone();
-        let source = Builtin::new(move || told.now_us()).open_source(&capture, None, true)?;
+        let source = Builtin::new(move || told.now_us()).open_source(&capture, &[], None, true)?;
         Ok(Self { source, clock })
     }
 

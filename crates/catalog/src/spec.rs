@@ -209,6 +209,8 @@ impl Period {
 pub struct Endpoint {
     /// The connector: the last component of its image's name without the tag, such as `materialize-sqlite`.
     pub connector: String,
+    /// The image, where the catalog names one.
+    pub image: Option<String>,
     /// Its configuration, an object.
     pub config: Value,
     /// The file the configuration stands in: what relative paths in it are relative to.

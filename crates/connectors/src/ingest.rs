@@ -179,7 +179,7 @@ mod tests {
             let config = serde_json::json!({ "requireAuthToken": token });
             let base: url::Url = "file:///catalog.yaml".parse().unwrap();
             let place = catalog::Tree::from_yaml(&mut catalog::Sources::default(), base.clone(), "{}").unwrap().place();
-            read_config(&Endpoint { connector: "source-http-ingest".into(), config, base, place })
+            read_config(&Endpoint { connector: "source-http-ingest".into(), image: None, config, base, place })
         };
         let senders = read("open sesame").unwrap();
         assert!(senders.knows_token("open sesame") && !senders.knows_token("open barley"));

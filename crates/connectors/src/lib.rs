@@ -5,6 +5,7 @@
 //!
 //! This crate never sees a journal or the inside of a checkpoint.
 
+mod airbyte;
 mod config;
 mod error;
 mod file;
@@ -15,17 +16,20 @@ mod postgres;
 mod reach;
 mod sql;
 mod sqlite;
+mod surroundings;
 mod webhook;
 
 use std::fmt;
 use std::sync::Arc;
 
 use catalog::{BindingRules, Capture, Collection, ConfigAt, ConfigError, Endpoint, Materialization, Unused};
-use runtime::{ConnectorError, Destination, KeyRange, Source};
+use runtime::{ConnectorError, Destination, KeyRange, Source, rows};
 use serde_json::Value;
 
+pub use airbyte::{Connector, Discovered, check_source};
 pub use ingest::Senders;
 pub use reach::reach;
+pub use surroundings::{Level, Log, Surroundings};
 
 /// The captures there are.
 pub const CAPTURES: [&str; 3] = ["event-generator", "source-file", "source-http-ingest"];
@@ -39,9 +43,17 @@ pub fn check_capture(endpoint: &Endpoint, resources: &[&Value]) -> Result<(), Ve
         "event-generator" => {
             (generator::Config::read(endpoint).err(), |n, resource| generator::read_resource(n, resource).map(Some))
         }
-        "source-file" => (file::read_config(endpoint).err(), |n, resource| file::read_resource(n, resource).map(Some)),
+        "source-file" => {
+            (file::read_config(endpoint).err(), |n, resource| file::read_resource(n, resource).map(|s| Some(s.name)))
+        }
         "source-http-ingest" => (ingest::read_config(endpoint).err(), ingest::read_resource),
-        unknown => return Err(vec![no_such(unknown, "capture", &CAPTURES)]),
+        "local" => (airbyte::read_config(endpoint).err(), |n, resource| {
+            airbyte::read_resource(n, resource).map(|wanted| Some(wanted.shown()))
+        }),
+        unknown => match foreign(unknown, endpoint) {
+            Ok(()) => (None, |n, resource| airbyte::read_resource(n, resource).map(|wanted| Some(wanted.shown()))),
+            Err(error) => return Err(vec![error]),
+        },
     };
     let mut errors = config.unwrap_or_default();
     let mut streams = Vec::new();
@@ -90,6 +102,7 @@ pub fn unused(endpoint: &Endpoint, resources: &[&Value]) -> Vec<Unused> {
         "event-generator" => (generator::CONFIG_FIELDS, generator::RESOURCE_FIELDS),
         "source-file" => (file::CONFIG_FIELDS, file::RESOURCE_FIELDS),
         "source-http-ingest" => (ingest::CONFIG_FIELDS, ingest::RESOURCE_FIELDS),
+        "local" => (airbyte::CONFIG_FIELDS, airbyte::RESOURCE_FIELDS),
         "materialize-postgres" => (postgres::CONFIG_FIELDS, postgres::RESOURCE_FIELDS),
         "materialize-sqlite" => (sqlite::CONFIG_FIELDS, sqlite::RESOURCE_FIELDS),
         "materialize-webhook" => (webhook::CONFIG_FIELDS, webhook::RESOURCE_FIELDS),
@@ -107,6 +120,8 @@ pub fn unused(endpoint: &Endpoint, resources: &[&Value]) -> Vec<Unused> {
 pub struct Builtin {
     clock: generator::Clock,
     held: sql::Held,
+    input: Arc<file::StandardInput>,
+    around: Surroundings,
 }
 
 impl fmt::Debug for Builtin {
@@ -118,13 +133,29 @@ impl fmt::Debug for Builtin {
 impl Builtin {
     /// `now_us` is the time in microseconds since 1970 UTC; only generated events show it.
     pub fn new(now_us: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { clock: Arc::new(now_us), held: sql::Held::default() }
+        Self {
+            clock: Arc::new(now_us),
+            held: sql::Held::default(),
+            input: Arc::default(),
+            around: Surroundings::default(),
+        }
+    }
+
+    /// The same with the process's standard input, for captures that name it.
+    pub fn with_input(self, input: std::fs::File) -> Self {
+        Self { input: Arc::new(file::StandardInput::new(input)), ..self }
+    }
+
+    /// The same with what programs of others find around them.
+    pub fn with_surroundings(self, around: Surroundings) -> Self {
+        Self { around, ..self }
     }
 
     /// Opens a capture's source, as [`runtime::Connectors::open_source`] says.
     pub fn open_source(
         &self,
         capture: &Capture,
+        collections: &[&Collection],
         cursor: Option<&[u8]>,
         tail: bool,
     ) -> Result<Box<dyn Source>, ConnectorError> {
@@ -140,10 +171,22 @@ impl Builtin {
                 let config = file::read_config(endpoint).map_err(error::config)?;
                 let streams = resources.enumerate().map(|(n, resource)| file::read_resource(n, resource));
                 let streams = streams.collect::<Result<_, _>>().map_err(error::config)?;
-                Ok(Box::new(file::Files::open(config, streams, cursor, tail)?))
+                let columns = collections.iter().map(|collection| rows::Fields::of(collection)).collect();
+                let input = Arc::clone(&self.input);
+                let reading = file::Reading { capture: capture.name.clone(), streams, columns, tail, input };
+                Ok(Box::new(file::Files::open(config, reading, cursor)?))
             }
             "source-http-ingest" => Ok(Box::new(ingest::Pushed { tail })),
-            unknown => Err(error::config(vec![no_such(unknown, "capture", &CAPTURES)])),
+            unknown => {
+                if unknown != "local" {
+                    foreign(unknown, endpoint).map_err(|why| error::config(vec![why]))?;
+                }
+                let config = airbyte::read_config(endpoint).map_err(error::config)?;
+                let wanted = resources.enumerate().map(|(n, resource)| airbyte::read_resource(n, resource));
+                let wanted = wanted.collect::<Result<_, _>>().map_err(error::config)?;
+                let around = self.around.clone();
+                Ok(Box::new(airbyte::Airbyte::open(capture, config, wanted, cursor, tail, around)?))
+            }
         }
     }
 
@@ -178,6 +221,14 @@ impl Builtin {
             "materialize-sqlite" => sqlite::can_divide(&materialization.endpoint),
             _ => false,
         }
+    }
+}
+
+/// Whether a capture of a connector that is not one of ours can be run: one with an image, where Docker is.
+fn foreign(unknown: &str, endpoint: &Endpoint) -> Result<(), ConfigError> {
+    match &endpoint.image {
+        Some(image) if config::nearest(unknown, CAPTURES.into_iter()).is_none() => airbyte::check_image(image),
+        _ => Err(no_such(unknown, "capture", &CAPTURES)),
     }
 }
 

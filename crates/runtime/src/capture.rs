@@ -1,8 +1,9 @@
 //! Captures: documents from a source into collections, with the source's cursor.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use catalog::{Capture, Catalog};
+use catalog::{Capture, Catalog, Collection};
 use doc::{Arena, Combiner};
 use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Piece};
@@ -29,6 +30,8 @@ pub(crate) struct CaptureTask {
     dead_letters: DeadLetters,
     arena: Arena,
     in_flight: Option<Box<dyn Commit>>,
+    /// The cursor that the commit in flight has.
+    committing: Option<Vec<u8>>,
 }
 
 /// A collection that documents are published to.
@@ -75,12 +78,14 @@ impl CaptureTask {
             };
             bindings.push(at);
         }
+        let collections = capture.bindings.iter().filter_map(|binding| catalog.collection(&binding.target));
+        let collections: Vec<&Collection> = collections.collect();
         Ok(Self {
             context: context.clone(),
             name: capture.name.clone(),
             task,
             epoch: opened.epoch,
-            source: connectors.open_source(capture, cursor, tail)?,
+            source: connectors.open_source(capture, &collections, cursor, tail)?,
             batch: Batch::default(),
             bindings,
             targets,
@@ -89,6 +94,7 @@ impl CaptureTask {
             dead_letters: DeadLetters::new(&capture.name),
             arena: Arena::new(),
             in_flight: None,
+            committing: None,
         })
     }
 }
@@ -105,9 +111,12 @@ impl Task for CaptureTask {
             let text = &self.batch.text[range.clone()];
             bytes += text.len() as u64;
             let target = &mut self.targets[self.bindings[*binding]];
-            let parsed = doc::parse(&self.arena, text);
+            let parsed = match self.batch.refusal(n) {
+                Some(reason) => Err(reason.to_owned()),
+                None => doc::parse(&self.arena, text).map_err(|e| format!("not a JSON document: {e}")),
+            };
             let reason = match &parsed {
-                Err(e) => format!("not a JSON document: {e}"),
+                Err(reason) => reason.clone(),
                 Ok(document) => match target.combiner.combine_right(&self.arena, *document) {
                     Ok(()) => continue,
                     Err(e) => e.to_string(),
@@ -137,10 +146,14 @@ impl Task for CaptureTask {
             durable_point("capture.read");
             self.cursor = Some(cursor);
         }
+        if let Some(bytes) = self.source.remaining_bytes() {
+            self.context.counters.waits(bytes, None);
+        }
         Ok(Extended {
             documents: self.batch.documents.len() as u64,
             bytes,
             progress: advanced,
+            unfinished: self.batch.unfinished,
             more: progress == Progress::More,
             again_us: match progress {
                 Progress::Wait(wait) => Some(now_us.saturating_add(wait.as_micros() as u64)),
@@ -156,7 +169,7 @@ impl Task for CaptureTask {
             task: self.task.clone(),
             epoch: self.epoch,
             time_us: now_us,
-            position: self.cursor.take().map(Piece::whole).unwrap_or_default(),
+            position: self.cursor.clone().map(Piece::whole).unwrap_or_default(),
             ..Delta::default()
         };
         let mut published = 0;
@@ -165,14 +178,19 @@ impl Task for CaptureTask {
                 target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
         }
         delta.appends.extend(self.dead_letters.take(&self.context.counters));
-        self.context.counters.documents_out.fetch_add(published, std::sync::atomic::Ordering::Relaxed);
+        self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
         durable_point("capture.before_commit");
+        self.committing = self.cursor.take();
         self.in_flight = Some(self.context.log.commit(delta));
         Ok(())
     }
 
     fn committed(&mut self) -> Result<bool, Failure> {
-        finish(&mut self.in_flight)
+        let done = finish(&mut self.in_flight)?;
+        if done && let Some(cursor) = self.committing.take() {
+            self.source.committed(&cursor);
+        }
+        Ok(done)
     }
 }
 

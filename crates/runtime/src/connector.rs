@@ -14,10 +14,11 @@ use journal::KeyRange;
 /// Opens what a catalog names.
 pub trait Connectors: Send + Sync {
     /// Opens a capture's source to go on after `cursor`, which is what the source's last committed [`Batch`] said. With
-    /// `tail` unset the source ends once it has read what is there.
+    /// `tail` unset the source ends once it has read what is there. `collections` are those of the bindings, in their order.
     fn open_source(
         &self,
         capture: &Capture,
+        collections: &[&Collection],
         cursor: Option<&[u8]>,
         tail: bool,
     ) -> Result<Box<dyn Source>, ConnectorError>;
@@ -94,6 +95,12 @@ pub trait Source: Send {
     fn halts_on_invalid(&self) -> bool {
         false
     }
+    /// Takes note that this cursor is committed: nothing before it will be asked for again.
+    fn committed(&mut self, _cursor: &[u8]) {}
+    /// How much of what is there waits to be read, in bytes; `None` where the source cannot say.
+    fn remaining_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Documents from a source, with the cursor behind them.
@@ -108,6 +115,11 @@ pub struct Batch {
     /// Where runs of documents come from: the first document of the run, its file, and that document's line. Empty where the
     /// source cannot say.
     pub files: Vec<(usize, String, u64)>,
+    /// Documents that cannot be used, in order, and why; their text is as the source has it.
+    pub refused: Vec<(usize, String)>,
+    /// Whether the documents must be committed together with those of the next batch, or not at all. The source bounds how
+    /// many follow each other so.
+    pub unfinished: bool,
 }
 
 impl Batch {
@@ -117,6 +129,24 @@ impl Batch {
         self.documents.clear();
         self.cursor = None;
         self.files.clear();
+        self.refused.clear();
+        self.unfinished = false;
+    }
+
+    /// Adds the place of the document that comes next.
+    pub fn add_place(&mut self, file: &str, line: u64) {
+        let next = self.documents.len();
+        let follows =
+            |(first, last, begin): &(usize, String, u64)| last == file && begin + (next - first) as u64 == line;
+        if !self.files.last().is_some_and(follows) {
+            self.files.push((next, file.to_owned(), line));
+        }
+    }
+
+    /// Why the n-th document cannot be used, if so.
+    pub fn refusal(&self, n: usize) -> Option<&str> {
+        let at = self.refused.binary_search_by_key(&n, |(n, _)| *n).ok()?;
+        Some(&self.refused[at].1)
     }
 
     /// Where the n-th document comes from, such as `events.ndjson:17`, in runs of one document a line.

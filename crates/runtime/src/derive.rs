@@ -416,7 +416,7 @@ impl Task for DeriveTask {
             touched if touched < TOUCHED_BYTES / 4 => self.block_bytes = (self.block_bytes * 2).clamp(1, BLOCK_BYTES),
             _ => {}
         }
-        self.context.counters.lag_bytes.store(self.reader.lag_bytes(), Ordering::Relaxed);
+        self.context.counters.waits(self.reader.lag_bytes(), self.reader.waiting_since_us());
         Ok(Extended {
             documents: block.documents.len() as u64,
             bytes: block.bytes as u64,

@@ -24,7 +24,6 @@ pub use posted::{Format, Posted, To};
 
 mod keys;
 mod posted;
-mod rows;
 
 /// Requests that may wait …
 pub(crate) const REQUESTS_MAX: usize = 256;

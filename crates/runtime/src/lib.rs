@@ -19,6 +19,7 @@ mod publish;
 mod reader;
 mod registers;
 mod retry;
+pub mod rows;
 mod run;
 mod shard;
 mod status;

@@ -12,7 +12,8 @@
 //! measurements: when nothing more is waiting, or the open one is large or old enough; never while a commit is in flight, so a
 //! slow destination makes transactions larger and fewer, and never makes a queue longer. A transaction that is due and cannot
 //! close is back-pressure: where documents of a key become one it goes on reading, for as long as there is room for what is
-//! unique; elsewhere it stops.
+//! unique; elsewhere it stops. What a source says belongs together is read to its end before anything closes; asked to stop before,
+//! a shard leaves it for the next run.
 //!
 //! [`Lifecycle::next`] decides from what has happened so far; [`Lifecycle::on`] takes note of what happened. Neither touches
 //! the world, and the shard's loop (`shard.rs`) does nothing but obey.
@@ -55,6 +56,8 @@ pub(crate) enum Event {
         bytes: u64,
         /// Whether the open transaction has no room for more.
         full: bool,
+        /// Whether the open transaction is nothing without what is read next.
+        unfinished: bool,
         /// Whether more is waiting.
         more: bool,
         /// When to look again though nothing happened.
@@ -91,6 +94,7 @@ struct Open {
     due_us: u64,
     bytes: u64,
     full: bool,
+    unfinished: bool,
 }
 
 impl Lifecycle {
@@ -110,9 +114,11 @@ impl Lifecycle {
     /// What to do at `now_us`.
     pub(crate) fn next(&self, now_us: u64) -> Action {
         let looks_again = self.again_us.is_some_and(|at| now_us >= at);
-        let has_room = self.open.is_none_or(|t| !t.full && (self.limits.rolls_up || !self.is_large(t)));
+        let may_grow = |t: Open| t.unfinished || !t.full && (self.limits.rolls_up || !self.is_large(t));
+        let has_room = self.open.is_none_or(may_grow);
         let readable = (self.more || looks_again) && !self.ending && has_room;
-        match self.open {
+        // What is unfinished when nothing more is read has never been.
+        match self.open.filter(|open| !open.unfinished) {
             Some(open) if !self.committing && (open.due_us <= now_us || !readable) => Action::Close,
             _ if readable => Action::Read,
             None if !self.committing && self.ending => Action::Stop,
@@ -124,12 +130,13 @@ impl Lifecycle {
     pub(crate) fn on(&mut self, event: Event, now_us: u64) {
         self.pressed_since_us = self.back_pressured_since_us(now_us);
         match event {
-            Event::Read { extended, bytes, full, more, again_us } => {
+            Event::Read { extended, bytes, full, unfinished, more, again_us } => {
                 if extended {
                     let due_us = now_us.saturating_add(self.limits.age_us_max);
-                    let open = self.open.get_or_insert(Open { due_us, bytes: 0, full: false });
+                    let open = self.open.get_or_insert(Open { due_us, bytes: 0, full: false, unfinished });
                     open.bytes += bytes;
                     open.full = full;
+                    open.unfinished = unfinished;
                     if full || open.bytes >= self.limits.bytes_max {
                         open.due_us = open.due_us.min(now_us);
                     }
@@ -158,7 +165,7 @@ impl Lifecycle {
     }
 
     fn overdue_since_us(&self, now_us: u64) -> Option<u64> {
-        let due_us = self.open.filter(|_| self.committing)?.due_us;
+        let due_us = self.open.filter(|open| self.committing && !open.unfinished)?.due_us;
         (due_us <= now_us).then_some(due_us)
     }
 
@@ -179,10 +186,15 @@ mod tests {
     const LIMITS: Limits = Limits { bytes_max: 100, age_us_max: 1_000, rolls_up: false };
 
     fn read(bytes: u64, more: bool) -> Event {
-        Event::Read { extended: bytes > 0, bytes, full: false, more, again_us: None }
+        Event::Read { extended: bytes > 0, bytes, full: false, unfinished: false, more, again_us: None }
     }
 
-    const FULL: Event = Event::Read { extended: true, bytes: 10, full: true, more: true, again_us: None };
+    const FULL: Event =
+        Event::Read { extended: true, bytes: 10, full: true, unfinished: false, more: true, again_us: None };
+
+    fn part(bytes: u64, more: bool) -> Event {
+        Event::Read { extended: true, bytes, full: false, unfinished: true, more, again_us: None }
+    }
 
     fn after(events: &[Event]) -> Lifecycle {
         after_with(LIMITS, events)
@@ -218,6 +230,12 @@ mod tests {
             ("asked to stop it closes what is open", &[read(10, true), StopAsked], 0, Close),
             ("then waits for the commit", &[read(10, true), StopAsked, Closed], 0, idle),
             ("then ends", &[read(10, true), StopAsked, Closed, Committed], 0, Stop),
+            ("what belongs together is read to its end", &[part(500, true)], 9_999, Read),
+            ("or waited for, however old", &[part(500, false)], 9_999, idle),
+            ("then it closes", &[part(500, true), read(1, true)], 0, Close),
+            ("also while one commits", &[read(10, false), Closed, part(500, true)], 9_999, Read),
+            ("asked to stop it leaves what is unfinished", &[part(500, true), StopAsked], 0, Stop),
+            ("once the one before is committed", &[read(10, false), Closed, part(5, true), StopAsked], 0, idle),
             ("a source that ended is the same", &[read(0, true), Ended], 0, Stop),
         ];
         for (name, events, now_us, expected) in cases {
@@ -280,7 +298,9 @@ mod tests {
     #[test]
     fn a_time_to_look_again_is_kept() {
         let mut lifecycle = after(&[]);
-        lifecycle.on(Event::Read { extended: false, bytes: 0, full: false, more: false, again_us: Some(50) }, 0);
+        let nothing =
+            Event::Read { extended: false, bytes: 0, full: false, unfinished: false, more: false, again_us: Some(50) };
+        lifecycle.on(nothing, 0);
         assert_eq!(lifecycle.next(49), Action::Wait { until_us: Some(50) });
         assert_eq!(lifecycle.next(50), Action::Read);
     }

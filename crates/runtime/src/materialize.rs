@@ -167,7 +167,7 @@ impl Task for MaterializeTask {
             })?;
         }
         self.make_room()?;
-        self.context.counters.lag_bytes.store(self.reader.lag_bytes(), Ordering::Relaxed);
+        self.context.counters.waits(self.reader.lag_bytes(), self.reader.waiting_since_us());
         Ok(Extended {
             documents: block.documents.len() as u64,
             bytes: block.bytes as u64,

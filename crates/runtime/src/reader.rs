@@ -206,6 +206,12 @@ impl Reader {
     pub(crate) fn lag_bytes(&self) -> u64 {
         self.reads.iter().flat_map(|s| &s.cursors).map(|c| c.end.saturating_sub(c.next)).sum()
     }
+
+    /// When the oldest of the documents was published that wait, in microseconds since 1970; `None` where none does.
+    pub(crate) fn waiting_since_us(&self) -> Option<u64> {
+        let cursors = self.reads.iter().flat_map(|state| &state.cursors).filter(|cursor| !cursor.loaded.is_empty());
+        cursors.filter_map(|cursor| clock_of_line(&cursor.loaded[..line_len(&cursor.loaded)])).map(DocClock::us).min()
+    }
 }
 
 impl State {

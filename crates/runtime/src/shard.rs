@@ -46,6 +46,8 @@ pub(crate) struct Extended {
     pub progress: bool,
     /// The open transaction has no room for more.
     pub full: bool,
+    /// What was read belongs together with what is read next.
+    pub unfinished: bool,
     pub more: bool,
     pub again_us: Option<u64>,
     pub ended: bool,
@@ -172,6 +174,7 @@ pub(crate) fn run<T: Task>(context: &Context, mut recover: impl FnMut() -> Resul
             since_us = context.clock.now_us();
         }
         attempts += 1;
+        context.counters.failed();
         let retry::Action::Wait(wait) = context.decide(failure.retry, attempts) else {
             return context.counters.set_state(State::Halted { why: failure.why });
         };
@@ -228,6 +231,7 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
                         extended: read.documents > 0 || read.progress,
                         bytes: read.bytes,
                         full: read.full,
+                        unfinished: read.unfinished,
                         more: read.more,
                         again_us: read.again_us,
                     },

@@ -43,7 +43,9 @@ pub(crate) struct Counters {
     pub bytes_in: AtomicU64,
     pub documents_out: AtomicU64,
     pub transactions: AtomicU64,
-    pub lag_bytes: AtomicU64,
+    lag_bytes: AtomicU64,
+    waiting_since_us: AtomicU64,
+    failures: AtomicU64,
     set_aside: AtomicU64,
     /// The count of commits at which the shard last had nothing to do, plus one; zero while it is busy.
     pub idle_at: AtomicU64,
@@ -72,6 +74,17 @@ impl Counters {
         }
     }
 
+    /// Takes note of what waits to be read: how many bytes, and since when the first of them.
+    pub(crate) fn waits(&self, bytes: u64, since_us: Option<u64>) {
+        self.lag_bytes.store(bytes, Ordering::Relaxed);
+        self.waiting_since_us.store(since_us.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Counts an attempt that failed.
+    pub(crate) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts documents that were set aside.
     pub(crate) fn set_aside(&self, documents: u64) {
         self.set_aside.fetch_add(documents, Ordering::Relaxed);
@@ -97,6 +110,8 @@ impl Counters {
             documents_out: get(&self.documents_out),
             transactions: get(&self.transactions),
             lag_bytes: get(&self.lag_bytes),
+            waiting_since_us: Some(get(&self.waiting_since_us)).filter(|us| *us > 0),
+            failures: get(&self.failures),
             set_aside: get(&self.set_aside),
         }
     }
@@ -137,6 +152,8 @@ impl Status {
             transactions: sum.transactions + shard.transactions,
             // Every shard reads the same journals.
             lag_bytes: sum.lag_bytes.max(shard.lag_bytes),
+            waiting_since_us: sum.waiting_since_us.into_iter().chain(shard.waiting_since_us).min(),
+            failures: sum.failures + shard.failures,
             set_aside: sum.set_aside + shard.set_aside,
         });
         let mut notes: Vec<String> = Vec::new();
@@ -162,8 +179,21 @@ pub struct Counts {
     pub transactions: u64,
     /// Bytes that wait to be read.
     pub lag_bytes: u64,
+    /// When the oldest of them was published, in microseconds since 1970, where that is known.
+    pub waiting_since_us: Option<u64>,
+    /// Attempts that failed.
+    pub failures: u64,
     /// Documents that could not be used and were set aside.
     pub set_aside: u64,
+}
+
+impl Counts {
+    /// How many documents wait to be read, were they as large as those read so far; `None` where none was read.
+    pub fn lag_documents(&self) -> Option<u64> {
+        let waiting = u128::from(self.lag_bytes) * u128::from(self.documents_in);
+        let waiting = waiting.checked_div(self.bytes_in.into())?;
+        Some(u64::try_from(waiting).unwrap_or(u64::MAX).max(u64::from(self.lag_bytes > 0)))
+    }
 }
 
 #[cfg(test)]
@@ -194,12 +224,13 @@ mod tests {
             for (shard, state) in shards.iter().zip(&states) {
                 shard.set_state(state.clone());
                 shard.documents_in.store(5, Ordering::Relaxed);
-                shard.lag_bytes.store(7, Ordering::Relaxed);
+                shard.waits(7, Some(9));
             }
             let status = Status::of("derivation", "a/b", &shards);
             assert_eq!(status.state, expected, "{states:?}");
             assert_eq!(status.counts.documents_in, 5 * states.len() as u64);
-            assert_eq!((status.counts.lag_bytes, status.shards), (7, states.len()));
+            assert_eq!((status.counts.lag_bytes, status.counts.waiting_since_us), (7, Some(9)));
+            assert_eq!(status.shards, states.len());
         }
     }
 }

@@ -160,6 +160,36 @@ impl<'c> Tests<'c> {
         self.wait(None).map_err(|why| failed(last, Why::Broken(why)))
     }
 
+    /// Takes documents of a fixture as one transaction, each with its collection, and derives what comes of them, delays
+    /// included. An error says which collection is not known, or which document cannot be used.
+    pub fn ingest_fixture(&mut self, documents: &[(String, String)]) -> Result<(), String> {
+        let mut named: Vec<&str> = documents.iter().map(|(collection, _)| collection.as_str()).collect();
+        named.sort_unstable();
+        named.dedup();
+        for name in named {
+            let collection = self.catalog.collection(name);
+            let collection = collection.ok_or_else(|| format!("collection {name} is not in the catalog"))?;
+            let mut combiner = Combiner::new(collection.schema.clone(), collection.key.clone());
+            let arena = Arena::new();
+            for (_, text) in documents.iter().filter(|(collection, _)| collection == name) {
+                let text = arena.alloc_slice_copy(text.as_bytes());
+                let node = doc::parse(&arena, text).map_err(|e| e.to_string())?;
+                combiner
+                    .combine_right(&arena, node)
+                    .map_err(|e| format!("a document of {name} is refused: {e}, in {}", shortened(&node.to_json())))?;
+            }
+            self.append(&collection.name, &mut combiner)?;
+        }
+        self.derive()?;
+        self.wait(None)
+    }
+
+    /// The documents of a collection since the test began, from the n-th on, each with its newline.
+    pub fn documents(&self, collection: &str, from: usize) -> impl Iterator<Item = &[u8]> {
+        let stored = self.collections.get(collection).map_or(&[][..], Vec::as_slice);
+        stored.iter().skip(from).map(|stored| &stored.text[..])
+    }
+
     fn reset(&mut self) -> Result<(), String> {
         self.collections.clear();
         for derivation in &mut self.derivations {

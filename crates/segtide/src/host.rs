@@ -1,16 +1,20 @@
 //! This program as a catalog sees it: the connectors and the script engine, put together.
 
+use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use catalog::{
     BindingRules, Capture, Catalog, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
     SqlError, Text, Transform, Unused,
 };
+use connectors::{Level, Surroundings};
 use journal::Clock as _;
 use runtime::{ConnectorError, Connectors, Destination, Kept, KeyRange, LambdaError, Lambdas, Source};
 use serde_json::Value;
 
 use crate::clock::SystemClock;
+use crate::output;
 use crate::secrets::{Missing, resolve};
 
 /// The built-in connectors and lambdas.
@@ -34,10 +38,40 @@ impl Program {
         Self { scratch: Some(directory), ..Self::new(Missing::Refuse) }
     }
 
+    /// The same for connectors that are programs of others, which find around them what this process lets them.
+    pub fn with_surroundings(self) -> Self {
+        Self { connectors: self.connectors.with_surroundings(surroundings()), ..self }
+    }
+
+    /// The same with this process's standard input, for captures of it.
+    pub fn with_input(self) -> Self {
+        // Where it was closed there is none.
+        match std::io::stdin().as_fd().try_clone_to_owned() {
+            Ok(input) => Self { connectors: self.connectors.with_input(input.into()), ..self },
+            Err(_) => self,
+        }
+    }
+
     /// The same with lambdas native where they can be, or all in the script engine.
     pub fn native_lambdas(self, native: bool) -> Self {
         Self { native, ..self }
     }
+}
+
+/// What connectors find around them that are programs of others: our log, and of our environment what they need to be found, to
+/// speak a language, and to find Docker. The rest may be secret.
+pub fn surroundings() -> Surroundings {
+    const NAMES: [&str; 8] = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "DOCKER_HOST", "DOCKER_CONFIG"];
+    let environment = NAMES.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+    let log = Arc::new(|level: Level, name: &str, text: &str| {
+        let label = match level {
+            Level::Warn => "warning: ",
+            Level::Error => "error: ",
+            Level::Debug | Level::Info => "",
+        };
+        output::log(level, Some(name), &format!("{label}{name}: {text}"));
+    });
+    Surroundings { log, environment }
 }
 
 impl Host for Program {
@@ -75,10 +109,11 @@ impl Connectors for Program {
     fn open_source(
         &self,
         capture: &Capture,
+        collections: &[&Collection],
         cursor: Option<&[u8]>,
         tail: bool,
     ) -> Result<Box<dyn Source>, ConnectorError> {
-        self.connectors.open_source(capture, cursor, tail)
+        self.connectors.open_source(capture, collections, cursor, tail)
     }
 
     fn open_destination(

@@ -2,8 +2,11 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use connectors::Level;
+use indicatif::ProgressBar;
 use journal::Clock as _;
 
 use crate::clock::SystemClock;
@@ -39,42 +42,89 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What is drawn below everything that is written.
+static BELOW: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// From now on keeps a bar below what is written, or no longer does.
+pub fn keep_below(bar: Option<ProgressBar>) {
+    *BELOW.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+fn above(write: impl FnOnce()) {
+    match &*BELOW.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
 /// Writes a line of result.
 pub fn say(line: &str) {
     // Nobody is left to tell when standard output is closed.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    above(|| drop(writeln!(std::io::stdout().lock(), "{line}")));
 }
 
 /// Whether talk is written as JSON, for programs that keep logs.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
+/// What matters less is not written.
+static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
-/// From now on talk is JSON, an object a line: `{time, message}`.
-pub fn talk_as_json() {
-    AS_JSON.store(true, Ordering::Relaxed);
+/// From now on talk is an object a line, `{time, level, message, task?}`, if so, and what matters less than `least` is left out.
+pub fn keep_log(as_json: bool, least: Level) {
+    AS_JSON.store(as_json, Ordering::Relaxed);
+    LEAST.store(least as u8, Ordering::Relaxed);
+}
+
+/// Whether it is.
+pub fn is_json() -> bool {
+    AS_JSON.load(Ordering::Relaxed)
+}
+
+/// Whether the terminal shows more than ASCII.
+pub fn is_unicode() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    locale.is_some_and(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
 }
 
 /// Writes a line of talk.
 pub fn tell(line: &str) {
-    let mut out = std::io::stderr().lock();
-    let _ = match AS_JSON.load(Ordering::Relaxed) {
-        false => writeln!(out, "{line}"),
-        true => {
-            let now = i64::try_from(SystemClock.now_us()).unwrap_or(i64::MAX);
-            let time = jiff::Timestamp::from_microsecond(now).unwrap_or_default().to_string();
-            writeln!(out, "{}", serde_json::json!({ "time": time, "message": line }))
-        }
-    };
+    log(Level::Info, None, line);
 }
 
 /// Writes an error.
 pub fn fail(message: &str) {
-    tell(&format!("{} {message}", paint(Paint::Bad, "error:")));
+    log(Level::Error, None, &format!("{} {message}", paint(Paint::Bad, "error:")));
+}
+
+/// Writes a line of talk that matters so much, and of which task it is.
+pub fn log(level: Level, task: Option<&str>, line: &str) {
+    if level as u8 >= LEAST.load(Ordering::Relaxed) {
+        let line = if is_json() { as_json(level, task, line) } else { line.to_owned() };
+        above(|| drop(writeln!(std::io::stderr().lock(), "{line}")));
+    }
+}
+
+fn as_json(level: Level, task: Option<&str>, message: &str) -> String {
+    let now = i64::try_from(SystemClock.now_us()).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_microsecond(now).unwrap_or_default().to_string();
+    let level = match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    };
+    let mut line = serde_json::json!({ "time": time, "level": level, "message": message });
+    if let Some(task) = task {
+        line["task"] = task.into();
+    }
+    line.to_string()
 }
 
 /// Whether output may be coloured: `NO_COLOR`, then `FORCE_COLOR`, then whether it goes to a terminal.
 pub fn is_coloured() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if AS_JSON.load(Ordering::Relaxed) {
+    if is_json() {
         return false;
     }
     let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
@@ -117,6 +167,19 @@ pub fn plural(count: impl TryInto<u64>, noun: &str) -> String {
         1 => format!("1 {noun}"),
         count => format!("{count} {noun}s"),
     }
+}
+
+/// A count as people read it: `1,234,567`.
+pub fn count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut shown = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
 }
 
 /// A size as people read it.

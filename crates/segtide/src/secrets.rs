@@ -157,7 +157,7 @@ mod tests {
         let config = serde_json::json!({ "user": "u", "password_sops": "ENC[x]", "sops": { "version": "3" } });
         let url: url::Url = "file:///catalog.yaml".parse().unwrap();
         let place = catalog::Tree::from_yaml(&mut catalog::Sources::default(), url.clone(), "{}").unwrap().place();
-        let endpoint = Endpoint { connector: "materialize-postgres".into(), config, base: url, place };
+        let endpoint = Endpoint { connector: "materialize-postgres".into(), image: None, config, base: url, place };
         for missing in [Missing::StandIn, Missing::Refuse] {
             let errors = resolve(&endpoint, missing).unwrap_err();
             assert!(matches!(errors[..], [ConfigError { at: ConfigAt::Connector, .. }]), "{errors:?}");

@@ -70,7 +70,8 @@ const CAPTURE_VARIANTS: &[Variant] = &[
     ("kafka", Some("source-kafka")),
 ];
 /// Those that hints name.
-const SERVED: &[&str] = &["source-http-ingest", "materialize-sqlite", "materialize-postgres", "materialize-webhook"];
+const SERVED: &[&str] =
+    &["source-http-ingest", "local", "materialize-sqlite", "materialize-postgres", "materialize-webhook"];
 /// What a materialization writes to.
 const MATERIALIZATION_VARIANTS: &[Variant] = &[
     ("flowSink", None),
@@ -150,7 +151,9 @@ fn endpoint(tree: &Tree, variants: &[&[Variant]], reader: &mut Reader) -> Option
     if let Some(connector) = builtin {
         let empty = Tree { kind: Kind::Object(Vec::new()), place: one.key_place };
         let config = if one.value.is_null() { &empty } else { &one.value };
-        return raw_endpoint((*connector).to_owned(), one.key_place, config, one.key_place, reader);
+        let config = if one.key == "local" { with_config(config, reader)? } else { config.clone() };
+        let named = Named { connector: (*connector).to_owned(), image: None, place: one.key_place };
+        return raw_endpoint(named, &config, one.key_place, reader);
     }
     let object = reader.object(&one.value, "an endpoint with an image")?;
     let image = object.require("image", reader).and_then(|tree| reader.word(tree, "`image`"));
@@ -161,16 +164,31 @@ fn endpoint(tree: &Tree, variants: &[&[Variant]], reader: &mut Reader) -> Option
         reader.report.error("image-invalid", image.place, format!("`{}` names no image", image.value));
         return None;
     }
-    raw_endpoint(connector.to_owned(), image.place, config, one.key_place, reader)
+    let named = Named { connector: connector.to_owned(), place: image.place, image: Some(image.value) };
+    raw_endpoint(named, config, one.key_place, reader)
 }
 
-fn raw_endpoint(
+/// How an endpoint names its connector.
+struct Named {
     connector: String,
-    connector_place: Place,
-    config: &Tree,
+    image: Option<String>,
     place: Place,
-    reader: &mut Reader,
-) -> Option<RawEndpoint> {
+}
+
+/// A command's endpoint, with the file that its `config` may be the URL of.
+fn with_config(tree: &Tree, reader: &mut Reader) -> Option<Tree> {
+    let mut tree = tree.clone();
+    if let Kind::Object(members) = &mut tree.kind
+        && let Some(config) = members.iter_mut().find(|member| member.key == "config")
+        && let Kind::String(text) = &config.value.kind
+    {
+        let url = reader.url(&Spanned { value: text.clone(), place: config.value.place })?;
+        config.value = read_file(&url, reader)?;
+    }
+    Some(tree)
+}
+
+fn raw_endpoint(named: Named, config: &Tree, place: Place, reader: &mut Reader) -> Option<RawEndpoint> {
     let (config, base) = match &config.kind {
         Kind::String(text) => {
             let url = reader.url(&Spanned { value: text.clone(), place: config.place })?;
@@ -182,7 +200,8 @@ fn raw_endpoint(
         reader.wrong(&config, "a configuration", "an object or the URL of a file");
         return None;
     }
-    let endpoint = Endpoint { connector, config: config.to_value(), base, place };
+    let Named { connector, image, place: connector_place } = named;
+    let endpoint = Endpoint { connector, image, config: config.to_value(), base, place };
     Some(RawEndpoint { endpoint, config, connector_place })
 }
 

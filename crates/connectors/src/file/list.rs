@@ -17,8 +17,8 @@ const ENTRIES_MAX: usize = 100_000;
 pub(super) struct Listed {
     /// Its path below the root, with slashes.
     pub(super) name: String,
-    /// Where it really is, symbolic links resolved.
-    pub(super) path: PathBuf,
+    /// Where it really is, symbolic links resolved; none for standard input.
+    pub(super) path: Option<PathBuf>,
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) size: u64,
@@ -87,5 +87,5 @@ fn examine(root: &Path, name: String) -> Result<Listed, String> {
     if !stat.is_file() {
         return Err(format!("{shown} is not a regular file"));
     }
-    Ok(Listed { name, path, device: stat.dev(), inode: stat.ino(), size: stat.len() })
+    Ok(Listed { name, path: Some(path), device: stat.dev(), inode: stat.ino(), size: stat.len() })
 }

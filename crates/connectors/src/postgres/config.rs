@@ -218,7 +218,8 @@ mod tests {
             let config = serde_json::json!({"host": host, "user": "u", "password": "p", "sslmode": mode});
             let url: url::Url = "file:///catalog.yaml".parse().unwrap();
             let place = catalog::Tree::from_yaml(&mut catalog::Sources::default(), url.clone(), "{}").unwrap().place();
-            Config::read(&Endpoint { connector: "materialize-postgres".into(), config, base: url, place }).unwrap()
+            Config::read(&Endpoint { connector: "materialize-postgres".into(), image: None, config, base: url, place })
+                .unwrap()
         };
         for (host, mode, expected, warning) in [
             ("localhost", None, SslMode::Disable, None),

@@ -40,7 +40,7 @@ fn shown(errors: Vec<ConfigError>) -> Vec<String> {
 
 #[test]
 fn mistakes_in_captures() {
-    let cases: [(&str, Value, &[Value], &[&str]); 10] = [
+    let cases: [(&str, Value, &[Value], &[&str]); 12] = [
         (
             "source-fil",
             json!({}),
@@ -55,6 +55,26 @@ fn mistakes_in_captures() {
             &[],
             &[
                 "connector: there is no capture connector `source-kafka` (there are `event-generator`, `source-file`, `source-http-ingest`)",
+            ],
+        ),
+        (
+            "source-file",
+            json!({"follow": "no"}),
+            &[json!({"stream": "-", "format": "xml"}), json!({"stream": "a.csv", "format": "csv"})],
+            &[
+                "config/follow: `follow` must be true or false, not a string",
+                "resource 0/format: there is no such format (there are `lines`, `json`, `csv` and `tsv`; without it the name of the file says)",
+            ],
+        ),
+        (
+            "local",
+            json!({"comand": ["x"], "memoryMiB": -1}),
+            &[json!({"stream": "a", "syncMode": "full"}), json!({"stream": "b"}), json!({"stream": "b"})],
+            &[
+                "config/command: `command` is missing or empty (a program and its arguments, such as `[python3, source.py]`)",
+                "config/memoryMiB: `memoryMiB` must be an integer of zero or more, not a number of another kind",
+                "resource 0/syncMode: there is no such mode (there are `incremental` and `full_refresh`)",
+                "resource 2: another binding of this capture has the stream \"b\" already (derive a second collection from the first one instead)",
             ],
         ),
         (

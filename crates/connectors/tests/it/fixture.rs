@@ -21,7 +21,7 @@ pub(crate) fn place() -> Place {
 }
 
 pub(crate) fn endpoint(connector: &str, base: &str, config: Value) -> Endpoint {
-    Endpoint { connector: connector.into(), config, base: base.parse().unwrap(), place: place() }
+    Endpoint { connector: connector.into(), image: None, config, base: base.parse().unwrap(), place: place() }
 }
 
 pub(crate) fn capture(endpoint: Endpoint, resources: &[Value]) -> Capture {

@@ -15,7 +15,7 @@ fn open(config: Value, cursor: Option<&[u8]>, tail: bool, clock: &Clock) -> Box<
     let endpoint = endpoint("event-generator", "file:///a.yaml", config);
     let capture = capture(endpoint, &[json!({"stream": "segmentation-events"})]);
     let clock = clock.clone();
-    Builtin::new(move || clock.now_us()).open_source(&capture, cursor, tail).unwrap()
+    Builtin::new(move || clock.now_us()).open_source(&capture, &[], cursor, tail).unwrap()
 }
 
 fn config(rate: u64, seed: Option<u64>) -> Value {

@@ -10,7 +10,7 @@ use doc::{Arena, Node};
 use serde_json::value::RawValue;
 
 use super::IngestError;
-use super::rows::Header;
+use crate::rows::Fields;
 
 /// Documents as somebody posts them: all of them are kept, or none.
 #[derive(Debug)]
@@ -171,7 +171,7 @@ fn rows<'a>(
 ) -> Result<(Vec<Node<'a>>, Names), String> {
     let mut reader = csv::ReaderBuilder::new().delimiter(separator).flexible(true).from_reader(text);
     let header = reader.headers().map_err(|e| format!("the header cannot be read: {e}"))?;
-    let header = Header::new(collection, header.iter())?;
+    let header = Fields::of(collection).header(header.iter())?;
     let (mut documents, mut numbers) = (Vec::new(), Vec::new());
     let mut record = csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(|e| format!("a row cannot be read: {e}"))? {

@@ -88,7 +88,13 @@ impl World {
 }
 
 impl Connectors for World {
-    fn open_source(&self, _: &Capture, cursor: Option<&[u8]>, _: bool) -> Result<Box<dyn Source>, ConnectorError> {
+    fn open_source(
+        &self,
+        _: &Capture,
+        _: &[&Collection],
+        cursor: Option<&[u8]>,
+        _: bool,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         let next = cursor.map_or(1, |cursor| std::str::from_utf8(cursor).unwrap().parse().unwrap());
         Ok(Box::new(Lines { next, world: self.clone() }))
     }

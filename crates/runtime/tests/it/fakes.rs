@@ -99,7 +99,13 @@ fn broken(what: &str) -> ConnectorError {
 }
 
 impl Connectors for Fakes {
-    fn open_source(&self, _: &Capture, cursor: Option<&[u8]>, _: bool) -> Result<Box<dyn Source>, ConnectorError> {
+    fn open_source(
+        &self,
+        _: &Capture,
+        _: &[&Collection],
+        cursor: Option<&[u8]>,
+        _: bool,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         let next = cursor.map_or(0, |c| std::str::from_utf8(c).unwrap().parse().unwrap());
         Ok(Box::new(Transfers { next, fakes: self.clone() }))
     }

@@ -6,6 +6,14 @@
 use catalog::{Collection, Projection};
 use doc::{Arena, Field, Node, Pointer, Types};
 
+/// What columns may name: the fields of a collection.
+#[derive(Debug, Clone)]
+pub struct Fields {
+    collection: String,
+    /// Sorted by field.
+    projections: Vec<Projection>,
+}
+
 /// The columns of rows, as their header names them.
 #[derive(Debug)]
 pub struct Header {
@@ -27,28 +35,35 @@ enum Branch {
     Object(Vec<(String, Branch)>),
 }
 
-impl Header {
+impl Fields {
+    /// Those of a collection.
+    pub fn of(collection: &Collection) -> Self {
+        Self { collection: collection.name.clone(), projections: collection.projections.clone() }
+    }
+
     /// Understands a header; an error says which column, and what is wrong with it.
-    pub fn new<'n>(collection: &Collection, names: impl Iterator<Item = &'n str>) -> Result<Header, String> {
+    pub fn header<'n>(&self, names: impl Iterator<Item = &'n str>) -> Result<Header, String> {
         let mut header = Header { columns: Vec::new(), root: Vec::new() };
         let mut pointers: Vec<&Pointer> = Vec::new();
         for name in names {
-            let projection = collection
-                .projection(name)
-                .ok_or_else(|| format!("collection {:?} has no projection {name:?}", collection.name))?;
-            header.add(collection, projection)?;
+            let found = self.projections.iter().find(|projection| projection.field == name);
+            let projection =
+                found.ok_or_else(|| format!("collection {:?} has no projection {name:?}", self.collection))?;
+            header.add(&self.projections, projection)?;
             pointers.push(&projection.pointer);
         }
         let covered = |p: &Projection| pointers.iter().any(|column| is_within(column, &p.pointer));
-        if let Some(missing) = collection.projections.iter().find(|p| p.must_exist && !covered(p)) {
+        if let Some(missing) = self.projections.iter().find(|p| p.must_exist && !covered(p)) {
             let location = missing.pointer.to_string();
             return Err(format!("header does not include any field that maps to the location {location:?}"));
         }
         sort(&mut header.root);
         Ok(header)
     }
+}
 
-    fn add(&mut self, collection: &Collection, projection: &Projection) -> Result<(), String> {
+impl Header {
+    fn add(&mut self, projections: &[Projection], projection: &Projection) -> Result<(), String> {
         let column = self.columns.len();
         let field = &projection.field;
         let wrong = |why: &str| format!("column {} ({field:?}) {why}", column + 1);
@@ -59,7 +74,7 @@ impl Header {
             return Err(wrong("is the whole document, which rows cannot hold"));
         }
         while let Some(token) = tokens.next() {
-            let types = collection.projections.iter().find(|p| p.pointer == above).map(|p| p.types);
+            let types = projections.iter().find(|p| p.pointer == above).map(|p| p.types);
             if !above.is_root() && types.is_some_and(|types| !types.contains(Types::OBJECT)) {
                 return Err(wrong("is within an array, which rows cannot hold"));
             }

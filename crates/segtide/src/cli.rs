@@ -1,10 +1,12 @@
 //! The command line.
 
+mod groups;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::output::{Exit, say};
 
@@ -46,6 +48,12 @@ pub enum Command {
     Test(Test),
     /// Run a catalog on this machine
     Develop(Develop),
+    /// Run a catalog in production
+    Run(Run),
+    /// Print what a derivation makes of documents
+    Preview(Preview),
+    /// Begin a catalog with the streams of a connector
+    Discover(Discover),
     /// Say what a running catalog is doing
     Status(Status),
     /// Show what a running catalog is doing, as it changes
@@ -171,8 +179,37 @@ Examples:
   segtide develop --source flow.yaml
   segtide develop --source flow.yaml --poll                process what is there, then end
   segtide develop --watch                                  and take over what is changed in the files
-  segtide develop --fail-fast --log json                   in production, under something that starts it again")]
+  segtide develop --source import.flow.yaml --poll < events.ndjson")]
 pub struct Develop {
+    #[command(flatten)]
+    pub serving: Serving,
+    /// Process what is there and end, instead of going on as more arrives
+    #[arg(long)]
+    pub poll: bool,
+    /// Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
+    #[arg(long, conflicts_with = "poll")]
+    pub watch: bool,
+    /// End, with a failure, when a task halts
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  segtide run --source flow.yaml --directory /var/lib/segtide
+  segtide run --host 0.0.0.0                               for other machines; a capture says who may post documents
+
+Under something that starts it again when it ends. As `develop`, but with a log in JSON, without --watch, and it ends with a
+failure when a task halts.")]
+pub struct Run {
+    #[command(flatten)]
+    pub serving: Serving,
+}
+
+/// How a catalog is run.
+#[derive(Debug, Args)]
+pub struct Serving {
     #[command(flatten)]
     pub source: Source,
     /// The port for HTTP ingestion; 0 takes any that is free
@@ -189,24 +226,48 @@ pub struct Develop {
     /// Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
     #[arg(long, value_name = "URL", value_parser = stores, env = "SEGTIDE_FRAGMENTS")]
     pub fragments: Option<Stores>,
-    /// Process what is there and end, instead of going on as more arrives
-    #[arg(long)]
-    pub poll: bool,
     /// Divide the keys of each derivation and table among so many threads; may change from run to run
     #[arg(long, value_name = "N", default_value_t = 1, env = "SEGTIDE_SHARDS", value_parser = shards())]
     pub shards: u32,
     /// Run all TypeScript lambdas in QuickJS, those too that need no script engine
     #[arg(long, env = "SEGTIDE_NO_NATIVE_LAMBDAS", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_native_lambdas: bool,
-    /// Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
-    #[arg(long, conflicts_with = "poll")]
-    pub watch: bool,
-    /// End, with a failure, when a task halts
-    #[arg(long)]
-    pub fail_fast: bool,
-    /// How to write what is said of the run
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", env = "SEGTIDE_LOG")]
-    pub log: LogFormat,
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// How what is said of a run is written.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// How to write what is said of the run; `run` writes json unless told otherwise
+    #[arg(long = "log", value_enum, value_name = "FORMAT", env = "SEGTIDE_LOG")]
+    pub format: Option<LogFormat>,
+    /// Leave out what matters less
+    #[arg(long = "log-level", value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL", env = "SEGTIDE_LOG_LEVEL")]
+    pub level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogLevel {
+    /// Also what helps to find mistakes in connectors
+    Debug,
+    /// What happens
+    Info,
+    /// What may need somebody
+    Warn,
+    /// What does
+    Error,
+}
+
+impl From<LogLevel> for connectors::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Info => Self::Info,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Error => Self::Error,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -267,6 +328,51 @@ pub struct Read {
     pub partition: Vec<(String, String)>,
     #[command(flatten)]
     pub place: Place,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A fixture has a document a line, as [\"collection\", {document}]; a line {\"commit\": true} ends a transaction. Nothing is kept.
+
+Examples:
+  segtide preview --name acme/totals --fixture sales.jsonl
+  echo '[\"acme/sales\", {\"shop\": \"a\", \"amount\": 3}]' | segtide preview --name acme/totals")]
+pub struct Preview {
+    #[command(flatten)]
+    pub source: Source,
+    /// The derived collection
+    #[arg(long, value_name = "COLLECTION")]
+    pub name: String,
+    /// The documents that it is made from; `-` reads standard input
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub fixture: PathBuf,
+    /// Print no more documents than this
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Run it twice: first it writes the connector's configuration with its defaults and what they mean; once you have filled that in,
+it asks the connector for its streams and writes a catalog of them.
+
+Examples:
+  segtide discover -- source-faker                         a connector that is installed here
+  segtide discover --prefix acme -- python3 source.py
+  segtide discover --image airbyte/source-faker            one that is run with Docker")]
+pub struct Discover {
+    /// The connector's image, where Docker is
+    #[arg(long, conflicts_with = "command", required_unless_present = "command")]
+    pub image: Option<String>,
+    /// What the names of collections begin with
+    #[arg(long, default_value = "acme")]
+    pub prefix: String,
+    /// Where to write to
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub directory: PathBuf,
+    /// The command of a connector that is installed here
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -380,6 +486,12 @@ pub struct Webhook {
     /// Print one line per call instead of its body
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What is asked on the command line; ends the program where it is not to be understood.
+pub fn parse() -> Cli {
+    let matches = groups::grouped(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 /// Prints what a shell needs to complete commands.

@@ -1,7 +1,6 @@
 //! `segtide demo`: the segmentation catalog in a folder of its own, running, with tables, a webhook receiver and a live line
 //! that says what goes on.
 
-use std::io::{IsTerminal, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,8 @@ use crate::data;
 use crate::develop::Running;
 use crate::host::Program;
 use crate::http::{self, Access, Port, Served};
-use crate::output::{Exit, Paint, paint, plural, say, tell};
+use crate::output::{Exit, Paint, bytes, count, paint, plural, say, tell};
+use crate::progress::Foot;
 use crate::signals::Asked;
 use crate::templates::{ROOT, SEGMENTATION};
 use crate::webhook::{Inbox, Print};
@@ -72,7 +72,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
         running.tell_changes();
         line.update(&running, &inbox);
     }
-    line.end();
+    drop(line);
     tell("stopping, once what was captured is seen through");
     let halted = running.finish()?;
     let (calls, toggles) = inbox.received();
@@ -86,7 +86,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
 
 /// The live line.
 struct Line {
-    live: bool,
+    foot: Option<Foot>,
     started: Instant,
     last: Instant,
     before: Sums,
@@ -103,45 +103,34 @@ struct Sums {
 
 impl Line {
     fn new(running: &Running, inbox: &Arc<Inbox>) -> Self {
-        let live = std::io::stdout().is_terminal();
         let now = Instant::now();
-        Self { live, started: now, last: now, before: Sums::of(&running.runtime.status(), inbox) }
+        Self { foot: Foot::on_terminal(), started: now, last: now, before: Sums::of(&running.runtime.status(), inbox) }
     }
 
     fn update(&mut self, running: &Running, inbox: &Arc<Inbox>) {
         let elapsed = self.last.elapsed();
-        if elapsed < if self.live { LINE_EVERY } else { PLAIN_LINE_EVERY } {
+        if elapsed < if self.foot.is_some() { LINE_EVERY } else { PLAIN_LINE_EVERY } {
             return;
         }
         let now = Sums::of(&running.runtime.status(), inbox);
         let per_second = |now: u64, before: u64| (now - before) as f64 / elapsed.as_secs_f64();
         let calls = now.calls - self.before.calls;
+        let rate = |now: u64, before: u64| count(per_second(now, before) as u64);
         let text = format!(
-            "{:>4.0} s  {:>6.0} events/s  {:>5.0} toggles/s ({:.1} a call)  {:>6.0} rows/s  lag {:.1} KiB  total {} events, {} toggles",
+            "{:.0} s  events {}/s  toggles {}/s, {:.1} a call  rows {}/s  lag {}",
             self.started.elapsed().as_secs_f64(),
-            per_second(now.events, self.before.events),
-            per_second(now.toggles, self.before.toggles),
+            rate(now.events, self.before.events),
+            rate(now.toggles, self.before.toggles),
             (now.toggles - self.before.toggles) as f64 / calls.max(1) as f64,
-            per_second(now.rows, self.before.rows),
-            now.lag_bytes as f64 / 1024.0,
-            now.events,
-            now.toggles,
+            rate(now.rows, self.before.rows),
+            bytes(now.lag_bytes),
         );
-        if self.live {
-            let mut out = std::io::stdout().lock();
-            let _ = write!(out, "\r\x1b[2K{text}");
-            let _ = out.flush();
-        } else {
-            say(&text);
+        match &self.foot {
+            Some(foot) => foot.show(text),
+            None => say(&format!("{text}  total {} events, {} toggles", now.events, now.toggles)),
         }
         self.before = now;
         self.last = Instant::now();
-    }
-
-    fn end(&self) {
-        if self.live {
-            say("");
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! `segtide develop`: runs a catalog on this machine until it is asked to stop.
+//! `segtide develop` and `segtide run`: a catalog on this machine, until it is asked to stop.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catalog::Catalog;
+use connectors::Level;
 use doc::Spill;
 use journal::{Embedded, Log, LogError};
 use runtime::{Connectors, Options, Runtime, State, Status};
 
 use crate::build::build_to_run;
-use crate::cli::{Develop, LogFormat};
+use crate::cli::{self, Develop, LogFormat, Serving};
 use crate::clock::SystemClock;
 use crate::host::Program;
 use crate::http::{self, Access, Api, Port, Served};
-use crate::output::{Exit, Paint, fail, paint, say, tell};
+use crate::output::{Exit, Paint, fail, log, paint, say, tell};
+use crate::progress::Foot;
 use crate::signals::Asked;
 use crate::watch::Watch;
 use crate::{data, output};
@@ -25,12 +27,31 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long it sees through what was captured before it stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-pub fn run(args: &Develop) -> anyhow::Result<Exit> {
-    if args.log == LogFormat::Json {
-        output::talk_as_json();
-    }
+/// `segtide develop`.
+pub fn develop(args: &Develop) -> anyhow::Result<Exit> {
+    let Develop { serving, poll, watch, fail_fast } = args;
+    run(serving, LogFormat::Text, Until { poll: *poll, watch: *watch, fail_fast: *fail_fast })
+}
+
+/// `segtide run`.
+pub fn produce(args: &cli::Run) -> anyhow::Result<Exit> {
+    run(&args.serving, LogFormat::Json, Until { poll: false, watch: false, fail_fast: true })
+}
+
+/// How long it runs, and over what.
+struct Until {
+    /// Until what is there is processed.
+    poll: bool,
+    /// Over each version of the catalog's files.
+    watch: bool,
+    /// Until a task halts.
+    fail_fast: bool,
+}
+
+fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> {
+    output::keep_log(args.log.format.unwrap_or(format) == LogFormat::Json, args.log.level.into());
     let Some(catalog) = build_to_run(&args.source.source)? else { return Ok(Exit::Invalid) };
-    if args.poll && catalog.captures.is_empty() {
+    if until.poll && catalog.captures.is_empty() {
         fail("--poll reads what captures find, and this catalog has no captures");
         return Ok(Exit::Invalid);
     }
@@ -40,8 +61,11 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
     let access = access(args, &catalog)?;
     let port = if args.host.is_loopback() { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
     let number = port.number();
-    let program = Program::with_scratch(data.join("scratch")).native_lambdas(!args.no_native_lambdas);
-    let mut running = Running::start(&catalog, log, &data, program, !args.poll, args.shards)?;
+    let program = Program::with_scratch(data.join("scratch"))
+        .with_input()
+        .with_surroundings()
+        .native_lambdas(!args.no_native_lambdas);
+    let mut running = Running::start(&catalog, log, &data, program, !until.poll, args.shards)?;
     let served = Served::new(running.api(&catalog, access));
     let _server = port.serve(http::routes(served.clone()));
     // A disk too full for it is told of by those who wait; without it only `status` is lost.
@@ -50,26 +74,38 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
         tell(&format!("{error:#}; `segtide status` will not find this run"));
     }
     // Before anything is said, for who reads it may edit at once.
-    let mut watch = args.watch.then(|| Watch::of(&catalog.sources));
-    say(&format!("Listening at:  http://localhost:{number}"));
+    let mut watch = until.watch.then(|| Watch::of(&catalog.sources));
+    let listening = format!("Listening at:  http://localhost:{number}");
+    if output::is_json() {
+        tell(&listening)
+    } else {
+        say(&listening)
+    }
     running.tell_undivided(args.shards);
     let started = Instant::now();
     let mut ended = false;
+    let mut foot = Foot::on_terminal();
     while !asked.is_set() && !ended {
         std::thread::sleep(TICK);
         running.tell_changes();
+        if let Some(foot) = &mut foot {
+            let tasks = running.runtime.status();
+            if until.poll { foot.show_rest(&tasks) } else { foot.show_rates(&tasks) }
+        }
         if let Some(why) = running.broken() {
             // Nothing can be seen through any more, and what is in memory of it is not to be trusted.
             fail(&why);
             return Ok(Exit::Broken);
         }
-        ended = (args.poll && running.runtime.is_settled()) || ((args.poll || args.fail_fast) && running.has_halted());
+        ended =
+            (until.poll && running.runtime.is_settled()) || ((until.poll || until.fail_fast) && running.has_halted());
         if let Some(watch) = &mut watch
             && watch.has_changed()
         {
             running = reload(args, running, watch, &served)?;
         }
     }
+    drop(foot);
     if asked.is_set() {
         tell("stopping, once what was captured is seen through; Ctrl-C again stops at once");
     }
@@ -81,7 +117,7 @@ pub fn run(args: &Develop) -> anyhow::Result<Exit> {
 }
 
 /// Says who may post documents; an error where other machines could reach the port and nobody said so.
-fn access(args: &Develop, catalog: &Catalog) -> anyhow::Result<Access> {
+fn access(args: &Serving, catalog: &Catalog) -> anyhow::Result<Access> {
     let access = Access::of(catalog, args.host.is_loopback() || args.insecure_open);
     anyhow::ensure!(
         !access.is_closed(),
@@ -93,7 +129,7 @@ fn access(args: &Develop, catalog: &Catalog) -> anyhow::Result<Access> {
 }
 
 /// Exchanges what runs for what the files say now. Where they have mistakes, what runs goes on.
-fn reload(args: &Develop, running: Running, watch: &mut Watch, served: &Served) -> anyhow::Result<Running> {
+fn reload(args: &Serving, running: Running, watch: &mut Watch, served: &Served) -> anyhow::Result<Running> {
     let begun = Instant::now();
     let catalog = match build_to_run(&args.source.source) {
         Ok(Some(catalog)) => catalog,
@@ -206,11 +242,12 @@ impl Running {
         self.told.resize(status.len(), Vec::new());
         for ((task, known), told) in status.into_iter().zip(&mut self.states).zip(&mut self.told) {
             for note in task.notes.iter().filter(|note| !told.contains(note)) {
-                tell(&format!("{} {} {}: {note}", paint(Paint::Bad, "note:"), task.kind, task.name));
+                let name = format!("{} {}", task.kind, task.name);
+                log(Level::Warn, Some(&name), &format!("{} {name}: {note}", paint(Paint::Bad, "note:")));
             }
             told.clone_from(&task.notes);
-            if let Some(line) = change(&task, known) {
-                tell(&line);
+            if let Some((level, line)) = change(&task, known) {
+                log(level, Some(&format!("{} {}", task.kind, task.name)), &line);
             }
             *known = task.state;
         }
@@ -259,18 +296,18 @@ impl Running {
     }
 }
 
-fn change(task: &Status, known: &State) -> Option<String> {
+fn change(task: &Status, known: &State) -> Option<(Level, String)> {
     let name = format!("{} {}", task.kind, task.name);
     match (&task.state, known) {
         (now, before) if now == before => None,
         // Further attempts with the same reason are no news.
         (State::Retrying { why, .. }, State::Retrying { why: before, .. }) if why == before => None,
         (State::Retrying { why, .. }, _) => {
-            Some(format!("{} {name}: {why}; trying again", paint(Paint::Bad, "waiting:")))
+            Some((Level::Warn, format!("{} {name}: {why}; trying again", paint(Paint::Bad, "waiting:"))))
         }
-        (State::Halted { why }, _) => Some(format!("{} {name}: {why}", paint(Paint::Bad, "halted:"))),
+        (State::Halted { why }, _) => Some((Level::Error, format!("{} {name}: {why}", paint(Paint::Bad, "halted:")))),
         (State::Running | State::BackPressured { .. }, State::Retrying { .. }) => {
-            Some(format!("{} {name}", paint(Paint::Good, "running again:")))
+            Some((Level::Info, format!("{} {name}", paint(Paint::Good, "running again:"))))
         }
         _ => None,
     }

@@ -10,8 +10,10 @@ use crate::build::{For, load};
 use crate::cli::Doctor;
 use crate::clock::SystemClock;
 use crate::data;
+use crate::host;
 use crate::http::Port;
 use crate::output::{Exit, Paint, paint, plural, say};
+use crate::secrets::{self, Missing};
 
 /// How long a destination may take to answer.
 const REACH_MAX: Duration = Duration::from_secs(3);
@@ -60,6 +62,14 @@ pub fn run(args: &Doctor) -> anyhow::Result<Exit> {
             _ => Ok("is set".into()),
         },
     );
+    for capture in built.iter().flat_map(|built| &built.catalog.captures) {
+        let endpoint = secrets::resolve(&capture.endpoint, Missing::Refuse).ok();
+        if let Some(checked) = endpoint.and_then(|endpoint| connectors::check_source(&endpoint, &host::surroundings()))
+        {
+            let told = checked.map(|()| format!("{} works", capture.name));
+            tell("source", told.map_err(|why| format!("{}: {why}", capture.name)));
+        }
+    }
     for materialization in built.iter().flat_map(|built| &built.catalog.materializations) {
         if let Some(reached) = reach(materialization) {
             tell("destination", reached.map(|at| format!("{} answers at {at}", materialization.name)));
@@ -83,7 +93,7 @@ fn place(directory: &Path) -> Result<String, String> {
 
 /// Whether a destination that is elsewhere answers.
 fn reach(materialization: &Materialization) -> Option<Result<String, String>> {
-    let endpoint = crate::secrets::resolve(&materialization.endpoint, crate::secrets::Missing::Refuse).ok()?;
+    let endpoint = secrets::resolve(&materialization.endpoint, Missing::Refuse).ok()?;
     let reached = connectors::reach(&endpoint, REACH_MAX)?;
     Some(reached.map_err(|why| format!("{}: {why}", materialization.name)))
 }

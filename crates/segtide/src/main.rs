@@ -7,6 +7,7 @@ mod clock;
 mod data;
 mod demo;
 mod develop;
+mod discover;
 mod doctor;
 #[cfg(feature = "failpoints")]
 mod failpoints;
@@ -17,6 +18,8 @@ mod host;
 mod http;
 mod init;
 mod output;
+mod preview;
+mod progress;
 mod read;
 mod report;
 mod schema;
@@ -32,17 +35,18 @@ mod webhook;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use cli::{Cli, Command};
+use cli::Command;
 use output::{Exit, fail};
 
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     failpoints::arm();
-    let cli = Cli::parse();
+    let cli = cli::parse();
     let exit = match cli.command {
-        Command::Develop(args) => develop::run(&args),
+        Command::Develop(args) => develop::develop(&args),
+        Command::Run(args) => develop::produce(&args),
+        Command::Preview(args) => preview::run(&args),
+        Command::Discover(args) => discover::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Check(args) => check::run(&args),

@@ -10,6 +10,8 @@ use crate::cli::{Format, Status};
 use crate::data;
 use crate::output::{Exit, Paint, bytes, paint, say};
 
+/// What is asked.
+const PATH: &str = "/api/v1/status";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The columns of the table: a heading, and the count under it.
@@ -39,9 +41,14 @@ pub struct Asker {
 impl Asker {
     /// One for the catalog that runs over the data directory below `directory`.
     pub fn new(directory: &Path) -> anyhow::Result<Self> {
-        let url = format!("{}/api/v1/status", data::address(directory)?);
+        let url = format!("{}{PATH}", data::address(directory)?);
         let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).proxy(None).build();
         Ok(Self { agent: config.into(), url })
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> &str {
+        self.url.trim_end_matches(PATH)
     }
 
     /// Each task, with its state and counts.

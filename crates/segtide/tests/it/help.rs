@@ -25,22 +25,33 @@ fn of_the_program() {
 
             Usage: segtide <COMMAND>
 
-            Commands:
+            Start:
               init         Begin a catalog in this folder
               demo         Show it all: the segmentation catalog, running, in a folder of its own
+              doctor       Say whether a catalog could run here
+
+            Build:
               check        Find the mistakes of a catalog
               test         Run the tests of a catalog
-              develop      Run a catalog on this machine
-              status       Say what a running catalog is doing
-              top          Show what a running catalog is doing, as it changes
-              doctor       Say whether a catalog could run here
-              read         Print the documents of a collection
-              fragments    Look at the files that documents are kept in
-              verify       Read everything a data directory keeps, and say what is not as it was written
+              preview      Print what a derivation makes of documents
+              discover     Begin a catalog with the streams of a connector
               graph        Draw a catalog
-              webhook      Receive webhooks and print them
               generate     Write files that are made from a catalog
               schema       Print the JSON Schema of catalog files, for editors
+
+            Run:
+              develop      Run a catalog on this machine
+              run          Run a catalog in production
+              webhook      Receive webhooks and print them
+
+            Ask:
+              status       Say what a running catalog is doing
+              top          Show what a running catalog is doing, as it changes
+              read         Print the documents of a collection
+
+            Operate:
+              fragments    Look at the files that documents are kept in
+              verify       Read everything a data directory keeps, and say what is not as it was written
               completions  Print what a shell needs to complete commands
               man          Print the manual page
               help         Print this message or the help of the given subcommand(s)
@@ -198,9 +209,6 @@ fn of_each_command() {
 
                       [env: SEGTIDE_FRAGMENTS=]
 
-                  --poll
-                      Process what is there and end, instead of going on as more arrives
-
                   --shards <N>
                       Divide the keys of each derivation and table among so many threads; may change from run to run
 
@@ -212,21 +220,35 @@ fn of_each_command() {
 
                       [env: SEGTIDE_NO_NATIVE_LAMBDAS=]
 
-                  --watch
-                      Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
-
-                  --fail-fast
-                      End, with a failure, when a task halts
-
                   --log <FORMAT>
-                      How to write what is said of the run
+                      How to write what is said of the run; `run` writes json unless told otherwise
 
                       Possible values:
                       - text: For people
                       - json: A JSON object a line
 
                       [env: SEGTIDE_LOG=]
-                      [default: text]
+
+                  --log-level <LEVEL>
+                      Leave out what matters less
+
+                      Possible values:
+                      - debug: Also what helps to find mistakes in connectors
+                      - info:  What happens
+                      - warn:  What may need somebody
+                      - error: What does
+
+                      [env: SEGTIDE_LOG_LEVEL=]
+                      [default: info]
+
+                  --poll
+                      Process what is there and end, instead of going on as more arrives
+
+                  --watch
+                      Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
+
+                  --fail-fast
+                      End, with a failure, when a task halts
 
               -h, --help
                       Print help (see a summary with '-h')
@@ -235,7 +257,7 @@ fn of_each_command() {
               segtide develop --source flow.yaml
               segtide develop --source flow.yaml --poll                process what is there, then end
               segtide develop --watch                                  and take over what is changed in the files
-              segtide develop --fail-fast --log json                   in production, under something that starts it again
+              segtide develop --source import.flow.yaml --poll < events.ndjson
         "#]],
     );
     check(

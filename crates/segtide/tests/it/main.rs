@@ -16,6 +16,8 @@ mod ingestion;
 mod kit;
 mod lambdas;
 mod pressure;
+mod preview;
 mod refusals;
 mod shards;
+mod strangers;
 mod watch;

@@ -119,37 +119,37 @@ fn discover_writes_what_a_connector_asks_for_and_then_its_streams() {
         --- config
         # What the connector asks for. Secrets may be references: ${env:NAME}, ${file:PATH}.
         # [integer] (required)
-        "count": 0
+        count: 0
         --- catalog
         collections:
-          "acme/numbers":
+          acme/numbers:
             schema:
-              "properties":
+              properties:
                 "n":
-                  "type": "integer"
-              "required": ["n"]
-              "type": "object"
+                  type: integer
+              required: ["n"]
+              type: object
             key: ["/n","/a/b~1c"]
-          "acme/other/numbers":
+          acme/other/numbers:
             schema:
-              "properties":
+              properties:
                 "n":
-                  "type": "integer"
-              "type": "object"
+                  type: integer
+              type: object
             # The connector names no key: choose the fields that tell its documents apart.
             key: []
 
         captures:
-          "acme/connector":
+          acme/connector:
             endpoint:
               local:
                 command: ["python3","connector.py"]
                 config: discover-connector.config.yaml
             bindings:
               - resource: {"stream":"numbers","syncMode":"incremental"}
-                target: "acme/numbers"
+                target: acme/numbers
               - resource: {"namespace":"other","stream":"numbers","syncMode":"full_refresh"}
-                target: "acme/other/numbers"
+                target: acme/other/numbers
         --- said
         discover-connector.flow.yaml has 2 streams.
         The connector names no key of numbers; look for `key: []` in it.

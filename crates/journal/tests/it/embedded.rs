@@ -272,6 +272,54 @@ fn a_flipped_bit_before_committed_batches_refuses_to_open_and_changes_nothing() 
     assert!(fs::read(&path).unwrap() == bytes);
 }
 
+/// However the newest file of the log is shortened, or whichever bit of it flips: what was committed before the place is there, or
+/// the file is refused by name and stays as it is.
+#[test]
+fn a_damaged_log_is_refused_or_keeps_what_came_before() {
+    let place = Place::new();
+    let log = place.open();
+    let epoch = log.open("shard", KeyRange::ALL).unwrap().epoch;
+    let path = place.options.directory.join("store/0.jnl");
+    let used = || fs::read(&path).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let ends: Vec<_> = (0..4)
+        .map(|n| {
+            commit(&log, delta("shard", epoch, vec![append("a", format!("{{\"n\":{n}}}\n"))])).unwrap();
+            used()
+        })
+        .collect();
+    drop(log);
+    let bytes = fs::read(&path).unwrap()[..ends[3]].to_vec();
+    let lines = |count: usize| (0..count).map(|n| format!("{{\"n\":{n}}}\n")).collect::<String>();
+    // A prime, so that every kind of byte has its turn.
+    for at in (ends[0]..ends[3]).step_by(11) {
+        let whole = ends.iter().filter(|end| **end <= at).count();
+        for flipped in [None, Some(1 << (at % 8))] {
+            let other = Place::new();
+            copy(&place.options.directory, &other.options.directory);
+            let path = other.options.directory.join("store/0.jnl");
+            let damaged = match flipped {
+                None => bytes[..at].to_vec(),
+                Some(bit) => [&bytes[..at], &[bytes[at] ^ bit], &bytes[at + 1..]].concat(),
+            };
+            fs::write(&path, &damaged).unwrap();
+            match other.try_open() {
+                Ok(log) => {
+                    let found = String::from_utf8(read_all(&log, "a", 1000)).unwrap();
+                    let kept = (whole..=4).any(|count| found == lines(count));
+                    assert!(kept, "{flipped:?} at {at} left {found}");
+                    assert!(flipped.is_none() || whole == 3 || found == lines(4), "{flipped:?} at {at} left {found}");
+                }
+                Err(OpenError::Damaged { what, .. }) => {
+                    assert!(flipped.is_some(), "shortened to {at}");
+                    assert_eq!(what, path.to_str().unwrap());
+                    assert!(fs::read(&path).unwrap() == damaged, "{flipped:?} at {at} changed the file");
+                }
+                Err(error) => panic!("{flipped:?} at {at}: {error}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn what_a_crash_left_of_a_fragment_is_replaced() {
     let place = Place::new();

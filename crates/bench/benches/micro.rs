@@ -152,7 +152,10 @@ fn lambdas(c: &mut Criterion) {
     let all = ["memberships", "profiles", "toggles"].into_iter();
     for (name, native) in all.flat_map(|name| [(name, true), (name, false)]) {
         let collection = catalog.collection(&format!("examples/segment/{name}")).unwrap();
-        let mut lambdas = script::open(&catalog, collection, None, native, &|keys| Ok(vec![None; keys.len()])).unwrap();
+        let mut lambdas = script::open(&catalog, collection, None, native, script::Limits::default(), &|keys| {
+            Ok(vec![None; keys.len()])
+        })
+        .unwrap();
         let engine = if native { "native" } else { "QuickJS" };
         group.bench_function(format!("{name}, {engine}"), |b| {
             let mut arena = Arena::new();

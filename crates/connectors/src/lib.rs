@@ -122,7 +122,11 @@ pub struct Builtin {
     held: sql::Held,
     input: Arc<file::StandardInput>,
     around: Surroundings,
+    cache_bytes: usize,
 }
+
+/// Memory for the pages of a database that is opened in this process.
+const CACHE_BYTES: usize = 64 << 20;
 
 impl fmt::Debug for Builtin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -138,6 +142,7 @@ impl Builtin {
             held: sql::Held::default(),
             input: Arc::default(),
             around: Surroundings::default(),
+            cache_bytes: CACHE_BYTES,
         }
     }
 
@@ -149,6 +154,11 @@ impl Builtin {
     /// The same with what programs of others find around them.
     pub fn with_surroundings(self, around: Surroundings) -> Self {
         Self { around, ..self }
+    }
+
+    /// The same with so much memory for the pages of each database that is opened in this process, in bytes.
+    pub fn caching(self, cache_bytes: usize) -> Self {
+        Self { cache_bytes, ..self }
     }
 
     /// Opens a capture's source, as [`runtime::Connectors::open_source`] says.
@@ -203,7 +213,7 @@ impl Builtin {
                 Ok(Destination::Table(Box::new(table)))
             }
             "materialize-sqlite" => {
-                let table = sqlite::Sqlite::open(materialization, collections, range, &self.held)?;
+                let table = sqlite::Sqlite::open(materialization, collections, range, &self.held, self.cache_bytes)?;
                 Ok(Destination::Table(Box::new(table)))
             }
             "materialize-webhook" => {

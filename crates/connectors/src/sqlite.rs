@@ -25,8 +25,6 @@ pub(crate) const RESOURCE_FIELDS: &[&str] = &["table", "delta_updates"];
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENTS_MAX: usize = 512;
-/// Pages that stay in memory. A transaction that changes more of them writes some before its end, and reads them again.
-const CACHE_KIB: i64 = 64 << 10;
 /// The write-ahead log goes into the tables once it has so many pages, 64 MiB: a page that several transactions change is
 /// then written there once.
 const CHECKPOINT_PAGES: u32 = 16 << 10;
@@ -137,12 +135,14 @@ impl Binding {
 }
 
 impl Sqlite {
-    /// Opens the database, makes or checks its tables, and takes the fence of a range of keys.
+    /// Opens the database, makes or checks its tables, and takes the fence of a range of keys. So many bytes of pages stay in
+    /// memory; a transaction that changes more of them writes some before its end, and reads them again.
     pub(crate) fn open(
         task: &Materialization,
         collections: &[&Collection],
         range: KeyRange,
         held: &Held,
+        cache_bytes: usize,
     ) -> Result<Self, ConnectorError> {
         let place = read_config(&task.endpoint).map_err(error::config)?;
         let mut tables = Vec::new();
@@ -155,7 +155,7 @@ impl Sqlite {
             Place::File(path) => Connection::open(path),
         };
         let mut connection = connection.map_err(failure)?;
-        prepare(&connection).map_err(failure)?;
+        prepare(&connection, cache_bytes).map_err(failure)?;
 
         connection.execute_batch("BEGIN IMMEDIATE").map_err(failure)?;
         let Applied { fence, notes } = sql::apply(&mut connection, DIALECT, &task.name, &tables, range, held)?;
@@ -175,14 +175,14 @@ impl Sqlite {
     }
 }
 
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+fn prepare(connection: &Connection, cache_bytes: usize) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") && !mode.eq_ignore_ascii_case("memory") {
         connection.pragma_update(None, "journal_mode", "WAL")?;
     }
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -((cache_bytes >> 10) as i64))?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "synchronous", "FULL")
 }

@@ -72,6 +72,8 @@ pub struct Options {
     pub read_cache_bytes: usize,
     /// Bytes that wait to be committed before [`Log::commit`] blocks: 32 MiB.
     pub commit_queue_bytes: usize,
+    /// Bytes of memory that the store under the log takes, for tables that are not written yet and what was read: 256 MiB.
+    pub store_bytes: usize,
 }
 
 impl Options {
@@ -90,6 +92,7 @@ impl Options {
             live_cache_bytes: 64 << 20,
             read_cache_bytes: 64 << 20,
             commit_queue_bytes: 32 << 20,
+            store_bytes: 256 << 20,
         }
     }
 }
@@ -164,7 +167,7 @@ impl Embedded {
         if !space.admits_opening() {
             space.release();
         }
-        let (store, torn_bytes) = Store::open(&mut directory)?;
+        let (store, torn_bytes) = Store::open(&mut directory, options.store_bytes)?;
         let files = Files::open(&options.fragments, options.credentials)?;
         let journals = recover(&store, options.clock.now_us())?;
         durable_point("boot.recovered");
@@ -327,7 +330,12 @@ impl Log for Embedded {
             return Err(LogError::NoSuchOffset { journal: journal.to_owned(), offset });
         }
         let len = run_len(&run.documents[skipped..], max_bytes);
-        Ok(Some(Block { begin: offset, documents: run.documents.slice(skipped..skipped + len) }))
+        let documents = match len < run.documents.len() {
+            // A slice would keep all of the run in memory, a whole fragment perhaps, for as long as it is held.
+            true => Bytes::copy_from_slice(&run.documents[skipped..skipped + len]),
+            false => run.documents,
+        };
+        Ok(Some(Block { begin: offset, documents }))
     }
 
     fn follow(&self, seen: u64, timeout: Duration) -> u64 {

@@ -7,6 +7,7 @@ use catalog::{Capture, Catalog, Collection};
 use doc::{Arena, Combiner};
 use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Piece};
+use serde_json::value::RawValue;
 
 use crate::connector::{Batch, Connectors, Progress, Source};
 use crate::dead_letters::{self, DeadLetters, Letter};
@@ -173,9 +174,20 @@ impl Task for CaptureTask {
             ..Delta::default()
         };
         let mut published = 0;
-        for target in &mut self.targets {
-            published +=
-                target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
+        let halts = self.source.halts_on_invalid();
+        for Target { collection, combiner, publisher } in &mut self.targets {
+            let letters = &mut self.dead_letters;
+            let set_aside = &mut |stamper: &mut Stamper, document: &[u8], reason: String| {
+                if halts {
+                    return Err(Failure::never(reason));
+                }
+                let document = std::str::from_utf8(document).ok().map(str::to_owned);
+                let document = document.and_then(|document| RawValue::from_string(document).ok());
+                let letter = Letter { collection: Some(collection), reason: &reason, document, ..Letter::default() };
+                letters.add(letter, stamper, now_us);
+                Ok(())
+            };
+            published += publisher.publish(combiner, &mut self.stamper, now_us, &mut delta.appends, set_aside)?;
         }
         delta.appends.extend(self.dead_letters.take(&self.context.counters));
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);

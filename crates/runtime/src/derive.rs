@@ -370,7 +370,7 @@ impl DeriveTask {
             context: context.clone(),
             task,
             epoch: opened.epoch,
-            reader: Reader::new(Arc::clone(&context.log), reads, range, position),
+            reader: Reader::new(Arc::clone(&context.log), reads, range, position).holding(context.read_bytes),
             deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes)?,
             block_bytes: BLOCK_BYTES,
             reaches,
@@ -441,8 +441,13 @@ impl Task for DeriveTask {
             position: position.encode(),
             ..Delta::default()
         };
-        let published =
-            target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut delta.appends)?;
+        let published = target.publisher.publish(
+            &mut target.combiner,
+            &mut self.stamper,
+            now_us,
+            &mut delta.appends,
+            &mut |_, _, why| Err(Failure::never(why)),
+        )?;
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
         durable_point("derive.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));

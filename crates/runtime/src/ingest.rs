@@ -25,10 +25,8 @@ pub use posted::{Format, Posted, To};
 mod keys;
 mod posted;
 
-/// Requests that may wait …
+/// Requests that may wait.
 pub(crate) const REQUESTS_MAX: usize = 256;
-/// … and the bytes of their bodies.
-const REQUEST_BYTES_MAX: usize = 128 << 20;
 /// The ingestion, as a task of the log.
 const TASK: &str = "ingestion";
 
@@ -38,6 +36,7 @@ pub struct Ingest {
     queue: Sender<Request>,
     /// Bytes of the bodies in the queue.
     waiting_bytes: Arc<AtomicUsize>,
+    waiting_bytes_max: usize,
     signal: Arc<Signal>,
     log: Arc<dyn Log>,
 }
@@ -117,7 +116,7 @@ impl Ingest {
         let before = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         let body = Body { posted, waiting_bytes: Arc::clone(&self.waiting_bytes) };
         // One large request is let through where nothing else waits.
-        if before > 0 && before + bytes > REQUEST_BYTES_MAX && !defect("unbounded-queue") {
+        if before > 0 && before + bytes > self.waiting_bytes_max && !defect("unbounded-queue") {
             return reply(Err(IngestError::Busy));
         }
         match self.queue.try_send(Request { body, reply }) {
@@ -130,10 +129,11 @@ impl Ingest {
     }
 }
 
-/// The queue between [`Ingest`] and the shard.
-pub(crate) fn queue(signal: Arc<Signal>, log: Arc<dyn Log>) -> (Ingest, Receiver<Request>) {
+/// The queue between [`Ingest`] and the shard of this context, for so many bytes of bodies.
+pub(crate) fn queue(shard: &Context, waiting_bytes_max: usize) -> (Ingest, Receiver<Request>) {
     let (queue, requests) = if defect("unbounded-queue") { unbounded() } else { bounded(REQUESTS_MAX) };
-    (Ingest { queue, waiting_bytes: Arc::default(), signal, log }, requests)
+    let (signal, log) = (Arc::clone(&shard.signal), Arc::clone(&shard.log));
+    (Ingest { queue, waiting_bytes: Arc::default(), waiting_bytes_max, signal, log }, requests)
 }
 
 /// Answers what waits in the queue while there is no shard to take it.
@@ -282,7 +282,8 @@ impl IngestTask {
         let mut appends = Vec::new();
         let mut documents = 0;
         for target in &mut self.targets {
-            match target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut appends) {
+            let refuse = &mut |_: &mut Stamper, _: &[u8], why| Err(Failure::never(why));
+            match target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut appends, refuse) {
                 Ok(published) => documents += published,
                 Err(failure) => {
                     self.targets.iter_mut().for_each(|t| t.combiner.clear());
@@ -345,7 +346,12 @@ impl Task for IngestTask {
     }
 
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
-        let open = std::mem::take(&mut self.open);
+        let mut open = std::mem::take(&mut self.open);
+        if defect("answer-before-commit") {
+            for Waiting { reply, accepted: Accepted { received, documents, .. }, .. } in open.waiting.drain(..) {
+                reply(Ok(Ingested { offsets: BTreeMap::new(), received, documents, repeated: false }));
+            }
+        }
         let journals = open.appends.iter().map(|a| (a.journal.clone(), a.documents.len() as u64)).collect();
         let (registers, position) = self.keys.drain();
         durable_point("ingest.before_commit");

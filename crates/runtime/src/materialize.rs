@@ -115,7 +115,7 @@ impl MaterializeTask {
         Ok(Self {
             context: context.clone(),
             name: materialization.name.clone(),
-            reader: Reader::new(Arc::clone(&context.log), reads, range, position),
+            reader: Reader::new(Arc::clone(&context.log), reads, range, position).holding(context.read_bytes),
             collections: collections.iter().map(|c| c.name.clone()).collect(),
             open: combiners(),
             full: false,

@@ -1,7 +1,5 @@
 //! Turns combined documents into appends: each gets its UUID and goes to its partition's journal.
 
-use std::collections::hash_map::Entry;
-
 use catalog::Collection;
 use doc::{Arena, Combiner};
 use foldhash::HashMap;
@@ -18,6 +16,8 @@ pub(crate) struct Publisher {
     partitions: Partitions,
     /// Journals met so far; the open append of each, while one is being made.
     journals: HashMap<String, Option<usize>>,
+    /// Those that what is being published met first.
+    new: Vec<String>,
     arena: Arena,
 }
 
@@ -28,19 +28,40 @@ impl Publisher {
             collection: collection.name.clone(),
             partitions: Partitions::of(collection),
             journals: heads.into_iter().map(|head| (head.journal.to_string(), None)).collect(),
+            new: Vec::new(),
             arena: Arena::new(),
         }
     }
 
-    /// Drains a combiner, in the order documents arrived in, into `appends`; how many documents.
+    /// Drains a combiner, in the order documents arrived in, into `appends`; how many documents. What no partition can hold goes
+    /// to `unplaced` with the reason. After an error nothing was published, whatever `appends` has.
     pub(crate) fn publish(
         &mut self,
         combiner: &mut Combiner,
         stamper: &mut Stamper,
         now_us: u64,
         appends: &mut Vec<Append>,
+        unplaced: &mut dyn FnMut(&mut Stamper, &[u8], String) -> Result<(), Failure>,
     ) -> Result<u64, Failure> {
         let begin = appends.len();
+        let published = self.drain(combiner, stamper, now_us, appends, unplaced);
+        for append in &appends[begin..] {
+            self.journals.insert(append.journal.clone(), None);
+        }
+        for journal in self.new.drain(..).filter(|_| published.is_err()) {
+            self.journals.remove(&journal);
+        }
+        published
+    }
+
+    fn drain(
+        &mut self,
+        combiner: &mut Combiner,
+        stamper: &mut Stamper,
+        now_us: u64,
+        appends: &mut Vec<Append>,
+        unplaced: &mut dyn FnMut(&mut Stamper, &[u8], String) -> Result<(), Failure>,
+    ) -> Result<u64, Failure> {
         let mut name = String::new();
         let mut count = 0;
         for drained in combiner.drain_by_arrival() {
@@ -52,23 +73,28 @@ impl Publisher {
                         Failure::never(format!("a combined document of {} cannot be read: {e}", self.collection))
                     })?,
                 };
-                self.partitions.journal(document, &mut name).map_err(|why| {
-                    Failure::never(format!("a document of {} cannot be stored: {why}", self.collection))
-                })?;
+                if let Err(why) = self.partitions.journal(document, &mut name) {
+                    let why = format!("a document of {} cannot be stored: {why}", self.collection);
+                    unplaced(stamper, drained.document, why)?;
+                    continue;
+                }
             }
             let known = self.journals.len();
             let at = match self.journals.get_mut(&name) {
                 Some(at) => *at.get_or_insert_with(|| open(appends, &name)),
                 None if known >= PARTITIONS_MAX => {
-                    return Err(Failure::never(format!(
+                    let why = format!(
                         "{} has {PARTITIONS_MAX} partitions already and a document needs one more, {name}: \
                          partition by a field of fewer values",
                         self.collection
-                    )));
+                    );
+                    unplaced(stamper, drained.document, why)?;
+                    continue;
                 }
                 None => {
                     let at = open(appends, &name);
                     self.journals.insert(name.clone(), Some(at));
+                    self.new.push(name.clone());
                     at
                 }
             };
@@ -78,11 +104,6 @@ impl Publisher {
             doc::stamp(drained.document, uuid, documents);
             documents.push(b'\n');
             count += 1;
-        }
-        for append in &appends[begin..] {
-            if let Entry::Occupied(mut entry) = self.journals.entry(append.journal.clone()) {
-                entry.insert(None);
-            }
         }
         Ok(count)
     }

@@ -14,17 +14,16 @@ use bytes::Bytes;
 use catalog::Selector;
 use doc::{Arena, Pointer};
 use foldhash::{HashMap, HashMapExt};
+use journal::failpoint::defect;
 use journal::{Head, KeyRange, Log, LogError};
 
 use crate::partition::{JournalFilter, prefix};
 use crate::position::{Offsets, Position};
 use crate::uuid::{DocClock, clock_of_line};
 
-/// How much of all journals is held in memory while it waits to be merged; shared among the journals …
-const READ_BYTES_TOTAL: usize = 32 << 20;
-/// … down to this much of each …
+/// How much of each journal is held in memory while it waits to be merged: its share of what the reader may hold …
 const READ_BYTES_MIN: usize = 4 << 10;
-/// … and up to this much.
+/// … within these bounds.
 const READ_BYTES_MAX: usize = 256 << 10;
 
 /// One collection to read.
@@ -76,6 +75,8 @@ pub(crate) struct Reader {
     from: Position,
     /// Whether the shard has all keys, and has come to the same place for all of them: then nothing is passed over.
     is_whole: bool,
+    /// What it holds of all journals.
+    bytes_max: usize,
     scratch: Scratch,
 }
 
@@ -125,7 +126,13 @@ impl Reader {
         };
         let reads = reads.into_iter().map(state).collect();
         let is_whole = range == KeyRange::ALL && from.is_even();
-        Self { log, reads, from, is_whole, scratch: Scratch { arena: Arena::new(), packed: Vec::new() } }
+        let scratch = Scratch { arena: Arena::new(), packed: Vec::new() };
+        Self { log, reads, from, is_whole, bytes_max: READ_BYTES_MAX, scratch }
+    }
+
+    /// The same, holding about so many bytes of all journals together.
+    pub(crate) fn holding(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
     }
 
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
@@ -149,7 +156,7 @@ impl Reader {
             let cursor = &mut state.cursors[turn.cursor];
             let (offset, text) = (cursor.next, cursor.take());
             let is_mine = state.read.selector.period.holds(turn.published_us)
-                && (self.is_whole || {
+                && (self.is_whole || defect("range-ignored") || {
                     let hash = self.scratch.hash(&state.read, &text)?;
                     self.from.piece(hash).is_some_and(|piece| offset >= cursor.floors[piece])
                 });
@@ -173,7 +180,7 @@ impl Reader {
     /// journal.
     fn look(&mut self) -> Result<usize, LogError> {
         let journals: usize = self.reads.iter().map(|state| state.cursors.len()).sum();
-        let share = (READ_BYTES_TOTAL / journals.max(1)).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        let share = (self.bytes_max / journals.max(1)).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let mut seen: HashMap<String, Vec<Head>> = HashMap::new();
         for state in &mut self.reads {
             if !seen.contains_key(&state.prefix) {

@@ -57,6 +57,10 @@ pub struct Options {
     pub transaction_age_ms_max: u64,
     /// Memory for the registers of all derivations and the combined documents of all materializations, in bytes.
     pub memory_bytes: usize,
+    /// Memory for what all of them have read and not processed yet, in bytes.
+    pub read_bytes: usize,
+    /// Bytes of posted documents that may wait to be ingested; a single request may have more.
+    pub request_bytes_max: usize,
 }
 
 impl Default for Options {
@@ -68,6 +72,8 @@ impl Default for Options {
             transaction_bytes_max: 16 << 20,
             transaction_age_ms_max: 1_000,
             memory_bytes: 192 << 20,
+            read_bytes: 64 << 20,
+            request_bytes_max: 128 << 20,
         }
     }
 }
@@ -141,10 +147,11 @@ impl Runtime {
                 rolls_up,
             },
             memory_bytes: options.memory_bytes / shares,
+            read_bytes: options.read_bytes / shares,
             spill: Arc::clone(spill),
         };
         let ingestion = context(&stop_sources, false);
-        let (ingest, requests) = ingest::queue(Arc::clone(&ingestion.signal), Arc::clone(&log));
+        let (ingest, requests) = ingest::queue(&ingestion, options.request_bytes_max);
         let mut runtime = Self {
             log: Arc::clone(&log),
             stop_sources: Arc::clone(&stop_sources),

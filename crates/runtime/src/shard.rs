@@ -132,6 +132,8 @@ pub(crate) struct Context {
     pub limits: Limits,
     /// Memory for what the task keeps from one document to the next, in bytes.
     pub memory_bytes: usize,
+    /// Memory for documents that were read and wait to be merged with others, in bytes.
+    pub read_bytes: usize,
     /// Where there is room for more.
     pub spill: Spill,
     pub jitter: Jitter,

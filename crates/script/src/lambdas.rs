@@ -14,19 +14,22 @@ use crate::{Engine, Limits, Refusal};
 const STATE: &[u8] = b"state";
 
 /// Opens the lambdas of a derived collection, with what they `kept`: an instance of its module's class, or its database, in
-/// the directory `scratch` or, without one, in memory. Unless `native`, all TypeScript runs in QuickJS.
+/// the directory `scratch` or, without one, in memory. Unless `native`, all TypeScript runs in QuickJS, within `limits`.
 pub fn open(
     catalog: &Catalog,
     collection: &Collection,
     scratch: Option<&Path>,
     native: bool,
+    limits: Limits,
     kept: &Kept<'_>,
 ) -> Result<Box<dyn Lambdas>, LambdaError> {
     let Some(derivation) = &collection.derivation else {
         return Err(error(format!("{} is not derived, so it has no lambdas", collection.name)));
     };
     match &derivation.using {
-        Using::Typescript(module) => Ok(Box::new(Typescript::open(collection, derivation, module, native, kept)?)),
+        Using::Typescript(module) => {
+            Ok(Box::new(Typescript::open(collection, derivation, module, native, limits, kept)?))
+        }
         Using::Sqlite { migrations } => {
             Ok(Box::new(Sqlite::open(catalog, collection, derivation, migrations, scratch, kept)?))
         }
@@ -85,6 +88,7 @@ impl Typescript {
         derivation: &Derivation,
         module: &Module,
         native: bool,
+        limits: Limits,
         kept: &Kept<'_>,
     ) -> Result<Typescript, LambdaError> {
         let foreign = || error(format!("{} is in TypeScript and has a lambda in SQL", collection.name));
@@ -99,7 +103,6 @@ impl Typescript {
         let committed = committed.as_deref().map(str::from_utf8).transpose();
         let committed = committed.map_err(|_| error(format!("the state of {} is damaged", collection.name)))?;
         let state = module.modern.then(|| committed.unwrap_or(engine::STATE));
-        let limits = Limits::default();
         let engine = Engine::open(file(module), &module.text.text, &module.class, &methods, state, limits)?;
         let engine = if native { engine } else { engine.without_native()? };
         let names = derivation.transforms.iter().map(|t| t.name.clone()).collect();

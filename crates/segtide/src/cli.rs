@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::output::{Exit, say};
@@ -229,6 +230,9 @@ pub struct Serving {
     /// Divide the keys of each derivation and table among so many threads; may change from run to run
     #[arg(long, value_name = "N", default_value_t = 1, env = "SEGTIDE_SHARDS", value_parser = shards())]
     pub shards: u32,
+    /// The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 1 GiB
+    #[arg(long, value_name = "SIZE", env = "SEGTIDE_MEMORY", value_parser = memory)]
+    pub memory: Option<ByteSize>,
     /// Run all TypeScript lambdas in QuickJS, those too that need no script engine
     #[arg(long, env = "SEGTIDE_NO_NATIVE_LAMBDAS", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_native_lambdas: bool,
@@ -517,6 +521,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 fn shards() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=runtime::SHARDS_MAX.into())
+}
+
+fn memory(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "write it like 512MiB or 2GiB".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

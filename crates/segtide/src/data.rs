@@ -9,6 +9,7 @@ use journal::{Codec, Embedded, OpenError, Options, Template};
 
 use crate::cli::Stores;
 use crate::clock::SystemClock;
+use crate::memory::{self, Tasks};
 use crate::output::tell;
 
 /// The data directory below `directory`, named after the program.
@@ -60,8 +61,9 @@ pub fn options(path: &Path) -> Options {
     Options { credentials, ..Options::new(path, Arc::new(SystemClock)) }
 }
 
-/// The same, for a catalog to run: its collections are kept as it says, and in the stores that are asked for.
-pub fn options_for(path: &Path, catalog: &Catalog, stores: Option<&Stores>) -> Options {
+/// The same, for a catalog to run within so much memory: its collections are kept as it says, and in the stores that are asked
+/// for.
+pub fn options_for(path: &Path, catalog: &Catalog, stores: Option<&Stores>, memory: u64) -> Options {
     let template = |collection: &catalog::Collection| {
         let fragments = &collection.fragments;
         let mapped = catalog.storage.iter().rfind(|mapping| collection.name.starts_with(&mapping.prefix));
@@ -83,7 +85,8 @@ pub fn options_for(path: &Path, catalog: &Catalog, stores: Option<&Stores>) -> O
         _ => None,
     };
     let templates = catalog.collections.iter().map(template).collect();
-    Options { store, templates, ..options(path) }
+    let shares = memory::share(memory, Tasks::default());
+    memory::of_log(Options { store, templates, ..options(path) }, &shares)
 }
 
 /// What people are told of a batch that was cut off.

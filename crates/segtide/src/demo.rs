@@ -11,9 +11,10 @@ use runtime::Status;
 use crate::build::build_to_run;
 use crate::cli::Demo;
 use crate::data;
-use crate::develop::Running;
+use crate::develop::{Place, Running};
 use crate::host::Program;
 use crate::http::{self, Access, Port, Served};
+use crate::memory::{self, Tasks};
 use crate::output::{Exit, Paint, bytes, count, paint, plural, say, tell};
 use crate::progress::Foot;
 use crate::signals::Asked;
@@ -36,7 +37,9 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let directory = args.directory.as_path();
     let data = data::path(directory);
-    let log = data::open(data::options(&data))?;
+    let memory = memory::budget(None)?;
+    let options = memory::of_log(data::options(&data), &memory::share(memory, Tasks::default()));
+    let log = Arc::new(data::open(options)?);
     let port = Port::take(args.port)?;
     let number = port.number();
     let receiver = Port::take(RECEIVER_PORT).or_else(|_| Port::take(0))?;
@@ -49,7 +52,9 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
 
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());
-    let mut running = Running::start(&catalog, log, &data, Program::with_scratch(data.join("scratch")), true, 1)?;
+    let program = Program::with_scratch(data.join("scratch"));
+    let place = Place { log, data: data.clone(), program, tail: true, shards: 1, memory };
+    let mut running = Running::start(&catalog, place)?;
     let _server = port.serve(http::routes(Served::new(running.api(&catalog, Access::of(&catalog, true)))));
     let _announced = data::announce(&data, number)?;
 

@@ -15,7 +15,8 @@ use crate::build::build_to_run;
 use crate::cli::{self, Develop, LogFormat, Serving};
 use crate::clock::SystemClock;
 use crate::host::Program;
-use crate::http::{self, Access, Api, Port, Served};
+use crate::http::{self, Access, Api, Port, Room, Served};
+use crate::memory::{self, Shares, Tasks};
 use crate::output::{Exit, Paint, fail, log, paint, say, tell};
 use crate::progress::Foot;
 use crate::signals::Asked;
@@ -57,7 +58,8 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
     }
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let data = data::path(&args.place.directory);
-    let log = data::open(data::options_for(&data, &catalog, args.fragments.as_ref()))?;
+    let memory = memory::budget(args.memory)?;
+    let log = data::open(data::options_for(&data, &catalog, args.fragments.as_ref(), memory))?;
     let access = access(args, &catalog)?;
     let port = if args.host.is_loopback() { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
     let number = port.number();
@@ -65,11 +67,12 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
         .with_input()
         .with_surroundings()
         .native_lambdas(!args.no_native_lambdas);
-    let mut running = Running::start(&catalog, log, &data, program, !until.poll, args.shards)?;
+    let place = Place { log: Arc::new(log), data, program, tail: !until.poll, shards: args.shards, memory };
+    let mut running = Running::start(&catalog, place)?;
     let served = Served::new(running.api(&catalog, access));
     let _server = port.serve(http::routes(served.clone()));
     // A disk too full for it is told of by those who wait; without it only `status` is lost.
-    let announced = data::announce(&data, number);
+    let announced = data::announce(running.data(), number);
     if let Err(error) = &announced {
         tell(&format!("{error:#}; `segtide status` will not find this run"));
     }
@@ -157,14 +160,20 @@ fn reload(args: &Serving, running: Running, watch: &mut Watch, served: &Served) 
 }
 
 /// What stays where one version of a catalog takes over from another.
-struct Place {
-    log: Arc<Embedded>,
-    data: PathBuf,
-    connectors: Arc<dyn Connectors>,
-    /// Whether sources go on as they grow.
-    tail: bool,
-    /// Among how many shards keys are divided.
-    shards: u32,
+#[derive(Clone)]
+pub struct Place {
+    /// The log of the data directory.
+    pub log: Arc<Embedded>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Connectors and lambdas.
+    pub program: Program,
+    /// Whether sources go on as they grow; otherwise they end with what is there.
+    pub tail: bool,
+    /// Among how many shards keys are divided where they can be.
+    pub shards: u32,
+    /// The memory to take, in bytes.
+    pub memory: u64,
 }
 
 /// A catalog that runs over a data directory.
@@ -172,6 +181,7 @@ pub struct Running {
     place: Place,
     /// Which version of the catalog, from one.
     version: u64,
+    shares: Shares,
     /// The tasks.
     pub runtime: Runtime,
     states: Vec<State>,
@@ -180,29 +190,27 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts every task over the log of a data directory, with the lambdas of `program` and the keys
-    /// divided among `shards` where they can be. Unless `tail`, sources end with
-    /// what is there.
-    pub fn start(
-        catalog: &Arc<Catalog>,
-        log: Embedded,
-        data: &Path,
-        program: Program,
-        tail: bool,
-        shards: u32,
-    ) -> anyhow::Result<Self> {
-        let place = Place { log: Arc::new(log), data: data.to_owned(), connectors: Arc::new(program), tail, shards };
+    /// Starts every task of a catalog.
+    pub fn start(catalog: &Arc<Catalog>, place: Place) -> anyhow::Result<Self> {
         Self::over(catalog, place, 1)
     }
 
     fn over(catalog: &Arc<Catalog>, place: Place, version: u64) -> anyhow::Result<Self> {
         let directory = place.data.clone();
         let spill: Spill = Arc::new(move || Ok(Box::new(tempfile::tempfile_in(&directory)?)));
+        let shares = memory::share(place.memory, Tasks::of(catalog, place.shards));
         let options = Options { tail: place.tail, random: rand::random(), shards: place.shards, ..Options::default() };
+        let options = memory::of_tasks(options, &shares);
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&place.log);
-        let runtime = Runtime::start(catalog, shared, &place.connectors, Arc::new(SystemClock), &spill, options)
+        let connectors: Arc<dyn Connectors> = Arc::new(place.program.clone().within(&shares));
+        let runtime = Runtime::start(catalog, shared, &connectors, Arc::new(SystemClock), &spill, options)
             .context("threads cannot be started")?;
-        Ok(Self { place, version, runtime, states: Vec::new(), told: Vec::new() })
+        Ok(Self { place, version, shares, runtime, states: Vec::new(), told: Vec::new() })
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.place.data
     }
 
     /// Lets every task commit what it has open, and starts those of another version of the catalog where these end.
@@ -221,7 +229,7 @@ impl Running {
             log: Arc::<Embedded>::clone(&self.place.log),
             collections: catalog.collections.iter().map(|c| (c.name.clone(), c.derivation.is_none())).collect(),
             version: self.version,
-            room: Default::default(),
+            room: Room::new(&self.shares),
             readers: Default::default(),
         })
     }

@@ -13,11 +13,15 @@ use journal::Clock as _;
 use runtime::{ConnectorError, Connectors, Destination, Kept, KeyRange, LambdaError, Lambdas, Source};
 use serde_json::Value;
 
+use script::Limits;
+
 use crate::clock::SystemClock;
+use crate::memory::Shares;
 use crate::output;
 use crate::secrets::{Missing, resolve};
 
 /// The built-in connectors and lambdas.
+#[derive(Clone)]
 pub struct Program {
     connectors: connectors::Builtin,
     scratch: Option<PathBuf>,
@@ -25,12 +29,14 @@ pub struct Program {
     missing: Missing,
     /// Whether lambdas that need no script engine do without.
     native: bool,
+    limits: Limits,
 }
 
 impl Program {
     /// With the machine's clock, for connectors that make up timestamps. Databases of derivations are in memory.
     pub fn new(missing: Missing) -> Self {
-        Self { connectors: connectors::Builtin::new(|| SystemClock.now_us()), scratch: None, missing, native: true }
+        let connectors = connectors::Builtin::new(|| SystemClock.now_us());
+        Self { connectors, scratch: None, missing, native: true, limits: Limits::default() }
     }
 
     /// One that runs a catalog, with databases of derivations as files of a directory, which nothing else may use.
@@ -55,6 +61,12 @@ impl Program {
     /// The same with lambdas native where they can be, or all in the script engine.
     pub fn native_lambdas(self, native: bool) -> Self {
         Self { native, ..self }
+    }
+
+    /// The same with these shares of memory.
+    pub fn within(self, shares: &Shares) -> Self {
+        let limits = Limits { memory_bytes_max: shares.engine, ..self.limits };
+        Self { connectors: self.connectors.caching(shares.pages), limits, ..self }
     }
 }
 
@@ -135,6 +147,6 @@ impl Connectors for Program {
         collection: &Collection,
         kept: &Kept<'_>,
     ) -> Result<Box<dyn Lambdas>, LambdaError> {
-        script::open(catalog, collection, self.scratch.as_deref(), self.native, kept)
+        script::open(catalog, collection, self.scratch.as_deref(), self.native, self.limits, kept)
     }
 }

@@ -23,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 
 pub use access::Access;
+pub use body::Room;
 pub use ingest::{Api, Served, routes};
 pub use read::include;
 

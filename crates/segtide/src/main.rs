@@ -17,6 +17,7 @@ mod graph;
 mod host;
 mod http;
 mod init;
+mod memory;
 mod output;
 mod preview;
 mod progress;

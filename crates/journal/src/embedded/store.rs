@@ -21,16 +21,29 @@ use crate::fragment::FragmentInfo;
 use crate::keys::{KeyRange, Part, Piece};
 use crate::log::LogError;
 
-/// Blocks and registers of the store that stay in memory once read.
-const CACHE_BYTES: u64 = 64 << 20;
 /// What the store may hold in its journals before it must move it into tables; recovery reads this much at most.
 const JOURNALING_BYTES_MAX: u64 = 512 << 20;
-/// Most blocks live for seconds: in a table of memory this large they die before they are written a second time.
-const BLOCKS_MEMTABLE_BYTES: u64 = 128 << 20;
-const REGISTERS_MEMTABLE_BYTES: u64 = 64 << 20;
-const STATE_MEMTABLE_BYTES: u64 = 16 << 20;
 /// Threads that write tables and merge them.
 const WORKERS: usize = 2;
+
+/// How much memory each part of the store takes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Memory {
+    /// Blocks and registers that stay once read.
+    cache: u64,
+    /// The table of blocks. Most live for seconds, and where it is large they die before they are written a second time.
+    blocks: u64,
+    registers: u64,
+    state: u64,
+}
+
+impl Memory {
+    /// Sixteenths of the whole. A table that is full is written while the next one fills, so blocks are counted twice.
+    fn of(bytes: usize) -> Memory {
+        let sixteenth = (bytes / 16) as u64;
+        Memory { cache: 4 * sixteenth, blocks: 4 * sixteenth, registers: 3 * sixteenth, state: sixteenth }
+    }
+}
 
 /// The store of one data directory.
 pub(crate) struct Store {
@@ -38,6 +51,7 @@ pub(crate) struct Store {
     tables: RwLock<Option<Tables>>,
     /// What errors call it.
     path: PathBuf,
+    memory: Memory,
 }
 
 /// The store while it is open. Clones share it.
@@ -61,18 +75,18 @@ impl Deref for Reading<'_> {
 }
 
 impl Tables {
-    fn open(path: &Path) -> fjall::Result<Tables> {
+    fn open(path: &Path, memory: Memory) -> fjall::Result<Tables> {
         let database = Database::builder(path)
             .journal_compression(CompressionType::None)
             .manual_journal_persist(true)
-            .cache_size(CACHE_BYTES)
+            .cache_size(memory.cache)
             .max_journaling_size(JOURNALING_BYTES_MAX)
             .worker_threads(WORKERS)
             .open()?;
-        let state = database.keyspace("state", || options(STATE_MEMTABLE_BYTES))?;
-        let registers = database.keyspace("registers", || options(REGISTERS_MEMTABLE_BYTES))?;
+        let state = database.keyspace("state", || options(memory.state))?;
+        let registers = database.keyspace("registers", || options(memory.registers))?;
         let blocks = database.keyspace("blocks", || {
-            options(BLOCKS_MEMTABLE_BYTES)
+            options(memory.blocks)
                 .data_block_compression_policy(CompressionPolicy::disabled())
                 .data_block_size_policy(BlockSizePolicy::all(64 << 10))
         })?;
@@ -99,19 +113,21 @@ pub(crate) struct Failed {
 }
 
 impl Store {
-    /// Opens the store of a directory, creating it in a new one, after mending what a power cut may have torn.
-    pub(crate) fn open(directory: &mut Directory) -> Result<(Store, u64), OpenError> {
+    /// Opens the store of a directory, creating it in a new one, after mending what a power cut may have torn. It takes about
+    /// so many bytes of memory.
+    pub(crate) fn open(directory: &mut Directory, memory_bytes: usize) -> Result<(Store, u64), OpenError> {
+        let memory = Memory::of(memory_bytes);
         let path = directory.path().join("store");
         if !directory.is_complete {
-            Store::create(directory.path(), &path)?;
+            Store::create(directory.path(), &path, memory)?;
             directory.complete()?;
         }
         durable_point("boot.store_there");
         let torn = torn::mend(&path)?;
         durable_point("boot.mended");
-        let tables = Tables::open(&path).map_err(|error| OpenError::unusable(&path, error))?;
+        let tables = Tables::open(&path, memory).map_err(|error| OpenError::unusable(&path, error))?;
         durable_point("boot.store_open");
-        Ok((Store { tables: RwLock::new(Some(tables)), path }, torn))
+        Ok((Store { tables: RwLock::new(Some(tables)), path, memory }, torn))
     }
 
     /// Closes the store, which failed, and opens it again as a new process would. No batch of it may exist.
@@ -120,12 +136,13 @@ impl Store {
         // Its lock must be free before it is opened again.
         *tables = None;
         torn::mend(&self.path)?;
-        *tables = Some(Tables::open(&self.path).map_err(|error| OpenError::unusable(&self.path, error))?);
+        let opened = Tables::open(&self.path, self.memory);
+        *tables = Some(opened.map_err(|error| OpenError::unusable(&self.path, error))?);
         Ok(())
     }
 
     /// Builds an empty store aside and moves it into place, so that a half-built one is never opened.
-    fn create(directory: &Path, path: &Path) -> Result<(), OpenError> {
+    fn create(directory: &Path, path: &Path, memory: Memory) -> Result<(), OpenError> {
         let new = directory.join("store.new");
         let unusable = |error: std::io::Error| OpenError::unusable(&new, error);
         if path.try_exists().map_err(unusable)? {
@@ -136,7 +153,7 @@ impl Store {
             // Half-built, and nothing was ever committed to it.
             fs::remove_dir_all(&new).map_err(unusable)?;
         }
-        drop(Tables::open(&new).map_err(|error| OpenError::unusable(&new, error))?);
+        drop(Tables::open(&new, memory).map_err(|error| OpenError::unusable(&new, error))?);
         sync_directory(&new).map_err(unusable)?;
         durable_point("boot.store_made");
         rename_durably(&new, path).map_err(unusable)

@@ -60,7 +60,7 @@ pub fn verify(options: &Options) -> Result<Verified, OpenError> {
         return Err(OpenError::unusable(&options.directory, "it is no data directory"));
     }
     let mut directory = Directory::take(&options.directory)?;
-    let (store, torn_bytes) = Store::open(&mut directory)?;
+    let (store, torn_bytes) = Store::open(&mut directory, options.store_bytes)?;
     let files = Files::open(&options.fragments, options.credentials.clone())?;
     let mut verified = Verified { torn_bytes, ..Verified::default() };
     store.scan(&mut verified)?;

@@ -6,3 +6,4 @@ mod catalogs;
 mod dead_letters;
 mod exactly_once;
 mod fakes;
+mod partitions;

@@ -80,7 +80,7 @@ type Store = BTreeMap<Vec<u8>, Vec<u8>>;
 
 fn open(catalog: &Catalog, scratch: Option<&Path>, store: &Store) -> Result<Box<dyn Lambdas>, LambdaError> {
     let kept = |keys: &[&[u8]]| Ok(keys.iter().map(|key| store.get(*key).cloned().map(Bytes::from)).collect());
-    script::open(catalog, catalog.collection("t/derived").unwrap(), scratch, true, &kept)
+    script::open(catalog, catalog.collection("t/derived").unwrap(), scratch, true, script::Limits::default(), &kept)
 }
 
 fn commit(lambdas: &mut dyn Lambdas, store: &mut Store) {

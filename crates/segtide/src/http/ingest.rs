@@ -15,7 +15,7 @@ use journal::failpoint::durable_point;
 use runtime::{Format, Ingest, IngestError, Ingested, Monitor, Posted, To};
 
 use super::access::{Access, Shown};
-use super::body::{BODY_BYTES_MAX, Room, SIGNED_BODY_BYTES_MAX, unpack};
+use super::body::Room;
 use super::read::{self, Readers};
 use super::{Refusal, docs, refuse, socket, status};
 
@@ -127,8 +127,7 @@ async fn receive(api: &Api, headers: &HeaderMap, body: Body, to: To) -> Result<R
             return Err(refuse(StatusCode::BAD_REQUEST, why));
         }
     };
-    let bytes_max = if matches!(shown, Shown::Signed(_)) { SIGNED_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
-    let (body, _permit) = api.room.read(body, bytes_max).await?;
+    let (body, _permit) = api.room.read(body, matches!(shown, Shown::Signed(_))).await?;
     let (scope, key) = match shown {
         Shown::In(scope) => (scope, given),
         Shown::Signed(signature) => {
@@ -136,7 +135,7 @@ async fn receive(api: &Api, headers: &HeaderMap, body: Body, to: To) -> Result<R
             (Some(collections), given.or(Some(id)))
         }
     };
-    let text = unpack(headers, body).await?;
+    let text = api.room.unpack(headers, body).await?;
     durable_point("http.body");
     Ok(submit(&api.ingest, Posted { text, to, scope, key }).await)
 }

@@ -215,6 +215,11 @@ fn of_each_command() {
                       [env: SEGTIDE_SHARDS=]
                       [default: 1]
 
+                  --memory <SIZE>
+                      The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 1 GiB
+
+                      [env: SEGTIDE_MEMORY=]
+
                   --no-native-lambdas
                       Run all TypeScript lambdas in QuickJS, those too that need no script engine
 

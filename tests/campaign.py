@@ -5,6 +5,7 @@
   points     kill -9 at every named point, at its first, middle and last hit
   nested     kill -9 at the k-th step of recovery, three times in a row
   power      power cuts on ext4: what was not synced is gone
+  damage     a bit of the log flips
   disk       every k-th call of a kind on a file fails, is cut short or is the last, until a run makes no k-th call
   postgres   the server crashes, restarts, throws sessions out
   replies    the reply to COMMIT is lost, or the connection breaks before it
@@ -39,8 +40,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "soak"))
 import bank  # noqa: E402
-from load import Load, write_files  # noqa: E402
-from rig import Disk, Postgres, Program, Proxy, Receiver, Stuck  # noqa: E402
+from load import Flood, Load, write_files  # noqa: E402
+from rig import Disk, Group, Postgres, Program, Proxy, Receiver, Stuck  # noqa: E402
 
 PROGRESS_SECONDS_MAX = 20
 ACKNOWLEDGED_AFTER_FAULT = 3
@@ -145,24 +146,28 @@ def progress(load, program, tables=False):
 
 
 def kill(campaign):
-    """Random kills of the shipped program. A quarter of them come while it starts, up to three in a row."""
+    """Random kills of the shipped program, which divides keys among another number of shards with each start. A quarter of them
+    come while it starts, up to three in a row."""
     rng, left, batch = campaign.rng, campaign.arguments.count, 0
     while left > 0 and not campaign.over():
         batch += 1
         receiver = Receiver(campaign.run(f"kill-{batch}") / "webhook.jsonl", lambda r: 500 if r.random() < 0.05 else 200, batch)
         program = Program(campaign.binary, campaign.root / f"kill-{batch}", webhook=receiver.url)
+        shards = lambda: rng.randint(1, campaign.arguments.shards)  # noqa: E731
         start_seconds, kills, ok = 0.15, 0, True
         for generation in range(4):
             with Load(program.run, rng.getrandbits(32), generation=f"g{generation}", pause_seconds=0.004) as load:
                 for _ in range(min(25, left)):
                     try:
                         for _ in range(rng.choice([0, 0, 0, 1, 1, 2, 3])):
+                            program.shards = shards()
                             program.start(**campaign.defect)
                             time.sleep(rng.uniform(0, 1.5 * start_seconds))
                             program.kill()
                             kills += 1
                             campaign.count("of them in recovery")
                         begun = time.monotonic()
+                        program.shards = shards()
                         program.start(**campaign.defect)
                         if not program.ready():
                             raise Stuck(f"it ended: {program.last_words()}")
@@ -353,6 +358,7 @@ def power(campaign):
                             load.port = None
                             program.signal(signal.SIGTERM)
                             time.sleep(rng.uniform(0, 0.3))
+                    program.freeze()
                     disk.cut()
                     load.port = None
                     program.kill()
@@ -674,60 +680,116 @@ def resident(pid):
 
 
 def overload(campaign):
-    """Far more than a throttled PostgreSQL takes, in a cgroup. What is posted must be taken or refused, memory stay flat, and
-    the rows that are stored for each document read become fewer, which is how a slow table keeps up."""
+    """Far more than a throttled PostgreSQL takes, and large bodies that never end, in a control group. What is posted must be
+    taken or refused, memory stay flat, and the rows that are stored for each document taken be fewer than before it was
+    throttled, which is how a slow table keeps up."""
     seconds, tables = campaign.arguments.seconds or 300, ["merged", "running"]
     campaign.arguments.seconds = 0
     server = Postgres()
     server.sql("CREATE DATABASE overload", "postgres")
-    proxy = Proxy(server.port, bytes_per_second=campaign.arguments.bytes_per_second)
+    proxy = Proxy(server.port)
     settings = {"sqlite": False, "postgres": server.config("overload", proxy.port), "tables": tables}
     program = Program(campaign.binary, campaign.run("overload"), **settings)
-    group = Path("/sys/fs/cgroup/memory") / f"segtide-{os.getpid()}"
-    samples, rolled = [], []
+    group, samples, floods, free = Group(campaign.arguments.megabytes), [], [], 0
+    stored = lambda: int(server.sql("SELECT coalesce(sum(n_tup_ins + n_tup_upd), 0) FROM pg_stat_user_tables WHERE relname IN ('merged', 'running')", "overload"))  # noqa: E731
     try:
-        group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(campaign.arguments.megabytes << 20))
-        # The shell enters the group and becomes the program.
-        program.start(before=["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh"], **campaign.defect)
+        program.start(before=group.enter(), **campaign.defect)
         program.ready()
         begun = time.monotonic()
-        load = Load(program.run, campaign.seed, clients=campaign.arguments.lanes, writer=False, transfers_max=400, accounts=5000)
+        load = Load(program.run, campaign.seed, clients=campaign.arguments.lanes, writer=False, transfers_max=400, pause_seconds=0.1, accounts=5000)
         with load:
             load.port = program.port
+            floods = [Flood(load) for _ in range(campaign.arguments.floods)]
+            for flood in floods:
+                flood.start()
             while time.monotonic() - begun < seconds:
                 time.sleep(seconds / 30)
+                if not proxy.bytes_per_second and len(samples) >= 6:
+                    proxy.bytes_per_second, free = campaign.arguments.bytes_per_second, len(samples)
                 if program.process.poll() is not None:
                     campaign.violation("overload", f"it ended with {program.process.returncode}: {program.last_words()}")
                     break
-                samples.append(resident(program.process.pid))
-                stored = server.sql("SELECT n_tup_ins + n_tup_upd FROM pg_stat_user_tables WHERE relname = 'merged'", "overload", check=False)
-                rolled.append((int(stored or 0), load.legs))
+                samples.append((*resident(program.process.pid), stored(), load.legs))
                 print(
-                    f"  {time.monotonic() - begun:4.0f} s: {load.legs} documents acknowledged, answers {load.answers}, "
-                    f"{stored or 0} rows stored, resident {samples[-1][0]:.0f} MiB, anonymous {samples[-1][1]:.0f} MiB",
+                    "  {:4.0f} s: {} documents acknowledged, answers {}, {} rows stored, resident {:.0f} MiB, anonymous {:.0f} MiB".format(
+                        time.monotonic() - begun, load.legs, load.answers, samples[-1][2], *samples[-1][:2]
+                    ),
                     flush=True,
                 )
-        oom = re.search(r"oom_kill (\d+)", (group / "memory.oom_control").read_text())
-        campaign.count("killed by the kernel", int(oom[1]) if oom else 0)
+            for flood in floods:
+                flood.stopping.set()
+        campaign.count("killed by the kernel", group.killed())
         campaign.count("documents acknowledged", load.legs)
-        proxy.bytes_per_second = None
+        campaign.count("large bodies that did not end", sum(flood.held for flood in floods))
         if program.process.poll() is None:
+            proxy.bytes_per_second = None
             program.stop()
-        if samples:
-            early, late = (max(one for _, one in half) for half in (samples[: len(samples) // 2], samples[len(samples) // 2 :]))
-            campaign.worst["anonymous MiB, first half"], campaign.worst["anonymous MiB, second half"] = early, late
-            if late > 1.25 * early:
-                campaign.violation("overload", f"memory grows: {early:.0f} MiB in the first half, {late:.0f} MiB in the second")
-        for name, (stored, read) in (("half", rolled[len(rolled) // 2]), ("end", rolled[-1])):
-            campaign.worst[f"rows stored for a document read, by the {name}"] = stored / max(read, 1)
-        database = server.conninfo("overload")
-        campaign.settle_and_check(program, "overload", 0, psql=database, sqlite=False, webhook=False, tables=tables)
+            judge_overload(campaign, samples, free)
+        # Whatever became of it, what was acknowledged is there.
+        campaign.settle_and_check(program, "overload", 0, psql=server.conninfo("overload"), sqlite=False, webhook=False, tables=tables)
     finally:
         program.kill()
         proxy.close()
         server.close()
-        group.rmdir()
+        group.close()
+
+
+def judge_overload(campaign, samples, free):
+    """Memory is flat from the first half to the second, and rows for each document are fewer than in the `free` first samples."""
+    half = len(samples) // 2
+    for what, column in (("resident", 0), ("anonymous", 1)):
+        early, late = max(one[column] for one in samples[:half]), max(one[column] for one in samples[half:])
+        campaign.worst[f"{what} MiB, first half"], campaign.worst[f"{what} MiB, second half"] = early, late
+        if what == "anonymous" and late > 1.25 * early:
+            campaign.violation("overload", f"memory grows: {early:.0f} MiB in the first half, {late:.0f} MiB in the second")
+    (*_, rows, documents), (*_, rows_end, documents_end) = samples[free - 1], samples[-1]
+    before, after = rows / max(documents, 1), (rows_end - rows) / max(documents_end - documents, 1)
+    campaign.worst["rows for a document, before"], campaign.worst["rows for a document, throttled"] = before, after
+    if rows_end == rows or after >= 0.5 * before:
+        campaign.violation("overload", f"rows stored for a document do not fall: {before:.3f}, then {after:.3f}")
+
+
+def damage(campaign):
+    """One flipped bit in the newest file of the log, before its last batch: what was acknowledged is there, or the file is named
+    and nothing is changed."""
+    run = campaign.run("damage")
+    program = Program(campaign.binary, run)
+    with Load(run, campaign.seed, pause_seconds=0.004) as load:
+        for _ in range(2):  # the second start has made the file as long as what it holds
+            program.start(**campaign.defect)
+            program.ready()
+            load.port = program.port
+            wait_for("acknowledgements", lambda: load.acknowledged >= 40)
+            load.port = None
+            program.kill()
+            load.acknowledged = 0
+    newest = max((program.data / "segtide_develop" / "store").glob("*.jnl"), key=lambda path: int(path.stem))
+    # A batch ends in these bytes; behind the last but one begins the last, which a power cut may have torn for all one can tell.
+    ends = [found.end() for found in re.finditer(rb"FJL\x03", newest.read_bytes())]
+    for number in range(campaign.arguments.count):
+        if campaign.over():
+            return
+        data = run / f"damaged-{number}"
+        shutil.copytree(program.data, data, ignore=shutil.ignore_patterns("damaged-*"))
+        damaged = data / newest.relative_to(program.data)
+        contents, at = bytearray(newest.read_bytes()), campaign.rng.randrange(ends[-2])
+        contents[at] ^= 1 << campaign.rng.randrange(8)
+        damaged.write_bytes(contents)
+        again = Program(campaign.binary, run, data=data)
+        again.start("--poll", **campaign.defect)
+        if again.wait() == 0:
+            campaign.count("flips without a consequence")
+            _, findings = bank.check(run, data=data / "segtide_develop", sqlite=again.database, webhook=False)
+            if findings.total():
+                campaign.violation(f"damage at byte {at}", f"was not seen; see {data}\n{findings.text()}")
+                return
+        elif newest.name not in again.last_words():
+            campaign.violation(f"damage at byte {at}", f"the file is not named: {again.last_words()}")
+        elif damaged.read_bytes() != contents:
+            campaign.violation(f"damage at byte {at}", f"the file was changed; see {data}")
+        else:
+            campaign.count("flips refused by name")
+        shutil.rmtree(data)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -736,12 +798,17 @@ def overload(campaign):
 DEFECTS = {
     "checkpoint-before-data": ("kill", 200),
     "checkpoint-after-data": ("kill", 200),
+    "answer-before-commit": ("kill", 200),
+    "outbox-forgotten": ("kill", 100),
+    "range-ignored": ("kill", 25),
     "drop-document": ("kill", 25),
     "tail-dropped-first": ("points", 0),
-    "no-commit-sync": ("power", 50),
+    "no-commit-sync": ("power", 25),
     "no-directory-sync": ("power", 100),
     "fresh-webhook-id": ("webhook", 100),
     "skip-fence": ("zombie", 12),
+    "damage-is-a-torn-end": ("damage", 20),
+    "unbounded-queue": ("overload", 0),
 }
 
 
@@ -763,9 +830,9 @@ def defects(campaign):
 
 SCENARIOS = {
     one.__name__: one
-    for one in (kill, points, nested, power, disk, postgres, replies, zombie, webhook, overload, defects)
+    for one in (kill, points, nested, power, damage, disk, postgres, replies, zombie, webhook, overload, defects)
 }
-COUNTS = {"kill": 100, "points": 0, "nested": 20, "power": 50, "disk": 0, "postgres": 20, "replies": 20, "zombie": 5, "webhook": 40}
+COUNTS = {"kill": 100, "points": 0, "nested": 20, "power": 50, "damage": 50, "disk": 0, "postgres": 20, "replies": 20, "zombie": 5, "webhook": 40}
 
 # What is run together, the longest first.
 PROGRAMMES = {
@@ -778,6 +845,7 @@ PROGRAMMES = {
         "replies --count 4",
         "power --count 25",
         "nested --count 4",
+        "damage --count 15",
         "webhook --count 12 --timeouts 0",
         "zombie --count 5 --lanes 5",
     ],
@@ -792,6 +860,7 @@ PROGRAMMES = {
         "replies --count 50",
         "zombie --count 20",
         "nested --count 100",
+        "damage --count 500",
         "webhook --count 400",
         "defects",
         "overload",
@@ -836,8 +905,8 @@ def missing(scenario):
         return "it needs root"
     if scenario == "power" and not (shutil.which("mkfs.ext4") and os.path.exists("/dev/loop-control")):
         return "there is no ext4 on a loop device here"
-    if scenario == "overload" and not os.access("/sys/fs/cgroup/memory", os.W_OK):
-        return "it needs the memory controller of cgroups, version 1"
+    if scenario == "overload" and not Group.is_there():
+        return "it needs the memory controller of control groups"
     return None
 
 
@@ -852,7 +921,9 @@ def main():
     parser.add_argument("--part", default="0/1", help="of `disk`: i/n")
     parser.add_argument("--lanes", type=int, default=4, help="zombies at once; clients of `overload`")
     parser.add_argument("--timeouts", type=int, default=1, help="weight of receivers that never answer, which cost 30 s each")
-    parser.add_argument("--bytes-per-second", type=int, default=256 << 10, help="of PostgreSQL in `overload`")
+    parser.add_argument("--shards", type=int, default=3, help="of `kill`: up to so many at each start")
+    parser.add_argument("--floods", type=int, default=96, help="senders of large bodies that do not end, in `overload`")
+    parser.add_argument("--bytes-per-second", type=int, default=64 << 10, help="of PostgreSQL in `overload`")
     parser.add_argument("--megabytes", type=int, default=512, help="memory of `overload`")
     parser.add_argument("--at-once", type=int, default=2, help="campaigns of a programme at once")
     parser.add_argument("--directory", default=None, help="where runs are kept")

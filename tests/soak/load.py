@@ -3,6 +3,7 @@
 import http.client
 import json
 import random
+import socket
 import threading
 import time
 
@@ -175,6 +176,31 @@ class Load:
             if isinstance(thread, Client):
                 thread.disconnect()
         self.log.close()
+
+
+class Flood(threading.Thread):
+    """Posts one large body after the other, each but for its last byte, which comes late or never. None of it is valid."""
+
+    BYTES, HELD_SECONDS = 8 << 20, 10
+    FILLING = bytes(64 << 10)
+
+    def __init__(self, load):
+        super().__init__(daemon=True, name="flood")
+        self.load, self.held, self.stopping = load, 0, threading.Event()
+
+    def run(self):
+        while not self.stopping.wait(0.2):
+            try:
+                with socket.create_connection(("127.0.0.1", self.load.port), timeout=self.HELD_SECONDS) as connection:
+                    head = f"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {self.BYTES}\r\n\r\n"
+                    connection.sendall(head.encode())
+                    for _ in range(self.BYTES // len(self.FILLING) - 1):
+                        connection.sendall(self.FILLING)
+                    connection.sendall(self.FILLING[1:])
+                    self.held += 1
+                    self.stopping.wait(self.HELD_SECONDS)
+            except (OSError, TypeError):
+                continue  # refused, or nobody listens
 
 
 def write_files(inputs, transfers, seed):

@@ -1,6 +1,7 @@
 """What the campaigns run: the program over a directory, a webhook receiver that answers as a seed says, a private PostgreSQL, a
 proxy before it, an ext4 image whose power can be cut."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 CATALOG = Path(__file__).resolve().parent / "bank.flow.yaml"
 START_SECONDS_MAX = 60
+FREEZE_SECONDS_MAX = 30
 SETTLE_SECONDS_MAX = 120
 
 
@@ -87,6 +89,22 @@ class Program:
     def kill(self):
         self.signal(signal.SIGKILL)
         return self.wait()
+
+    def freeze(self):
+        """Stops it with all its threads, as a power cut would: each between two steps, or in the midst of a call of which it
+        will not hear. Only `kill` follows."""
+        self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + FREEZE_SECONDS_MAX
+        while self.process.poll() is None:
+            states = set()
+            for stat in Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
+                with contextlib.suppress(OSError):
+                    states.add(stat.read_text().rsplit(")", 1)[1].split()[0])
+            if "T" in states and states <= set("TDZX"):
+                return
+            if time.monotonic() > deadline:
+                raise Stuck(f"it does not stop: its threads are {sorted(states)}")
+            time.sleep(0.0005)
 
     def wait(self, seconds=SETTLE_SECONDS_MAX):
         try:
@@ -351,13 +369,11 @@ class Proxy:
                 one.close()
 
     def send(self, server, message):
-        if not self.bytes_per_second:
-            server.sendall(message)
-            return
         for begin in range(0, len(message), 4096):
             piece = message[begin : begin + 4096]
             server.sendall(piece)
-            time.sleep(len(piece) / self.bytes_per_second)
+            if throttle := self.bytes_per_second:  # it may be lifted meanwhile
+                time.sleep(len(piece) / throttle)
 
     def back(self, server, client, muted):
         try:
@@ -376,8 +392,41 @@ class Proxy:
         self.listener.close()
 
 
+class Group:
+    """A control group whose processes have so much memory, of either version of groups; the kernel kills what takes more."""
+
+    ROOT = Path("/sys/fs/cgroup")
+
+    def __init__(self, megabytes):
+        first = (self.ROOT / "memory").is_dir()
+        self.path = (self.ROOT / "memory" if first else self.ROOT) / f"segtide-{os.getpid()}"
+        self.path.mkdir()
+        limit, self.events = ("memory.limit_in_bytes", "memory.oom_control") if first else ("memory.max", "memory.events")
+        (self.path / limit).write_text(str(megabytes << 20))
+
+    @classmethod
+    def is_there(cls):
+        controllers = cls.ROOT / "cgroup.subtree_control"
+        return os.access(cls.ROOT / "memory", os.W_OK) or (controllers.exists() and "memory" in controllers.read_text())
+
+    def enter(self):
+        """What a command is to begin with: a shell that enters the group and becomes the command."""
+        return ["sh", "-c", f'echo $$ > {self.path}/cgroup.procs; exec "$@"', "sh"]
+
+    def killed(self):
+        lines = dict(line.split() for line in (self.path / self.events).read_text().splitlines())
+        return int(lines.get("oom_kill", 0))
+
+    def close(self):
+        self.path.rmdir()
+
+
 class Disk:
-    """An ext4 file system on a loop device. `cut` is a power cut: what was not synced is gone."""
+    """An ext4 file system on a loop device. `cut` is a power cut: what was not synced is gone.
+
+    Whoever writes to it has to be frozen before. ext4 that is shut down answers calls that were under way, and an `fdatasync`
+    among them may succeed whose data is lost, because the extents it wrote could not be marked as written any more. After a
+    power cut nobody would be there to hear of that, let alone to pass it on."""
 
     SHUTDOWN, WITHOUT_FLUSHING = 0x8004587D, struct.pack("I", 2)
 

@@ -41,6 +41,7 @@ fn run(directory: &Path, fakes: &Fakes, random: u64, shards: u32, at_most: Optio
         transaction_bytes_max: 4 << 10,
         transaction_age_ms_max: 5,
         memory_bytes,
+        ..Options::default()
     };
     let spill: Spill = Arc::new(|| Ok(Box::new(Cursor::new(Vec::new()))));
     let runtime = Runtime::start(&build(BANK), shared, &connectors, Arc::new(Wall), &spill, options).unwrap();
@@ -135,7 +136,8 @@ fn without_faults_each_transfer_counts_once() {
 fn with_faults_each_transfer_still_counts_once() {
     for every in [3, 7, 20] {
         let fakes = soak(every, Defect::None);
-        assert!(fakes.0.lock().unwrap().failed > 10, "the script failed too little");
+        // A slow machine makes fewer and larger transactions, and so fewer calls.
+        assert!(fakes.0.lock().unwrap().failed > 60 / every, "the script failed too little");
         assert_eq!(violations(&fakes), Vec::<String>::new(), "one call of {every} failed");
     }
 }

@@ -9,6 +9,9 @@ use crate::partition::{PARTITIONS_MAX, Partitions, prefix};
 use crate::shard::Failure;
 use crate::uuid::Stamper;
 
+/// Told of a document that no partition can hold, and why; may give it an identity. An error stops the publishing.
+pub(crate) type Unplaced<'a> = &'a mut dyn FnMut(&mut Stamper, &[u8], String) -> Result<(), Failure>;
+
 /// Publishes the documents of one collection.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -41,7 +44,7 @@ impl Publisher {
         stamper: &mut Stamper,
         now_us: u64,
         appends: &mut Vec<Append>,
-        unplaced: &mut dyn FnMut(&mut Stamper, &[u8], String) -> Result<(), Failure>,
+        unplaced: Unplaced<'_>,
     ) -> Result<u64, Failure> {
         let begin = appends.len();
         let published = self.drain(combiner, stamper, now_us, appends, unplaced);
@@ -60,7 +63,7 @@ impl Publisher {
         stamper: &mut Stamper,
         now_us: u64,
         appends: &mut Vec<Append>,
-        unplaced: &mut dyn FnMut(&mut Stamper, &[u8], String) -> Result<(), Failure>,
+        unplaced: Unplaced<'_>,
     ) -> Result<u64, Failure> {
         let mut name = String::new();
         let mut count = 0;

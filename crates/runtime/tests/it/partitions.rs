@@ -47,7 +47,13 @@ impl journal::Clock for Ticks {
 struct World;
 
 impl Connectors for World {
-    fn open_source(&self, _: &Capture, cursor: Option<&[u8]>, _: bool) -> Result<Box<dyn Source>, ConnectorError> {
+    fn open_source(
+        &self,
+        _: &Capture,
+        _: &[&Collection],
+        cursor: Option<&[u8]>,
+        _: bool,
+    ) -> Result<Box<dyn Source>, ConnectorError> {
         Ok(Box::new(Lines(cursor.is_some())))
     }
     fn can_divide(&self, _: &Materialization) -> bool {

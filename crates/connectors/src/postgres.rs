@@ -96,7 +96,7 @@ impl Binding {
             let matches = table.key_columns().iter().enumerate();
             let matches = matches.map(|(n, column)| format!("t.{} = k.c{n}", quote(&column.name))).collect::<Vec<_>>();
             let matches = matches.join(" AND ");
-            let sql = format!("SELECT CAST(t.{document} AS TEXT) FROM {keys} JOIN {name} AS t ON {matches}");
+            let sql = format!("SELECT k.n, CAST(t.{document} AS TEXT) FROM {keys} JOIN {name} AS t ON {matches}");
             load = Some(client.prepare(&sql).map_err(failure)?);
             let sql = format!("DELETE FROM {name} AS t USING {keys} WHERE {matches}");
             delete = Some(client.prepare(&sql).map_err(failure)?);
@@ -105,7 +105,7 @@ impl Binding {
     }
 }
 
-/// The columns' values, and the rows `k` they come from: one array per column.
+/// The columns' values, and the rows `k` they come from: one array per column, and the number `n` of the row.
 fn unnest(columns: &[Column]) -> (String, String) {
     let element = |kind| match kind {
         Kind::Integer => "bigint",
@@ -122,7 +122,7 @@ fn unnest(columns: &[Column]) -> (String, String) {
         columns.iter().enumerate().map(|(n, column)| format!("CAST(${} AS {}[])", n + 1, element(column.kind)));
     let arrays = arrays.collect::<Vec<_>>().join(", ");
     let names = (0..columns.len()).map(|n| format!("c{n}")).collect::<Vec<_>>().join(", ");
-    (values, format!("unnest({arrays}) AS k({names})"))
+    (values, format!("unnest({arrays}) WITH ORDINALITY AS k({names}, n)"))
 }
 
 impl Postgres {
@@ -287,17 +287,21 @@ impl runtime::Table for Postgres {
         &mut self,
         binding: usize,
         keys: &[&[Node<'_>]],
-        found: &mut dyn FnMut(&[u8]),
+        found: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<(), ConnectorError> {
         let Binding { table, load, .. } = &self.bindings[binding];
         let Some(load) = load else { return Ok(()) };
         // A key that no row can have is not there.
-        let keys: Vec<&[Node<'_>]> = keys.iter().copied().filter(|key| sql::key_fits(DIALECT, table, key)).collect();
+        let keys: Vec<(usize, &[Node<'_>])> =
+            keys.iter().copied().enumerate().filter(|(_, key)| sql::key_fits(DIALECT, table, key)).collect();
         for keys in keys.chunks(ROWS_MAX) {
-            let arrays = key_arrays(table, keys.iter().copied());
+            let arrays = key_arrays(table, keys.iter().map(|(_, key)| *key));
             let mut rows = self.client.query_raw(load, arrays.iter().map(Array::bind)).map_err(failure)?;
             while let Some(row) = rows.next().map_err(failure)? {
-                found(row.try_get::<_, &str>(0).map_err(failure)?.as_bytes());
+                let nth: i64 = row.try_get(0).map_err(failure)?;
+                // The server counts from one.
+                let (n, _) = keys[usize::try_from(nth - 1).unwrap_or(usize::MAX)];
+                found(n, row.try_get::<_, &str>(1).map_err(failure)?.as_bytes());
             }
         }
         Ok(())

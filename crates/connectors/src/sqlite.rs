@@ -196,7 +196,7 @@ impl runtime::Table for Sqlite {
         &mut self,
         binding: usize,
         keys: &[&[Node<'_>]],
-        found: &mut dyn FnMut(&[u8]),
+        found: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<(), ConnectorError> {
         // Within a transaction, as each statement of its own would take and give back a lock of the file. Rows are stored next
         // anyway, and nobody else can change what was loaded.
@@ -204,11 +204,11 @@ impl runtime::Table for Sqlite {
         let Binding { table, load, .. } = &self.bindings[binding];
         let mut statement = self.connection.prepare_cached(load).map_err(failure)?;
         // A key that no row can have is not there.
-        for key in keys.iter().filter(|key| sql::key_fits(DIALECT, table, key)) {
+        for (n, key) in keys.iter().enumerate().filter(|(_, key)| sql::key_fits(DIALECT, table, key)) {
             bind_all(&mut statement, &table.columns, key, 0, &mut self.scratch).map_err(failure)?;
             let mut rows = statement.raw_query();
             if let Some(row) = rows.next().map_err(failure)? {
-                found(row.get_ref(0).and_then(|document| Ok(document.as_bytes()?)).map_err(failure)?);
+                found(n, row.get_ref(0).and_then(|document| Ok(document.as_bytes()?)).map_err(failure)?);
             }
         }
         Ok(())

@@ -36,36 +36,32 @@ pub enum CombineError {
     /// A document is nested deeper than can be read back.
     #[error("document has more than {DEPTH_MAX} arrays and objects within each other")]
     Depth,
-    /// A stored document was given for a key that has one already.
-    #[error("a stored document was given twice for the same key")]
-    LeftTwice,
     /// Documents could not be put where there is more room than in memory, or not be read back.
     #[error("documents for which there is no room in memory cannot be kept on disk: {0}")]
     Spill(String),
 }
 
-/// One combined document.
+/// All documents of one key.
 #[derive(Debug, Clone, Copy)]
 pub struct Drained<'c> {
     /// The packed key.
     pub key: &'c [u8],
-    /// The document as JSON text.
-    pub document: &'c [u8],
-    /// Whether it holds all there was before, too: a stored document was reduced into it.
-    pub full: bool,
-    /// Whether the reduction deleted it; `document` is then the one that did.
-    pub deleted: bool,
-}
-
-/// All documents of one key, as a combiner keeps them.
-#[derive(Debug, Clone, Copy)]
-struct Kept<'c> {
-    /// The packed key.
-    key: &'c [u8],
     /// The document; several, one a line, where they are kept apart.
     text: &'c [u8],
     /// Whether there are several.
     apart: bool,
+}
+
+impl<'c> Drained<'c> {
+    /// The documents as JSON text, in the order they came in: one, or several where they are kept apart.
+    pub fn documents(&self) -> impl Iterator<Item = &'c [u8]> + use<'c> {
+        documents_of(self.text, self.apart)
+    }
+
+    /// The document, unless there are several.
+    pub fn single(&self) -> Option<&'c [u8]> {
+        (!self.apart).then_some(self.text)
+    }
 }
 
 /// Reduces documents by key.
@@ -98,8 +94,6 @@ struct Entry {
     key: Range<usize>,
     document: Range<usize>,
     next: Option<u32>,
-    full: bool,
-    deleted: bool,
     /// Whether there are several documents.
     apart: bool,
 }
@@ -125,108 +119,112 @@ impl Combiner {
         Self::new(Arc::clone(&self.schema), Arc::clone(&self.key))
     }
 
-    /// Adds a document behind those of its key that came before. After an error the entry of the key is what it was.
-    pub fn combine_right(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
+    /// Adds a document behind those of its key that came before. Returns which of the keys it is of, and what the document of
+    /// that key is now; where documents are kept apart, the last. After an error the entry of the key is what it was.
+    pub fn combine_right<'a>(
+        &mut self,
+        arena: &'a Arena,
+        document: Node<'a>,
+    ) -> Result<(usize, Node<'a>), CombineError> {
         check_depth(document)?;
         self.schema.validate(document).map_err(CombineError::Invalid)?;
-        let (hash, found) = self.find_document(document);
-        let Some(at) = found else {
-            self.insert(hash, document, false);
-            return Ok(());
-        };
-        self.reduce_right(arena, at, document)
+        self.combine(arena, document, None)
+    }
+
+    /// The same for a document that was read from `text`, which [`write`] made; it may be known to be valid.
+    pub fn combine_right_written<'a>(
+        &mut self,
+        arena: &'a Arena,
+        document: Node<'a>,
+        text: &[u8],
+        is_valid: bool,
+    ) -> Result<(usize, Node<'a>), CombineError> {
+        if !is_valid {
+            self.schema.validate(document).map_err(CombineError::Invalid)?;
+        }
+        self.combine(arena, document, Some(text))
+    }
+
+    fn combine<'a>(
+        &mut self,
+        arena: &'a Arena,
+        document: Node<'a>,
+        text: Option<&[u8]>,
+    ) -> Result<(usize, Node<'a>), CombineError> {
+        self.begin();
+        self.scratch.key.clear();
+        pack(document, &self.key, &mut self.scratch.key);
+        let hash = xxh3_64(&self.scratch.key);
+        if let Some(at) = self.find(hash, &self.scratch.key) {
+            return Ok((at, self.reduce_right(arena, at, document)?));
+        }
+        let begin = self.documents.len();
+        match text {
+            Some(text) => self.documents.extend_from_slice(text),
+            None => write(document, &mut self.documents),
+        }
+        self.push(hash, begin, false);
+        Ok((self.entries.len() - 1, document))
     }
 
     /// Adds documents of one key that another combiner of the same schema kept, behind those that came before.
-    fn combine_kept(&mut self, arena: &Arena, kept: Kept<'_>) -> Result<(), CombineError> {
+    fn combine_drained<'a>(&mut self, arena: &'a Arena, drained: Drained<'a>) -> Result<(), CombineError> {
         self.begin();
         self.scratch.key.clear();
-        self.scratch.key.extend_from_slice(kept.key);
-        let hash = xxh3_64(kept.key);
-        let Some(at) = self.find(hash, kept.key) else {
+        self.scratch.key.extend_from_slice(drained.key);
+        let hash = xxh3_64(drained.key);
+        let Some(at) = self.find(hash, drained.key) else {
             let begin = self.documents.len();
-            self.documents.extend_from_slice(kept.text);
-            self.push(hash, begin, false, kept.apart);
+            self.documents.extend_from_slice(drained.text);
+            self.push(hash, begin, drained.apart);
             return Ok(());
         };
-        for text in documents_of(kept.text, kept.apart) {
-            self.reduce_right(arena, at, stored(arena, text))?;
+        for text in drained.documents() {
+            self.reduce_right(arena, at, read_back(arena, text))?;
         }
         Ok(())
     }
 
-    /// Reduces a valid document into the last one of an entry, or keeps it apart.
-    fn reduce_right(&mut self, arena: &Arena, at: usize, document: Node<'_>) -> Result<(), CombineError> {
+    /// Reduces a valid document into the last one of an entry, or keeps it apart; what the last one is now.
+    fn reduce_right<'a>(
+        &mut self,
+        arena: &'a Arena,
+        at: usize,
+        document: Node<'a>,
+    ) -> Result<Node<'a>, CombineError> {
         let entry = &self.entries[at];
         let text = &self.documents[entry.document.clone()];
         let before = if entry.apart { memchr::memrchr(b'\n', text).map_or(0, |at| at + 1) } else { 0 };
         // A replaced document need not be read, and the new one is valid already.
-        let left = if entry.deleted || self.schema.keeps_right() { None } else { Some(stored(arena, &text[before..])) };
+        let left = if self.schema.keeps_right() {
+            None
+        } else {
+            // The text moves, and nodes point into it.
+            Some(read_back(arena, arena.alloc_slice_copy(&text[before..])))
+        };
         self.scratch.document.clear();
-        match self.schema.reduce(arena, left, document, entry.full) {
+        let (last, apart) = match self.schema.reduce(arena, left, document, false) {
             Ok(reduced) => {
+                // Only a full reduction deletes.
+                let reduced = reduced.unwrap_or(document);
                 if left.is_some() && !self.schema.closed() {
-                    self.check_reduced(reduced)?;
+                    check(&self.schema, reduced)?;
                 }
-                debug_assert!(reduced.is_none_or(|reduced| self.schema.is_valid(reduced)), "closed means valid");
+                debug_assert!(self.schema.is_valid(reduced), "closed means valid");
                 self.scratch.document.extend_from_slice(&text[..before]);
-                write(reduced.unwrap_or(document), &mut self.scratch.document);
-                self.replace(at, reduced.is_none());
+                (reduced, entry.apart)
             }
             Err(ReduceError { reason: Reason::Apart, .. }) => {
                 self.scratch.document.extend_from_slice(text);
                 self.scratch.document.push(b'\n');
-                write(document, &mut self.scratch.document);
-                self.replace(at, false);
-                self.entries[at].apart = true;
+                (document, true)
             }
             Err(error) => return Err(error.into()),
-        }
-        Ok(())
-    }
-
-    /// Puts a stored document, which holds all there was, before those of its key.
-    pub fn reduce_left(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
-        check_depth(document)?;
-        let (hash, found) = self.find_document(document);
-        let Some(at) = found else {
-            self.insert(hash, document, true);
-            return Ok(());
         };
-        if self.entries[at].full {
-            return Err(CombineError::LeftTwice);
-        }
-        self.reduce_all(arena, at, Some(document))?;
-        self.entries[at].full = true;
-        Ok(())
-    }
-
-    /// Says that no other document is stored: what has no stored document before it is all there is, and is reduced as such.
-    pub fn reduce_rest(&mut self, arena: &Arena) -> Result<(), CombineError> {
-        for at in 0..self.entries.len() {
-            let entry = &self.entries[at];
-            if !entry.full && (entry.apart || self.schema.prunes()) {
-                self.reduce_all(arena, at, None)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reduces all documents of an entry, in full, into the one that was there before.
-    fn reduce_all(&mut self, arena: &Arena, at: usize, before: Option<Node<'_>>) -> Result<(), CombineError> {
-        let entry = &self.entries[at];
-        let mut left = before;
-        let mut last = Node::Null;
-        for text in documents_of(&self.documents[entry.document.clone()], entry.apart) {
-            last = stored(arena, text);
-            left = self.schema.reduce(arena, left, last, true)?;
-        }
-        self.check_reduced(left)?;
-        self.scratch.document.clear();
-        write(left.unwrap_or(last), &mut self.scratch.document);
-        self.replace(at, left.is_none());
-        self.entries[at].apart = false;
-        Ok(())
+        write(last, &mut self.scratch.document);
+        self.replace(at);
+        self.entries[at].apart = apart;
+        Ok(last)
     }
 
     /// Whether there is a document of this packed key.
@@ -251,14 +249,6 @@ impl Combiner {
         if self.is_empty() { 0 } else { self.keys.len() + self.documents.len() + self.entries.len() * ENTRY_BYTES }
     }
 
-    /// All packed keys so far, each with a document of it, in the order in which they came first.
-    pub fn documents(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|entry| {
-            let mut documents = documents_of(&self.documents[entry.document.clone()], entry.apart);
-            (&self.keys[entry.key.clone()], documents.next().unwrap_or_default())
-        })
-    }
-
     /// Forgets all documents.
     pub fn clear(&mut self) {
         self.take_entries();
@@ -276,24 +266,6 @@ impl Combiner {
         self.drain()
     }
 
-    /// Takes all documents as they are kept, in the order of their keys.
-    fn drain_kept(&mut self) -> impl Iterator<Item = Kept<'_>> {
-        self.take_sorted();
-        self.drained.iter().map(|entry| {
-            debug_assert!(!entry.full && !entry.deleted, "stored documents are not spilled");
-            let (key, text) = (&self.keys[entry.key.clone()], &self.documents[entry.document.clone()]);
-            Kept { key, text, apart: entry.apart }
-        })
-    }
-
-    fn check_reduced(&self, reduced: Option<Node<'_>>) -> Result<(), CombineError> {
-        let Some(reduced) = reduced else {
-            return Ok(());
-        };
-        check_depth(reduced)?;
-        self.schema.validate(reduced).map_err(CombineError::CombinedInvalid)
-    }
-
     fn take_entries(&mut self) {
         std::mem::swap(&mut self.entries, &mut self.drained);
         self.entries.clear();
@@ -307,14 +279,10 @@ impl Combiner {
     }
 
     fn drain(&self) -> impl Iterator<Item = Drained<'_>> {
-        self.drained.iter().flat_map(|entry| {
-            let documents = documents_of(&self.documents[entry.document.clone()], entry.apart);
-            documents.map(|document| Drained {
-                key: &self.keys[entry.key.clone()],
-                document,
-                full: entry.full,
-                deleted: entry.deleted,
-            })
+        self.drained.iter().map(|entry| Drained {
+            key: &self.keys[entry.key.clone()],
+            text: &self.documents[entry.document.clone()],
+            apart: entry.apart,
         })
     }
 
@@ -326,15 +294,6 @@ impl Combiner {
             self.drained.clear();
             self.garbage = 0;
         }
-    }
-
-    /// Packs the key of a document into the scratch, and looks for its entry.
-    fn find_document(&mut self, document: Node<'_>) -> (u64, Option<usize>) {
-        self.begin();
-        self.scratch.key.clear();
-        pack(document, &self.key, &mut self.scratch.key);
-        let hash = xxh3_64(&self.scratch.key);
-        (hash, self.find(hash, &self.scratch.key))
     }
 
     fn find(&self, hash: u64, packed: &[u8]) -> Option<usize> {
@@ -349,15 +308,8 @@ impl Combiner {
         None
     }
 
-    /// Adds the entry of a new key, which is in the scratch.
-    fn insert(&mut self, hash: u64, document: Node<'_>, full: bool) {
-        let begin = self.documents.len();
-        write(document, &mut self.documents);
-        self.push(hash, begin, full, false);
-    }
-
     /// Adds the entry of a new key, which is in the scratch, and of documents that were written from `begin` on.
-    fn push(&mut self, hash: u64, begin: usize, full: bool, apart: bool) {
+    fn push(&mut self, hash: u64, begin: usize, apart: bool) {
         let at = u32::try_from(self.entries.len()).expect("a transaction is closed long before it has 2^32 keys");
         let key_begin = self.keys.len();
         self.keys.extend_from_slice(&self.scratch.key);
@@ -365,17 +317,14 @@ impl Combiner {
             key: key_begin..self.keys.len(),
             document: begin..self.documents.len(),
             next: self.first.insert(hash, at),
-            full,
-            deleted: false,
             apart,
         });
     }
 
     /// Gives an entry the document of the scratch: in place where it fits.
-    fn replace(&mut self, at: usize, deleted: bool) {
+    fn replace(&mut self, at: usize) {
         let entry = &mut self.entries[at];
         let (old, new) = (entry.document.clone(), &self.scratch.document);
-        entry.deleted = deleted;
         if new.len() <= old.len() {
             entry.document = old.start..old.start + new.len();
             self.documents[entry.document.clone()].copy_from_slice(new);
@@ -407,8 +356,31 @@ fn check_depth(document: Node<'_>) -> Result<(), CombineError> {
     if document.within_depth(DEPTH_MAX) { Ok(()) } else { Err(CombineError::Depth) }
 }
 
-fn stored<'a>(arena: &'a Arena, document: &'a [u8]) -> Node<'a> {
+fn check(schema: &Schema, reduced: Node<'_>) -> Result<(), CombineError> {
+    check_depth(reduced)?;
+    schema.validate(reduced).map_err(CombineError::CombinedInvalid)
+}
+
+fn read_back<'a>(arena: &'a Arena, document: &'a [u8]) -> Node<'a> {
     parse(arena, document).expect("an entry is JSON that we wrote")
+}
+
+impl Schema {
+    /// Reduces all documents of a key, in their order, into the one that is stored before them; where none is, they are all
+    /// there is, and are reduced as such. `None` where that deletes what there was.
+    pub fn reduce_all<'a>(
+        &self,
+        arena: &'a Arena,
+        stored: Option<Node<'a>>,
+        documents: &[Node<'a>],
+    ) -> Result<Option<Node<'a>>, CombineError> {
+        let mut left = stored;
+        for document in documents {
+            left = self.reduce(arena, left, *document, true)?;
+        }
+        left.map_or(Ok(()), |reduced| check(self, reduced))?;
+        Ok(left)
+    }
 }
 
 /// The documents of an entry's text; JSON that we wrote has no line end within it.

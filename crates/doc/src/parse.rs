@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::node::order;
 use crate::{Arena, Field, Node};
 
@@ -66,59 +68,78 @@ pub enum ParseReason {
 /// Reads exactly one JSON document, with white space around it or not.
 pub fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, ParseError> {
     let mut parser = Parser::new(arena, text)?;
-    let node = parser.value(0)?;
-    parser.finish()?;
-    Ok(node)
+    let node = parser.value(0).filter(|_| parser.finish());
+    node.ok_or_else(|| parser.failure())
 }
 
 /// Reads one JSON array; gives each element and its range of the text.
 pub fn parse_elements<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Vec<(Node<'a>, Range<usize>)>, ParseError> {
     let mut parser = Parser::new(arena, text)?;
-    let mut elements = Vec::new();
-    parser.space();
-    if parser.peek() != Some(b'[') {
-        return Err(parser.expected("an array"));
-    }
-    parser.at += 1;
-    if !parser.closes(b']') {
-        loop {
-            parser.space();
-            let begin = parser.at;
-            let node = parser.value(1)?;
-            elements.push((node, begin..parser.at));
-            if !parser.continues(b']', "',' or ']'")? {
-                break;
-            }
-        }
-    }
-    parser.finish()?;
-    Ok(elements)
+    parser.elements().filter(|_| parser.finish()).ok_or_else(|| parser.failure())
 }
 
+/// What it reads is `None` where it could not be read, so that a value is no larger on its way than a node; then why is in
+/// `failed`.
 struct Parser<'a> {
     arena: &'a Arena,
     text: &'a str,
     at: usize,
     /// Items of the arrays being read, innermost last, until they move to the arena.
-    items: Vec<Node<'a>>,
+    items: SmallVec<[Node<'a>; 16]>,
     /// Fields of the objects being read, likewise.
-    fields: Vec<Field<'a>>,
+    fields: SmallVec<[Field<'a>; 24]>,
+    failed: Option<ParseError>,
 }
 
 impl<'a> Parser<'a> {
     fn new(arena: &'a Arena, text: &'a [u8]) -> Result<Self, ParseError> {
         match std::str::from_utf8(text) {
-            Ok(text) => Ok(Parser { arena, text, at: 0, items: Vec::new(), fields: Vec::with_capacity(16) }),
+            Ok(text) => {
+                Ok(Parser { arena, text, at: 0, items: SmallVec::new(), fields: SmallVec::new(), failed: None })
+            }
             Err(error) => Err(ParseError { at: error.valid_up_to(), reason: ParseReason::Utf8 }),
         }
     }
 
-    fn error(&self, reason: ParseReason) -> ParseError {
-        ParseError { at: self.at, reason }
+    fn failure(self) -> ParseError {
+        self.failed.expect("whatever fails says why")
     }
 
-    fn expected(&self, what: &'static str) -> ParseError {
-        if self.at < self.text.len() { self.error(ParseReason::Expected(what)) } else { self.error(ParseReason::End) }
+    #[cold]
+    fn fail_at<T>(&mut self, at: usize, reason: ParseReason) -> Option<T> {
+        self.failed = Some(ParseError { at, reason });
+        None
+    }
+
+    #[cold]
+    fn fail<T>(&mut self, reason: ParseReason) -> Option<T> {
+        self.fail_at(self.at, reason)
+    }
+
+    #[cold]
+    fn expected<T>(&mut self, what: &'static str) -> Option<T> {
+        self.fail(if self.at < self.text.len() { ParseReason::Expected(what) } else { ParseReason::End })
+    }
+
+    fn elements(&mut self) -> Option<Vec<(Node<'a>, Range<usize>)>> {
+        let mut elements = Vec::new();
+        self.space();
+        if self.peek() != Some(b'[') {
+            return self.expected("an array");
+        }
+        self.at += 1;
+        if !self.closes(b']') {
+            loop {
+                self.space();
+                let begin = self.at;
+                let node = self.value(1)?;
+                elements.push((node, begin..self.at));
+                if !self.continues(b']', "',' or ']'")? {
+                    break;
+                }
+            }
+        }
+        Some(elements)
     }
 
     fn peek(&self) -> Option<u8> {
@@ -131,9 +152,10 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn finish(&mut self) -> Result<(), ParseError> {
+    /// Whether nothing follows.
+    fn finish(&mut self) -> bool {
         self.space();
-        if self.at == self.text.len() { Ok(()) } else { Err(self.error(ParseReason::Trailing)) }
+        self.at == self.text.len() || self.fail::<()>(ParseReason::Trailing).is_some()
     }
 
     /// Whether a container ends before its first element.
@@ -147,50 +169,50 @@ impl<'a> Parser<'a> {
     }
 
     /// After an element: whether another one follows.
-    fn continues(&mut self, close: u8, what: &'static str) -> Result<bool, ParseError> {
+    fn continues(&mut self, close: u8, what: &'static str) -> Option<bool> {
         self.space();
         match self.peek() {
             Some(b',') => {
                 self.at += 1;
-                Ok(true)
+                Some(true)
             }
             Some(byte) if byte == close => {
                 self.at += 1;
-                Ok(false)
+                Some(false)
             }
-            _ => Err(self.expected(what)),
+            _ => self.expected(what),
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node<'a>, ParseError> {
+    fn value(&mut self, depth: usize) -> Option<Node<'a>> {
         self.space();
         match self.peek() {
-            Some(b'"') => Ok(Node::Str(self.string()?)),
+            Some(b'"') => Some(Node::Str(self.string()?)),
             Some(b'{') => self.object(depth),
             Some(b'[') => self.array(depth),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word("true", Node::Bool(true)),
             Some(b'f') => self.word("false", Node::Bool(false)),
             Some(b'n') => self.word("null", Node::Null),
-            _ => Err(self.expected("a value")),
+            _ => self.expected("a value"),
         }
     }
 
-    fn word(&mut self, word: &'static str, node: Node<'a>) -> Result<Node<'a>, ParseError> {
+    fn word(&mut self, word: &'static str, node: Node<'a>) -> Option<Node<'a>> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.expected("a value"));
+            return self.expected("a value");
         }
         self.at += word.len();
-        Ok(node)
+        Some(node)
     }
 
-    fn array(&mut self, depth: usize) -> Result<Node<'a>, ParseError> {
+    fn array(&mut self, depth: usize) -> Option<Node<'a>> {
         if depth == DEPTH_MAX {
-            return Err(self.error(ParseReason::Depth));
+            return self.fail(ParseReason::Depth);
         }
         self.at += 1;
         if self.closes(b']') {
-            return Ok(Node::Array(&[]));
+            return Some(Node::Array(&[]));
         }
         let base = self.items.len();
         loop {
@@ -202,29 +224,29 @@ impl<'a> Parser<'a> {
         }
         let items = self.arena.alloc_slice_copy(&self.items[base..]);
         self.items.truncate(base);
-        Ok(Node::Array(items))
+        Some(Node::Array(items))
     }
 
-    fn object(&mut self, depth: usize) -> Result<Node<'a>, ParseError> {
+    fn object(&mut self, depth: usize) -> Option<Node<'a>> {
         if depth == DEPTH_MAX {
-            return Err(self.error(ParseReason::Depth));
+            return self.fail(ParseReason::Depth);
         }
         let begin = self.at;
         self.at += 1;
         if self.closes(b'}') {
-            return Ok(Node::Object(&[]));
+            return Some(Node::Object(&[]));
         }
         let base = self.fields.len();
         let mut sorted = true;
         loop {
             self.space();
             if self.peek() != Some(b'"') {
-                return Err(self.expected("a property name"));
+                return self.expected("a property name");
             }
             let name = self.string()?;
             self.space();
             if self.peek() != Some(b':') {
-                return Err(self.expected("':'"));
+                return self.expected("':'");
             }
             self.at += 1;
             let value = self.value(depth + 1)?;
@@ -239,21 +261,20 @@ impl<'a> Parser<'a> {
         if !sorted {
             fields.sort_unstable_by(|a, b| order(a.name, b.name));
             if let Some(pair) = fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
-                let reason = ParseReason::Duplicate(pair[0].name.to_owned());
-                return Err(ParseError { at: begin, reason });
+                return self.fail_at(begin, ParseReason::Duplicate(pair[0].name.to_owned()));
             }
         }
-        Ok(Node::Object(fields))
+        Some(Node::Object(fields))
     }
 
     /// Reads a string, the opening quote being next.
-    fn string(&mut self) -> Result<&'a str, ParseError> {
+    fn string(&mut self) -> Option<&'a str> {
         self.at += 1;
         let begin = self.at;
         self.at = plain_end(self.text.as_bytes(), begin);
         if self.peek() == Some(b'"') {
             self.at += 1;
-            return Ok(&self.text[begin..self.at - 1]);
+            return Some(&self.text[begin..self.at - 1]);
         }
         let mut text = String::new();
         let mut from = begin;
@@ -262,17 +283,17 @@ impl<'a> Parser<'a> {
             match self.peek() {
                 Some(b'"') => break,
                 Some(b'\\') => text.push(self.escape()?),
-                Some(_) => return Err(self.error(ParseReason::Control)),
-                None => return Err(self.error(ParseReason::End)),
+                Some(_) => return self.fail(ParseReason::Control),
+                None => return self.fail(ParseReason::End),
             }
             from = self.at;
             self.at = plain_end(self.text.as_bytes(), from);
         }
         self.at += 1;
-        Ok(self.arena.alloc_str(&text))
+        Some(self.arena.alloc_str(&text))
     }
 
-    fn escape(&mut self) -> Result<char, ParseError> {
+    fn escape(&mut self) -> Option<char> {
         self.at += 1;
         let char = match self.peek() {
             Some(b'"') => '"',
@@ -287,43 +308,42 @@ impl<'a> Parser<'a> {
                 self.at += 1;
                 return self.unicode();
             }
-            Some(_) => return Err(self.error(ParseReason::Escape)),
-            None => return Err(self.error(ParseReason::End)),
+            Some(_) => return self.fail(ParseReason::Escape),
+            None => return self.fail(ParseReason::End),
         };
         self.at += 1;
-        Ok(char)
+        Some(char)
     }
 
     /// Reads what follows `\u`, the second half of a pair included.
-    fn unicode(&mut self) -> Result<char, ParseError> {
+    fn unicode(&mut self) -> Option<char> {
         let begin = self.at;
-        let lone = ParseError { at: begin, reason: ParseReason::Surrogate };
         let first = self.hex()?;
-        if !(0xd800..0xdc00).contains(&first) {
-            return char::from_u32(first).ok_or(lone);
-        }
-        if !self.text.as_bytes()[self.at..].starts_with(b"\\u") {
-            return Err(lone);
-        }
-        self.at += 2;
-        let second = self.hex()?;
-        if !(0xdc00..0xe000).contains(&second) {
-            return Err(lone);
-        }
-        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(lone)
+        let code = match first {
+            0xd800..0xdc00 if self.text.as_bytes()[self.at..].starts_with(b"\\u") => {
+                self.at += 2;
+                match self.hex()? {
+                    second @ 0xdc00..0xe000 => Some(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)),
+                    _ => None,
+                }
+            }
+            _ => Some(first),
+        };
+        code.and_then(char::from_u32).or_else(|| self.fail_at(begin, ParseReason::Surrogate))
     }
 
-    fn hex(&mut self) -> Result<u32, ParseError> {
+    fn hex(&mut self) -> Option<u32> {
         let mut value = 0;
         for _ in 0..4 {
             let digit = match self.peek() {
                 Some(byte) => char::from(byte).to_digit(16),
-                None => return Err(self.error(ParseReason::End)),
+                None => return self.fail(ParseReason::End),
             };
-            value = value * 16 + digit.ok_or_else(|| self.error(ParseReason::Escape))?;
+            let Some(digit) = digit else { return self.fail(ParseReason::Escape) };
+            value = value * 16 + digit;
             self.at += 1;
         }
-        Ok(value)
+        Some(value)
     }
 
     fn digits(&mut self) -> usize {
@@ -334,7 +354,7 @@ impl<'a> Parser<'a> {
         self.at - begin
     }
 
-    fn number(&mut self) -> Result<Node<'a>, ParseError> {
+    fn number(&mut self) -> Option<Node<'a>> {
         let begin = self.at;
         let negative = self.peek() == Some(b'-');
         if negative {
@@ -343,7 +363,7 @@ impl<'a> Parser<'a> {
         let whole = self.at;
         let digits = self.digits();
         if digits == 0 || (digits > 1 && self.text.as_bytes()[whole] == b'0') {
-            return Err(self.error(ParseReason::Number));
+            return self.fail(ParseReason::Number);
         }
         let whole = &self.text[whole..self.at];
         let mut integer = true;
@@ -351,7 +371,7 @@ impl<'a> Parser<'a> {
             integer = false;
             self.at += 1;
             if self.digits() == 0 {
-                return Err(self.error(ParseReason::Number));
+                return self.fail(ParseReason::Number);
             }
         }
         if let Some(b'e' | b'E') = self.peek() {
@@ -361,21 +381,20 @@ impl<'a> Parser<'a> {
                 self.at += 1;
             }
             if self.digits() == 0 {
-                return Err(self.error(ParseReason::Number));
+                return self.fail(ParseReason::Number);
             }
         }
         let text = &self.text[begin..self.at];
         if integer {
-            let too_large = |_| ParseError { at: begin, reason: ParseReason::Integer };
-            return if negative {
-                Ok(Node::integer(text.parse().map_err(too_large)?))
-            } else {
-                Ok(Node::U64(whole.parse().map_err(too_large)?))
+            let parsed = match negative {
+                true => text.parse().map(Node::integer),
+                false => whole.parse().map(Node::U64),
             };
+            return parsed.ok().or_else(|| self.fail_at(begin, ParseReason::Integer));
         }
         match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Node::F64(value)),
-            _ => Err(ParseError { at: begin, reason: ParseReason::Range }),
+            Ok(value) if value.is_finite() => Some(Node::F64(value)),
+            _ => self.fail_at(begin, ParseReason::Range),
         }
     }
 }

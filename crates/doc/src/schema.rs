@@ -111,7 +111,7 @@ impl Schema {
     }
 
     /// Whether every reduction of valid documents gives a valid one, no deeper than they are.
-    pub(crate) fn closed(&self) -> bool {
+    pub fn closed(&self) -> bool {
         self.plan.closed()
     }
 
@@ -121,7 +121,7 @@ impl Schema {
     }
 
     /// Whether a full reduction may drop something of a document that has none before it.
-    pub(crate) fn prunes(&self) -> bool {
+    pub fn prunes(&self) -> bool {
         self.plan.prunes(self.plan.root())
     }
 }

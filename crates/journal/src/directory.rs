@@ -3,7 +3,7 @@
 //! ```text
 //! <directory>/            mode 0700
 //!   lock                  held by the process that owns the directory
-//!   format                "segtide data directory, format 2\n"; written last, so its presence says the rest is complete
+//!   format                "segtide data directory, format 3\n"; written last, so its presence says the rest is complete
 //!   store/                the transactional store
 //!   fragments/            fragment files, unless they are kept elsewhere
 //!   reserve               space put aside for when the disk is full
@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::failpoint::{defect, durable_point};
 
 /// The format of data directories this program writes and reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// How often a lock that is held is tried again, and after how long: a process that its former owner is just starting holds it
 /// for an instant more.
 const LOCK_TRIES_MAX: u32 = 20;

@@ -1,17 +1,16 @@
 //! Captures: documents from a source into collections, with the source's cursor.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use catalog::{Capture, Catalog, Collection};
-use doc::{Arena, Combiner};
+use doc::Arena;
 use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Piece};
-use serde_json::value::RawValue;
 
 use crate::connector::{Batch, Connectors, Progress, Source};
 use crate::dead_letters::{self, DeadLetters, Letter};
-use crate::publish::Publisher;
+use crate::pace::{self, Pace};
+use crate::publish::Target;
 use crate::shard::{Context, Extended, Failure, Task};
 use crate::uuid::Stamper;
 
@@ -22,6 +21,7 @@ pub(crate) struct CaptureTask {
     task: String,
     epoch: u64,
     source: Box<dyn Source>,
+    pace: Pace,
     batch: Batch,
     /// For each binding, its target.
     bindings: Vec<usize>,
@@ -35,26 +35,6 @@ pub(crate) struct CaptureTask {
     committing: Option<Vec<u8>>,
 }
 
-/// A collection that documents are published to.
-pub(crate) struct Target {
-    pub(crate) collection: String,
-    pub(crate) combiner: Combiner,
-    pub(crate) publisher: Publisher,
-}
-
-impl Target {
-    pub(crate) fn new(context: &Context, catalog: &Catalog, collection: &str) -> Result<Self, Failure> {
-        let spec = catalog
-            .collection(collection)
-            .ok_or_else(|| Failure::never(format!("collection {collection} is not in the catalog")))?;
-        Ok(Self {
-            collection: collection.to_owned(),
-            combiner: Combiner::new(Arc::clone(&spec.schema), Arc::clone(&spec.key)),
-            publisher: Publisher::new(spec, &*context.log),
-        })
-    }
-}
-
 impl CaptureTask {
     pub(crate) fn recover(
         context: &Context,
@@ -62,6 +42,7 @@ impl CaptureTask {
         capture: &Capture,
         connectors: &dyn Connectors,
         tail: bool,
+        pace: Pace,
         random: u64,
     ) -> Result<Self, Failure> {
         let task = format!("capture/{}", capture.name);
@@ -87,6 +68,7 @@ impl CaptureTask {
             task,
             epoch: opened.epoch,
             source: connectors.open_source(capture, &collections, cursor, tail)?,
+            pace,
             batch: Batch::default(),
             bindings,
             targets,
@@ -104,6 +86,10 @@ impl Task for CaptureTask {
     const GROWS: bool = true;
 
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
+        if self.pace.is_ahead(now_us) {
+            self.context.sleep(pace::LOOK);
+            return Ok(Extended { more: true, ..Extended::default() });
+        }
         self.batch.clear();
         let progress = self.source.read(&mut self.batch)?;
         self.arena.reset();
@@ -118,7 +104,7 @@ impl Task for CaptureTask {
             };
             let reason = match &parsed {
                 Err(reason) => reason.clone(),
-                Ok(document) => match target.combiner.combine_right(&self.arena, *document) {
+                Ok(document) => match target.combine(&self.arena, *document) {
                     Ok(()) => continue,
                     Err(e) => e.to_string(),
                 },
@@ -174,20 +160,9 @@ impl Task for CaptureTask {
             ..Delta::default()
         };
         let mut published = 0;
-        let halts = self.source.halts_on_invalid();
-        for Target { collection, combiner, publisher } in &mut self.targets {
-            let letters = &mut self.dead_letters;
-            let set_aside = &mut |stamper: &mut Stamper, document: &[u8], reason: String| {
-                if halts {
-                    return Err(Failure::never(reason));
-                }
-                let document = std::str::from_utf8(document).ok().map(str::to_owned);
-                let document = document.and_then(|document| RawValue::from_string(document).ok());
-                let letter = Letter { collection: Some(collection), reason: &reason, document, ..Letter::default() };
-                letters.add(letter, stamper, now_us);
-                Ok(())
-            };
-            published += publisher.publish(combiner, &mut self.stamper, now_us, &mut delta.appends, set_aside)?;
+        for target in &mut self.targets {
+            let documents = target.publish(&mut self.stamper, now_us, &mut delta.appends);
+            published += documents.map_err(|e| Failure::never(format!("{}: {e}", target.collection)))?;
         }
         delta.appends.extend(self.dead_letters.take(&self.context.counters));
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);

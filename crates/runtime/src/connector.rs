@@ -180,13 +180,13 @@ pub enum Destination {
 pub trait Table: Send {
     /// The checkpoint that former owners left for the keys; `None` where they left none.
     fn checkpoint(&self) -> Option<&str>;
-    /// Looks up stored documents by key, each key the values of [`catalog::FieldSelection::keys`]; calls `found` with the JSON
-    /// text of each that exists, in any order.
+    /// Looks up stored documents by key, each key the values of [`catalog::FieldSelection::keys`]; calls `found` for each that
+    /// exists, in any order, with the place of its key among `keys` and its JSON text.
     fn load(
         &mut self,
         binding: usize,
         keys: &[&[Node<'_>]],
-        found: &mut dyn FnMut(&[u8]),
+        found: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<(), ConnectorError>;
     /// Inserts or updates rows in the open transaction. A row that the table can never take is set aside in it, with the
     /// reason.

@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use catalog::{Catalog, Collection, Derivation, Module, Transform, Using};
-use doc::{Arena, Combiner, Node, Pointer, Schema};
+use doc::{Arena, Node, Pointer, Schema};
 use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Log, LogError};
 
-use crate::capture::{Target, finish};
+use crate::capture::finish;
 use crate::connector::{Changes, Connectors, LambdaError, Lambdas, Publish, Rows};
 use crate::position::{Offsets, Position};
-use crate::reader::{Read, Reader};
+use crate::publish::{Target, Unpublishable};
+use crate::reader::{Document, Read, Reader};
 use crate::registers::{RegisterStore, Registers};
 use crate::shard::{Context, Extended, Failure, Task};
 use crate::uuid::Stamper;
@@ -34,6 +35,9 @@ pub(crate) struct Deriver {
     registers: Kind,
 }
 
+/// Takes what is published.
+pub(crate) type Published<'p, 'a> = dyn FnMut(Node<'a>) -> Result<(), Unpublishable> + 'p;
+
 /// What lasts from one document to the next.
 enum Kind {
     /// Registers, each changed by update lambdas.
@@ -48,6 +52,8 @@ struct Spec {
     name: String,
     source: String,
     schemas: Vec<Arc<Schema>>,
+    /// How many of them, from the first, are what documents of the source are published by.
+    published_by: usize,
     shuffle: Arc<[Pointer]>,
     update: bool,
     publish: bool,
@@ -70,6 +76,7 @@ impl Deriver {
                 name: transform.name.clone(),
                 source: transform.source.clone(),
                 schemas: schemas.into_iter().flatten().cloned().collect(),
+                published_by: usize::from(Arc::ptr_eq(&source.read_schema, &source.schema)),
                 shuffle: Arc::clone(&transform.shuffle),
                 update: transform.update.is_some(),
                 publish: transform.publish.is_some(),
@@ -110,26 +117,27 @@ impl Deriver {
         derivation.transforms.iter().map(read).collect()
     }
 
-    /// Processes a block of source documents, each with the index of its transform, in order; what they publish is combined
-    /// into `published`.
+    /// Validates a source document of a transform; one that is `fresh` is known to be valid by the schema it was published by.
+    pub(crate) fn validate(&self, transform: usize, document: Node<'_>, fresh: bool) -> Result<(), Failure> {
+        let spec = &self.transforms[transform];
+        let known = if fresh { spec.published_by } else { 0 };
+        spec.schemas[known..].iter().try_for_each(|schema| {
+            schema.validate(document).map_err(|e| {
+                let Spec { name, source, .. } = spec;
+                Failure::never(format!("{}, transform {name}: a document of {source} is invalid: {e}", self.name))
+            })
+        })
+    }
+
+    /// Processes a block of valid source documents, each with the index of its transform, in order, and gives what they publish to
+    /// `publish`.
     pub(crate) fn extend<'a>(
         &mut self,
         arena: &'a Arena,
         store: &dyn RegisterStore,
         sources: &[(usize, Node<'a>)],
-        published: &mut Combiner,
+        publish: &mut Published<'_, 'a>,
     ) -> Result<(), Failure> {
-        for (transform, document) in sources {
-            let spec = &self.transforms[*transform];
-            for schema in &spec.schemas {
-                schema.validate(*document).map_err(|e| {
-                    Failure::never(format!(
-                        "{}, transform {}: a document of {} is invalid: {e}",
-                        self.name, spec.name, spec.source
-                    ))
-                })?;
-            }
-        }
         let calls = self.reduce_registers(arena, store, sources)?;
 
         let mut rows = self.batch(
@@ -142,7 +150,7 @@ impl Deriver {
         )?;
         for (n, (transform, _)) in sources.iter().enumerate() {
             for document in rows.run(*transform) {
-                published.combine_right(arena, *document).map_err(|e| {
+                publish(*document).map_err(|e| {
                     let spec = &self.transforms[*transform];
                     let source = calls[n].source.to_json();
                     Failure::never(format!(
@@ -231,8 +239,12 @@ impl Deriver {
         Ok(returned)
     }
 
-    /// Ends a transaction: combines what is published last into `published`; what is to be committed with it.
-    pub(crate) fn finish(&mut self, arena: &Arena, published: &mut Combiner) -> Result<Changes, Failure> {
+    /// Ends a transaction: gives what is published last to `publish`; what is to be committed with it.
+    pub(crate) fn finish<'a>(
+        &mut self,
+        arena: &'a Arena,
+        publish: &mut Published<'_, 'a>,
+    ) -> Result<Changes, Failure> {
         let kept = match &mut self.registers {
             Kind::Registers(registers) => return Ok(registers.drain()),
             Kind::Initial(_) => return Ok(Changes::new()),
@@ -240,7 +252,7 @@ impl Deriver {
         };
         let flushed = kept.flush(arena).map_err(|e| Failure::never(format!("{}: {e}", self.name)))?;
         for document in flushed {
-            published.combine_right(arena, document).map_err(|e| {
+            publish(document).map_err(|e| {
                 let document = document.to_json();
                 Failure::never(format!("{}: {e}; it was published by flush: {}", self.name, shortened(&document)))
             })?;
@@ -370,7 +382,8 @@ impl DeriveTask {
             context: context.clone(),
             task,
             epoch: opened.epoch,
-            reader: Reader::new(Arc::clone(&context.log), reads, range, position).holding(context.read_bytes),
+            reader: Reader::new(Arc::clone(&context.log), reads, range, position, Arc::clone(&context.started))
+                .holding(context.read_bytes),
             deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes)?,
             block_bytes: BLOCK_BYTES,
             reaches,
@@ -400,15 +413,17 @@ impl Task for DeriveTask {
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let block = self.reader.next(now_us, self.block_bytes)?;
         self.arena.reset();
-        let mut sources = Vec::with_capacity(block.documents.len());
-        for sourced in &block.documents {
-            let document = doc::parse(&self.arena, &sourced.text)
+        let mut sources = Vec::with_capacity(block.len());
+        for Document { read, text, is_fresh } in block.documents() {
+            let document = doc::parse(&self.arena, text)
                 .map_err(|e| Failure::never(format!("a stored document cannot be read: {e}")))?;
-            sources.push((sourced.read, document));
+            self.deriver.validate(read, document, is_fresh)?;
+            sources.push((read, document));
         }
         let store = TaskRegisters { log: &*self.context.log, task: &self.task };
         if !sources.is_empty() {
-            self.deriver.extend(&self.arena, &store, &sources, &mut self.target.combiner)?;
+            let (arena, target) = (&self.arena, &mut self.target);
+            self.deriver.extend(arena, &store, &sources, &mut |document| target.combine(arena, document))?;
         }
         let registers_full = self.deriver.registers().is_some_and(Registers::is_full);
         match self.deriver.registers().map_or(0, Registers::touched_bytes) {
@@ -417,10 +432,11 @@ impl Task for DeriveTask {
             _ => {}
         }
         self.context.counters.waits(self.reader.lag_bytes(), self.reader.waiting_since_us());
+        self.context.counters.ready_bytes.store(self.reader.ready_bytes(), Ordering::Relaxed);
         Ok(Extended {
-            documents: block.documents.len() as u64,
+            documents: block.len() as u64,
             bytes: block.bytes as u64,
-            full: registers_full || self.target.combiner.bytes() as u64 > self.context.limits.bytes_max,
+            full: registers_full || self.target.bytes() as u64 > self.context.limits.bytes_max,
             progress: block.passed_bytes > 0,
             more: block.more,
             again_us: block.ready_at_us,
@@ -429,25 +445,21 @@ impl Task for DeriveTask {
     }
 
     fn close(&mut self, now_us: u64) -> Result<(), Failure> {
-        let target = &mut self.target;
         self.arena.reset();
+        let (arena, target) = (&self.arena, &mut self.target);
         let position = self.reader.position();
         self.reaches = position.least();
         let mut delta = Delta {
             task: self.task.clone(),
             epoch: self.epoch,
             time_us: now_us,
-            registers: self.deriver.finish(&self.arena, &mut target.combiner)?,
+            registers: self.deriver.finish(arena, &mut |document| target.combine(arena, document))?,
             position: position.encode(),
             ..Delta::default()
         };
-        let published = target.publisher.publish(
-            &mut target.combiner,
-            &mut self.stamper,
-            now_us,
-            &mut delta.appends,
-            &mut |_, _, why| Err(Failure::never(why)),
-        )?;
+        let published = target
+            .publish(&mut self.stamper, now_us, &mut delta.appends)
+            .map_err(|e| Failure::never(format!("{}: {e}", target.collection)))?;
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
         durable_point("derive.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));

@@ -15,7 +15,7 @@ use doc::{Arena, CombineError};
 use journal::failpoint::{defect, durable_point};
 use journal::{Append, Commit, Delta, KeyRange, Log, Piece};
 
-use crate::capture::Target;
+use crate::publish::{Target, Unpublishable};
 use crate::shard::{Context, Extended, Failure, Signal, Task};
 use crate::uuid::Stamper;
 use keys::{Found, Keyed, Keys, Taken};
@@ -275,19 +275,18 @@ impl IngestTask {
         self.arena.reset();
         let read = posted::read(&self.arena, &self.catalog, posted)?;
         if let Err(why) = combine(&self.arena, &mut self.targets, &read) {
-            self.targets.iter_mut().for_each(|t| t.combiner.clear());
+            self.targets.iter_mut().for_each(Target::clear);
             return Err(IngestError::Invalid(why));
         }
         let received = read.iter().map(|documents| documents.documents.len() as u64).sum();
         let mut appends = Vec::new();
         let mut documents = 0;
         for target in &mut self.targets {
-            let refuse = &mut |_: &mut Stamper, _: &[u8], why| Err(Failure::never(why));
-            match target.publisher.publish(&mut target.combiner, &mut self.stamper, now_us, &mut appends, refuse) {
+            match target.publish(&mut self.stamper, now_us, &mut appends) {
                 Ok(published) => documents += published,
-                Err(failure) => {
-                    self.targets.iter_mut().for_each(|t| t.combiner.clear());
-                    return Err(IngestError::Invalid(failure.why));
+                Err(error) => {
+                    self.targets.iter_mut().for_each(Target::clear);
+                    return Err(IngestError::Invalid(error.to_string()));
                 }
             }
         }
@@ -310,12 +309,12 @@ impl IngestTask {
 }
 
 /// Combines each collection's documents; an error names the collection and what is wrong.
-fn combine(arena: &Arena, targets: &mut [Target], read: &[Documents<'_>]) -> Result<(), String> {
+fn combine<'a>(arena: &'a Arena, targets: &mut [Target], read: &[Documents<'a>]) -> Result<(), String> {
     for documents in read {
         let target = targets.iter_mut().find(|t| t.collection == documents.collection);
         let target = target.expect("every collection that is not derived is a target");
         for (n, document) in documents.documents.iter().enumerate() {
-            target.combiner.combine_right(arena, *document).map_err(|e| {
+            target.combine(arena, *document).map_err(|e| {
                 let (collection, name) = (&documents.collection, documents.name(n));
                 format!("ingestion of collection {collection:?}: {name}{}", explain(&e))
             })?;
@@ -325,10 +324,12 @@ fn combine(arena: &Arena, targets: &mut [Target], read: &[Documents<'_>]) -> Res
 }
 
 /// What is wrong with a document, and which keyword of which schema says so; follows the document's number.
-fn explain(error: &CombineError) -> String {
+fn explain(error: &Unpublishable) -> String {
     let (what, invalid) = match error {
-        CombineError::Invalid(invalid) => ("", invalid),
-        CombineError::CombinedInvalid(invalid) => (", combined with those of the same key,", invalid),
+        Unpublishable::Combine(CombineError::Invalid(invalid)) => ("", invalid),
+        Unpublishable::Combine(CombineError::CombinedInvalid(invalid)) => {
+            (", combined with those of the same key,", invalid)
+        }
         _ => return format!(": {error}"),
     };
     let at = if invalid.location.is_empty() { String::new() } else { format!(" at {:?}", invalid.location) };

@@ -13,6 +13,7 @@ mod ingest;
 mod lifecycle;
 mod materialize;
 mod needed;
+mod pace;
 mod partition;
 mod position;
 mod publish;

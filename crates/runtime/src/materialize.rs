@@ -21,7 +21,7 @@ use journal::failpoint::defect;
 
 use crate::connector::{Connectors, Destination, Retry};
 use crate::position::{Offsets, Position};
-use crate::reader::{Read, Reader};
+use crate::reader::{Document, Read, Reader};
 use crate::shard::{Context, Extended, Failure, Task};
 
 mod hook;
@@ -40,6 +40,8 @@ pub(crate) struct MaterializeTask {
     reader: Reader,
     /// The collection of each binding.
     collections: Vec<String>,
+    /// Whether its documents are published by the schema they are read by.
+    published_by: Vec<bool>,
     /// The open transaction, a combiner per binding.
     open: Vec<SpillingCombiner>,
     /// Whether it has no room for more.
@@ -115,8 +117,10 @@ impl MaterializeTask {
         Ok(Self {
             context: context.clone(),
             name: materialization.name.clone(),
-            reader: Reader::new(Arc::clone(&context.log), reads, range, position).holding(context.read_bytes),
+            reader: Reader::new(Arc::clone(&context.log), reads, range, position, Arc::clone(&context.started))
+                .holding(context.read_bytes),
             collections: collections.iter().map(|c| c.name.clone()).collect(),
+            published_by: collections.iter().map(|c| Arc::ptr_eq(&c.read_schema, &c.schema)).collect(),
             open: combiners(),
             full: false,
             combined_bytes_max: context.memory_bytes / 2,
@@ -158,18 +162,19 @@ impl Task for MaterializeTask {
     fn extend(&mut self, now_us: u64) -> Result<Extended, Failure> {
         let block = self.reader.next(now_us, BLOCK_BYTES)?;
         self.arena.reset();
-        let dropped = usize::from(defect("drop-document") && block.documents.len() > 1);
-        for sourced in block.documents.iter().skip(dropped) {
-            let document = doc::parse(&self.arena, &sourced.text)
+        let dropped = usize::from(defect("drop-document") && block.len() > 1);
+        for Document { read, text, is_fresh } in block.documents().skip(dropped) {
+            let document = doc::parse(&self.arena, text)
                 .map_err(|e| Failure::never(format!("a stored document cannot be read: {e}")))?;
-            self.open[sourced.read].combine_right(&self.arena, document).map_err(|e| {
-                Failure::never(format!("{}, binding of {}: {e}", self.name, self.collections[sourced.read]))
-            })?;
+            let is_valid = is_fresh && self.published_by[read];
+            self.open[read]
+                .combine_right_written(&self.arena, document, text, is_valid)
+                .map_err(|e| Failure::never(format!("{}, binding of {}: {e}", self.name, self.collections[read])))?;
         }
         self.make_room()?;
         self.context.counters.waits(self.reader.lag_bytes(), self.reader.waiting_since_us());
         Ok(Extended {
-            documents: block.documents.len() as u64,
+            documents: block.len() as u64,
             bytes: block.bytes as u64,
             full: self.full,
             progress: block.passed_bytes > 0,

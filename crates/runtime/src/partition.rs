@@ -39,6 +39,11 @@ impl Partitions {
         self.fields.is_empty()
     }
 
+    /// Appends the packed values of a document's partition fields.
+    pub(crate) fn pack(&self, document: Node<'_>, packed: &mut Vec<u8>) {
+        self.fields.iter().for_each(|(_, pointer)| doc::pack_node(pointer.value(document), packed));
+    }
+
     /// Writes the name of the document's journal. An error is a value that cannot be a path component.
     pub(crate) fn journal(&self, document: Node<'_>, name: &mut String) -> Result<(), String> {
         name.clear();

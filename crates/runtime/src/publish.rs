@@ -1,118 +1,203 @@
-//! Turns combined documents into appends: each gets its UUID and goes to its partition's journal.
+//! Where documents are published to: combined by key, then turned into appends, each with its UUID to its partition's journal.
 
-use catalog::Collection;
-use doc::{Arena, Combiner};
+use std::sync::Arc;
+
+use catalog::{Catalog, Collection};
+use doc::{Arena, CombineError, Combiner, Node};
 use foldhash::HashMap;
 use journal::{Append, Log};
 
 use crate::partition::{PARTITIONS_MAX, Partitions, prefix};
-use crate::shard::Failure;
+use crate::shard::{Context, Failure};
 use crate::uuid::Stamper;
 
-/// Told of a document that no partition can hold, and why; may give it an identity. An error stops the publishing.
-pub(crate) type Unplaced<'a> = &'a mut dyn FnMut(&mut Stamper, &[u8], String) -> Result<(), Failure>;
+/// Why a document cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unpublishable {
+    /// It, or what it becomes with those of its key, is not valid.
+    #[error(transparent)]
+    Combine(#[from] CombineError),
+    /// It has no partition.
+    #[error("the document cannot be stored: {0}")]
+    Partition(String),
+}
 
-/// Publishes the documents of one collection.
+/// A collection that documents are published to.
 #[derive(Debug)]
-pub(crate) struct Publisher {
-    collection: String,
-    partitions: Partitions,
-    /// Journals met so far; the open append of each, while one is being made.
-    journals: HashMap<String, Option<usize>>,
-    /// Those that what is being published met first.
-    new: Vec<String>,
+pub(crate) struct Target {
+    pub(crate) collection: String,
+    combiner: Combiner,
+    journals: Journals,
+    /// For each key of the combiner, the journal of its document.
+    places: Vec<usize>,
     arena: Arena,
 }
 
-impl Publisher {
-    pub(crate) fn new(collection: &Collection, log: &dyn Log) -> Self {
-        let heads = log.heads(&prefix(&collection.name));
-        Self {
-            collection: collection.name.clone(),
-            partitions: Partitions::of(collection),
-            journals: heads.into_iter().map(|head| (head.journal.to_string(), None)).collect(),
-            new: Vec::new(),
+/// The journals of a collection.
+#[derive(Debug)]
+struct Journals {
+    partitions: Partitions,
+    /// Their names, and the open append of each while one is being made.
+    met: Vec<(String, Option<usize>)>,
+    /// How many of them something was published to.
+    published: usize,
+    /// Where in `met` a name is.
+    by_name: HashMap<String, usize>,
+    /// Where in `met` the journal of packed partition values is.
+    by_values: HashMap<Vec<u8>, usize>,
+    packed: Vec<u8>,
+}
+
+/// Where a document goes to.
+enum Place {
+    /// To this one of the journals met so far.
+    Met(usize),
+    /// To the journal of this name.
+    Named(String),
+}
+
+impl Target {
+    pub(crate) fn new(context: &Context, catalog: &Catalog, collection: &str) -> Result<Self, Failure> {
+        let spec = catalog
+            .collection(collection)
+            .ok_or_else(|| Failure::never(format!("collection {collection} is not in the catalog")))?;
+        Ok(Self {
+            collection: collection.to_owned(),
+            combiner: Combiner::new(Arc::clone(&spec.schema), Arc::clone(&spec.key)),
+            journals: Journals::new(spec, &*context.log),
+            places: Vec::new(),
             arena: Arena::new(),
-        }
+        })
     }
 
-    /// Drains a combiner, in the order documents arrived in, into `appends`; how many documents. What no partition can hold goes
-    /// to `unplaced` with the reason. After an error nothing was published, whatever `appends` has.
+    /// Adds a document behind those of its key. After an error everything is as it was, unless it is the reduced document that
+    /// has no partition.
+    pub(crate) fn combine<'a>(&mut self, arena: &'a Arena, document: Node<'a>) -> Result<(), Unpublishable> {
+        let place = self.journals.place(document)?;
+        let (nth, reduced) = self.combiner.combine_right(arena, document)?;
+        if nth == self.places.len() {
+            self.places.push(self.journals.meet(place));
+        } else {
+            let place = self.journals.place(reduced)?;
+            self.places[nth] = self.journals.meet(place);
+        }
+        Ok(())
+    }
+
+    /// Memory that waiting documents take, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.combiner.bytes()
+    }
+
+    /// Forgets the documents that wait, and the journals that only they would have.
+    pub(crate) fn clear(&mut self) {
+        self.combiner.clear();
+        self.places.clear();
+        self.journals.forget();
+    }
+
+    /// Moves the documents that wait, in the order they came in, into `appends`; how many documents.
     pub(crate) fn publish(
         &mut self,
-        combiner: &mut Combiner,
         stamper: &mut Stamper,
         now_us: u64,
         appends: &mut Vec<Append>,
-        unplaced: Unplaced<'_>,
-    ) -> Result<u64, Failure> {
+    ) -> Result<u64, Unpublishable> {
         let begin = appends.len();
-        let published = self.drain(combiner, stamper, now_us, appends, unplaced);
-        for append in &appends[begin..] {
-            self.journals.insert(append.journal.clone(), None);
-        }
-        for journal in self.new.drain(..).filter(|_| published.is_err()) {
-            self.journals.remove(&journal);
-        }
-        published
-    }
-
-    fn drain(
-        &mut self,
-        combiner: &mut Combiner,
-        stamper: &mut Stamper,
-        now_us: u64,
-        appends: &mut Vec<Append>,
-        unplaced: Unplaced<'_>,
-    ) -> Result<u64, Failure> {
-        let mut name = String::new();
         let mut count = 0;
-        for drained in combiner.drain_by_arrival() {
-            if name.is_empty() || !self.partitions.is_single() {
-                self.arena.reset();
-                let document = match self.partitions.is_single() {
-                    true => doc::Node::Null,
-                    false => doc::parse(&self.arena, drained.document).map_err(|e| {
-                        Failure::never(format!("a combined document of {} cannot be read: {e}", self.collection))
-                    })?,
+        // All of it, where it goes to one journal.
+        let bytes = if self.journals.partitions.is_single() { self.combiner.bytes() } else { 0 };
+        for (drained, place) in self.combiner.drain_by_arrival().zip(self.places.drain(..)) {
+            let is_single = drained.single().is_some();
+            for document in drained.documents() {
+                // Of documents that are kept apart only the last one's place is known.
+                let place = if is_single || self.journals.partitions.is_single() {
+                    place
+                } else {
+                    self.arena.reset();
+                    let parsed = doc::parse(&self.arena, document);
+                    let place = self.journals.place(parsed.map_err(|e| Unpublishable::Partition(e.to_string()))?)?;
+                    self.journals.meet(place)
                 };
-                if let Err(why) = self.partitions.journal(document, &mut name) {
-                    let why = format!("a document of {} cannot be stored: {why}", self.collection);
-                    unplaced(stamper, drained.document, why)?;
-                    continue;
-                }
+                let (name, at) = &mut self.journals.met[place];
+                let at = *at.get_or_insert_with(|| {
+                    appends.push(Append { journal: name.clone(), documents: Vec::with_capacity(bytes) });
+                    appends.len() - 1
+                });
+                let uuid = stamper.next(now_us);
+                let uuid = std::str::from_utf8(&uuid).expect("hexadecimal digits and dashes");
+                let documents = &mut appends[at].documents;
+                doc::stamp(document, uuid, documents);
+                documents.push(b'\n');
+                count += 1;
             }
-            let known = self.journals.len();
-            let at = match self.journals.get_mut(&name) {
-                Some(at) => *at.get_or_insert_with(|| open(appends, &name)),
-                None if known >= PARTITIONS_MAX => {
-                    let why = format!(
-                        "{} has {PARTITIONS_MAX} partitions already and a document needs one more, {name}: \
-                         partition by a field of fewer values",
-                        self.collection
-                    );
-                    unplaced(stamper, drained.document, why)?;
-                    continue;
-                }
-                None => {
-                    let at = open(appends, &name);
-                    self.journals.insert(name.clone(), Some(at));
-                    self.new.push(name.clone());
-                    at
-                }
-            };
-            let uuid = stamper.next(now_us);
-            let uuid = std::str::from_utf8(&uuid).expect("hexadecimal digits and dashes");
-            let documents = &mut appends[at].documents;
-            doc::stamp(drained.document, uuid, documents);
-            documents.push(b'\n');
-            count += 1;
         }
+        for append in &appends[begin..] {
+            self.journals.met[self.journals.by_name[&append.journal]].1 = None;
+        }
+        self.journals.published = self.journals.met.len();
         Ok(count)
     }
 }
 
-fn open(appends: &mut Vec<Append>, journal: &str) -> usize {
-    appends.push(Append { journal: journal.to_owned(), documents: Vec::new() });
-    appends.len() - 1
+impl Journals {
+    fn new(collection: &Collection, log: &dyn Log) -> Self {
+        let heads = log.heads(&prefix(&collection.name));
+        let met: Vec<_> = heads.into_iter().map(|head| (head.journal.to_string(), None)).collect();
+        Self {
+            partitions: Partitions::of(collection),
+            by_name: met.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect(),
+            by_values: HashMap::default(),
+            published: met.len(),
+            met,
+            packed: Vec::new(),
+        }
+    }
+
+    /// Where a document goes to. Whatever becomes of it, nothing is remembered yet: it may be refused.
+    fn place(&mut self, document: Node<'_>) -> Result<Place, Unpublishable> {
+        if self.partitions.is_single() && !self.met.is_empty() {
+            return Ok(Place::Met(0));
+        }
+        self.packed.clear();
+        self.partitions.pack(document, &mut self.packed);
+        if let Some(at) = self.by_values.get(&self.packed) {
+            return Ok(Place::Met(*at));
+        }
+        let mut name = String::new();
+        self.partitions.journal(document, &mut name).map_err(Unpublishable::Partition)?;
+        if !self.by_name.contains_key(&name) && self.met.len() >= PARTITIONS_MAX {
+            return Err(Unpublishable::Partition(format!(
+                "its collection has {PARTITIONS_MAX} partitions already and it needs one more, {name}: partition by a field \
+                 of fewer values"
+            )));
+        }
+        Ok(Place::Named(name))
+    }
+
+    /// Where in `met` the place is that was just looked for.
+    fn meet(&mut self, place: Place) -> usize {
+        let name = match place {
+            Place::Met(at) => return at,
+            Place::Named(name) => name,
+        };
+        let next = self.met.len();
+        let at = *self.by_name.entry(name).or_insert_with_key(|name| {
+            self.met.push((name.clone(), None));
+            next
+        });
+        // Different values may have the same name, such as 1 and "1"; bounded, for they come from documents.
+        if self.by_values.len() >= 2 * PARTITIONS_MAX {
+            self.by_values.clear();
+        }
+        self.by_values.insert(self.packed.clone(), at);
+        at
+    }
+
+    /// Forgets the journals that nothing was published to.
+    fn forget(&mut self) {
+        self.met.drain(self.published..).for_each(|(name, _)| drop(self.by_name.remove(&name)));
+        self.met.iter_mut().for_each(|(_, append)| *append = None);
+        self.by_values.retain(|_, at| *at < self.published);
+    }
 }

@@ -8,6 +8,8 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,21 +45,36 @@ pub(crate) struct Read {
     pub delay_seconds: u64,
 }
 
-/// A document as it was read.
+/// Where a document of a [`Block`] is.
 #[derive(Debug, Clone)]
-pub(crate) struct Sourced {
+struct Sourced {
+    /// Index of the read.
+    read: usize,
+    /// Which run it is in, and where.
+    run: usize,
+    range: Range<usize>,
+    is_fresh: bool,
+}
+
+/// A document as it was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document<'b> {
     /// Index of the read.
     pub read: usize,
-    /// Its text.
-    pub text: Bytes,
+    /// Its text, as the log has it but for the line's end.
+    pub text: &'b [u8],
+    /// Whether it was published since the catalog started to run, and so is valid by its collection's schema.
+    pub is_fresh: bool,
 }
 
 /// What there was to read.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
-    /// Documents in order.
-    pub documents: Vec<Sourced>,
-    /// The sum of their lengths.
+    /// In order.
+    documents: Vec<Sourced>,
+    /// The text they are in. Others share it, and counting a run costs less than counting each document of it.
+    runs: Vec<Bytes>,
+    /// The sum of the documents' lengths.
     pub bytes: usize,
     /// Bytes of documents that are for others, or were processed by a former owner of their keys.
     pub passed_bytes: usize,
@@ -67,12 +84,33 @@ pub(crate) struct Block {
     pub ready_at_us: Option<u64>,
 }
 
+impl Block {
+    /// How many documents there are.
+    pub(crate) fn len(&self) -> usize {
+        self.documents.len()
+    }
+
+    /// The documents in order.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = Document<'_>> {
+        self.documents.iter().map(|Sourced { read, run, range, is_fresh }| {
+            let text = &self.runs[*run][range.clone()];
+            Document { read: *read, text: text.strip_suffix(b"\n").unwrap_or(text), is_fresh: *is_fresh }
+        })
+    }
+
+    /// The documents in order, each with its newline.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Bytes> {
+        self.documents.iter().map(|document| self.runs[document.run].slice(document.range.clone()))
+    }
+}
+
 /// Merges reads. Bounded: holds one block per journal.
 pub(crate) struct Reader {
     log: Arc<dyn Log>,
     reads: Vec<State>,
     /// Where it began.
     from: Position,
+    started: Arc<Ends>,
     /// Whether the shard has all keys, and has come to the same place for all of them: then nothing is passed over.
     is_whole: bool,
     /// What it holds of all journals.
@@ -101,16 +139,32 @@ struct Cursor {
     next: u64,
     /// The journal's end when it was last looked at.
     end: u64,
-    /// Text from `next` on.
+    /// Text, of which what is from `at` on is still to be handed out; `next` is its offset.
     loaded: Bytes,
+    at: usize,
+    /// Where the next document ends in it.
+    line_end: usize,
+    /// Which run of the block being made `loaded` is, if it is one.
+    run: Option<usize>,
     /// For each piece of the position where the reader began, the first offset that is to be processed.
     floors: Vec<u64>,
+    /// Where the journal ended when the catalog started to run.
+    fresh_from: u64,
 }
+
+/// Where journals ended when the catalog started to run; others were empty.
+pub(crate) type Ends = HashMap<Arc<str>, u64>;
 
 impl Reader {
     /// A reader of the documents of a range of keys that goes on from a position; what it does not mention is read from its
     /// begin.
-    pub(crate) fn new(log: Arc<dyn Log>, reads: Vec<Read>, range: KeyRange, from: Position) -> Self {
+    pub(crate) fn new(
+        log: Arc<dyn Log>,
+        reads: Vec<Read>,
+        range: KeyRange,
+        from: Position,
+        started: Arc<Ends>,
+    ) -> Self {
         let state = |read: Read| {
             let mut state = State {
                 prefix: prefix(&read.collection),
@@ -120,14 +174,14 @@ impl Reader {
                 read,
             };
             for (journal, next) in from.begins(&state.read.name) {
-                state.cursor(&from, &journal, next);
+                state.cursor(&from, &started, &journal, next);
             }
             state
         };
         let reads = reads.into_iter().map(state).collect();
         let is_whole = range == KeyRange::ALL && from.is_even();
         let scratch = Scratch { arena: Arena::new(), packed: Vec::new() };
-        Self { log, reads, from, is_whole, bytes_max: READ_BYTES_MAX, scratch }
+        Self { log, reads, from, started, is_whole, bytes_max: READ_BYTES_MAX, scratch }
     }
 
     /// The same, holding about so many bytes of all journals together.
@@ -138,38 +192,50 @@ impl Reader {
     /// The next documents that are ready at `now_us`: about `bytes_max` at most, at least one if there is any.
     pub(crate) fn next(&mut self, now_us: u64, bytes_max: usize) -> Result<Block, LogError> {
         let share = self.look()?;
+        self.reads.iter_mut().flat_map(|state| &mut state.cursors).for_each(|cursor| cursor.run = None);
         let mut heap = BinaryHeap::new();
         for (read, state) in self.reads.iter().enumerate() {
             heap.extend((0..state.cursors.len()).filter_map(|cursor| state.turn(read, cursor)).map(Reverse));
         }
         let mut block = Block::default();
-        while let Some(Reverse(turn)) = heap.pop() {
+        while let Some(mut top) = heap.peek_mut() {
+            let Reverse(turn) = &*top;
             if turn.ready_us > now_us {
                 block.ready_at_us = Some(block.ready_at_us.map_or(turn.ready_us, |at| at.min(turn.ready_us)));
+                PeekMut::pop(top);
                 continue;
             }
             if block.bytes + block.passed_bytes >= bytes_max {
                 block.more = true;
                 break;
             }
-            let state = &mut self.reads[turn.read];
-            let cursor = &mut state.cursors[turn.cursor];
-            let (offset, text) = (cursor.next, cursor.take());
+            let (read, at) = (turn.read, turn.cursor);
+            let state = &mut self.reads[read];
+            let cursor = &mut state.cursors[at];
+            let (offset, range) = (cursor.next, cursor.at..cursor.line_end);
             let is_mine = state.read.selector.period.holds(turn.published_us)
                 && (self.is_whole || defect("range-ignored") || {
-                    let hash = self.scratch.hash(&state.read, &text)?;
+                    let hash = self.scratch.hash(&state.read, &cursor.loaded[range.clone()])?;
                     self.from.piece(hash).is_some_and(|piece| offset >= cursor.floors[piece])
                 });
             if is_mine {
-                block.bytes += text.len();
-                block.documents.push(Sourced { read: turn.read, text });
+                let run = *cursor.run.get_or_insert_with(|| {
+                    block.runs.push(cursor.loaded.clone());
+                    block.runs.len() - 1
+                });
+                block.bytes += range.len();
+                block.documents.push(Sourced { read, run, range, is_fresh: offset >= cursor.fresh_from });
             } else {
-                block.passed_bytes += text.len();
+                block.passed_bytes += range.len();
             }
-            if cursor.loaded.is_empty() && cursor.next < cursor.end {
+            cursor.advance();
+            if cursor.is_spent() && cursor.next < cursor.end {
                 cursor.load(&*self.log, share)?;
             }
-            heap.extend(state.turn(turn.read, turn.cursor).map(Reverse));
+            match state.turn(read, at) {
+                Some(turn) => *top = Reverse(turn),
+                None => drop(PeekMut::pop(top)),
+            }
         }
         Ok(block)
     }
@@ -190,9 +256,9 @@ impl Reader {
                 if !state.filter.matches(&head.journal) {
                     continue;
                 }
-                let cursor = state.cursor(&self.from, &head.journal, head.begin);
+                let cursor = state.cursor(&self.from, &self.started, &head.journal, head.begin);
                 cursor.end = head.end;
-                if cursor.loaded.is_empty() && cursor.next < cursor.end {
+                if cursor.is_spent() && cursor.next < cursor.end {
                     cursor.load(&*self.log, share)?;
                 }
             }
@@ -211,19 +277,28 @@ impl Reader {
 
     /// Bytes that are committed and not handed out, as far as the reader has looked.
     pub(crate) fn lag_bytes(&self) -> u64 {
-        self.reads.iter().flat_map(|s| &s.cursors).map(|c| c.end.saturating_sub(c.next)).sum()
+        self.reads.iter().map(State::lag_bytes).sum()
+    }
+
+    /// Those of them that wait for no delay.
+    pub(crate) fn ready_bytes(&self) -> u64 {
+        self.reads.iter().filter(|state| state.read.delay_seconds == 0).map(State::lag_bytes).sum()
     }
 
     /// When the oldest of the documents was published that wait, in microseconds since 1970; `None` where none does.
     pub(crate) fn waiting_since_us(&self) -> Option<u64> {
-        let cursors = self.reads.iter().flat_map(|state| &state.cursors).filter(|cursor| !cursor.loaded.is_empty());
-        cursors.filter_map(|cursor| clock_of_line(&cursor.loaded[..line_len(&cursor.loaded)])).map(DocClock::us).min()
+        let cursors = self.reads.iter().flat_map(|state| &state.cursors).filter(|cursor| !cursor.is_spent());
+        cursors.filter_map(|cursor| clock_of_line(cursor.line())).map(DocClock::us).min()
     }
 }
 
 impl State {
+    fn lag_bytes(&self) -> u64 {
+        self.cursors.iter().map(|cursor| cursor.end.saturating_sub(cursor.next)).sum()
+    }
+
     /// The cursor of a journal; a new one starts at `begin`.
-    fn cursor(&mut self, from: &Position, journal: &Arc<str>, begin: u64) -> &mut Cursor {
+    fn cursor(&mut self, from: &Position, started: &Ends, journal: &Arc<str>, begin: u64) -> &mut Cursor {
         let at = match self.places.get(journal) {
             Some(at) => *at,
             None => {
@@ -233,7 +308,11 @@ impl State {
                     next: begin,
                     end: begin,
                     loaded: Bytes::new(),
+                    at: 0,
+                    line_end: 0,
+                    run: None,
                     floors: from.floors(&self.read.name, journal),
+                    fresh_from: started.get(journal).copied().unwrap_or(0),
                 });
                 self.cursors.len() - 1
             }
@@ -243,11 +322,11 @@ impl State {
 
     /// When the next document of a cursor is to be read; `None` where there is none.
     fn turn(&self, read: usize, cursor: usize) -> Option<Turn> {
-        let loaded = &self.cursors[cursor].loaded;
-        if loaded.is_empty() {
+        let at = &self.cursors[cursor];
+        if at.is_spent() {
             return None;
         }
-        let clock = clock_of_line(&loaded[..line_len(loaded)]).unwrap_or_default();
+        let clock = clock_of_line(at.line()).unwrap_or_default();
         let delay_us = self.read.delay_seconds.saturating_mul(1_000_000);
         Some(Turn {
             priority: Reverse(self.read.priority),
@@ -265,15 +344,30 @@ impl Cursor {
     fn load(&mut self, log: &dyn Log, bytes_max: usize) -> Result<(), LogError> {
         if let Some(mut block) = log.read(&self.journal, self.next, bytes_max)? {
             block.documents.truncate(usize::try_from(self.end - self.next).unwrap_or(usize::MAX));
-            self.loaded = block.documents;
+            (self.loaded, self.run, self.at) = (block.documents, None, 0);
+            self.line_end = line_len(&self.loaded);
         }
         Ok(())
     }
 
-    fn take(&mut self) -> Bytes {
-        let text = self.loaded.split_to(line_len(&self.loaded));
-        self.next += text.len() as u64;
-        text
+    /// The next document, with its newline; empty where all that was loaded was handed out.
+    fn line(&self) -> &[u8] {
+        &self.loaded[self.at..self.line_end]
+    }
+
+    /// Whether all that was loaded was handed out.
+    fn is_spent(&self) -> bool {
+        self.at == self.loaded.len()
+    }
+
+    /// Goes to the next document.
+    fn advance(&mut self) {
+        self.next += (self.line_end - self.at) as u64;
+        self.at = self.line_end;
+        self.line_end += line_len(&self.loaded[self.at..]);
+        if self.is_spent() {
+            (self.loaded, self.at, self.line_end) = (Bytes::new(), 0, 0);
+        }
     }
 }
 
@@ -364,9 +458,9 @@ mod tests {
         let mut found = Vec::new();
         loop {
             let block = reader.next(now_us, bytes_max).unwrap();
-            for document in &block.documents {
-                let value: serde_json::Value = serde_json::from_slice(&document.text).unwrap();
-                found.push(format!("{}:{}", document.read, value["n"]));
+            for Document { read, text, .. } in block.documents() {
+                let value: serde_json::Value = serde_json::from_slice(text).unwrap();
+                found.push(format!("{read}:{}", value["n"]));
             }
             if !block.more {
                 return found;
@@ -388,7 +482,7 @@ mod tests {
         let (_directory, log) = log(SCATTERED);
         for bytes_max in [1, 100, 250, 1 << 20] {
             let reads = vec![read("x", "a"), read("y", "b"), read("z", "b")];
-            let mut reader = Reader::new(Arc::clone(&log), reads, KeyRange::ALL, start());
+            let mut reader = Reader::new(Arc::clone(&log), reads, KeyRange::ALL, start(), Arc::default());
             let found = drain(&mut reader, 0, bytes_max);
             assert_eq!(found, ["0:1", "0:2", "1:3", "2:3", "0:4", "1:5", "2:5", "0:6"], "{bytes_max}");
         }
@@ -398,7 +492,7 @@ mod tests {
     fn a_higher_priority_goes_first() {
         let (_directory, log) = log(SCATTERED);
         let reads = vec![read("x", "a"), Read { priority: 1, ..read("y", "b") }];
-        let mut reader = Reader::new(log, reads, KeyRange::ALL, start());
+        let mut reader = Reader::new(log, reads, KeyRange::ALL, start(), Arc::default());
         assert_eq!(drain(&mut reader, 0, 1), ["1:3", "1:5", "0:1", "0:2", "0:4", "0:6"]);
     }
 
@@ -406,10 +500,10 @@ mod tests {
     fn delayed_documents_wait_and_then_go_by_their_adjusted_clock() {
         let (_directory, log) = log(SCATTERED);
         let reads = vec![read("x", "a"), Read { delay_seconds: 10, ..read("y", "b") }];
-        let mut reader = Reader::new(log, reads, KeyRange::ALL, start());
+        let mut reader = Reader::new(log, reads, KeyRange::ALL, start(), Arc::default());
         assert_eq!(drain(&mut reader, 6_000_000, 1 << 20), ["0:1", "0:2", "0:4", "0:6"]);
         let block = reader.next(12_999_999, 1 << 20).unwrap();
-        assert!(block.documents.is_empty() && !block.more);
+        assert!(block.len() == 0 && !block.more);
         assert_eq!(block.ready_at_us, Some(13_000_000));
         assert_eq!(drain(&mut reader, 14_000_000, 1 << 20), ["1:3"]);
         assert_eq!(drain(&mut reader, 15_000_000, 1 << 20), ["1:5"]);
@@ -419,15 +513,15 @@ mod tests {
     fn a_reader_goes_on_where_offsets_say() {
         let (_directory, log) = log(SCATTERED);
         let reads = || vec![read("x", "a"), read("y", "b")];
-        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start()), 0, 1 << 20);
+        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start(), Arc::default()), 0, 1 << 20);
         for taken in 0..=whole.len() {
-            let mut reader = Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start());
+            let mut reader = Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start(), Arc::default());
             let mut found = Vec::new();
             while found.len() < taken {
                 let block = reader.next(0, 1).unwrap();
-                found.extend(block.documents.iter().map(|d| d.read));
+                found.extend(block.documents().map(|document| document.read));
             }
-            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, reader.position()), 0, 1 << 20);
+            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, reader.position(), Arc::default()), 0, 1 << 20);
             assert_eq!(rest, whole[taken..]);
         }
     }
@@ -436,7 +530,7 @@ mod tests {
     fn selectors_leave_partitions_out() {
         let (_directory, log) = log(SCATTERED);
         let selector = Selector { include: vec![("p".into(), vec![2.into()])], ..Selector::default() };
-        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], KeyRange::ALL, start());
+        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], KeyRange::ALL, start(), Arc::default());
         assert_eq!(drain(&mut reader, 0, 1 << 20), ["0:2", "0:6"]);
     }
 
@@ -487,11 +581,11 @@ mod tests {
             priority: 0,
             delay_seconds: 0,
         };
-        let mut reader = Reader::new(log, vec![read("a"), read("b")], KeyRange::ALL, start());
+        let mut reader = Reader::new(log, vec![read("a"), read("b")], KeyRange::ALL, start(), Arc::default());
         let mut taken = Vec::new();
         for _ in 0..20 {
             let block = reader.next(u64::MAX, 100).unwrap();
-            taken.extend(block.documents.into_iter().map(|d| (clock_of_line(&d.text).unwrap(), d.read)));
+            taken.extend(block.documents().map(|document| (clock_of_line(document.text).unwrap(), document.read)));
         }
         assert!(taken.len() > 20, "only {} documents were read", taken.len());
         assert!(taken.is_sorted(), "{taken:?}");

@@ -1,7 +1,7 @@
 //! The registers of one derivation's shard: a cache over what the log holds, and what the open transaction changed.
 //!
-//! A register is kept as JSON text. It is parsed once per block of source documents that touches it, however many do, and
-//! written once. Sources: reference 4.2.
+//! A register is kept as JSON text. It is looked up and parsed once per block of source documents that touches it, however many
+//! do, and written once. Sources: reference 4.2.
 //!
 //! The cache has two generations. What is touched goes to the young one; when that has grown to its half of the memory it
 //! becomes the old one, and what was old and not touched since is dropped. Only what the log has is dropped: not what the
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doc::{Arena, Node, Schema};
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 use journal::LogError;
 
 use crate::shard::Failure;
@@ -40,6 +40,8 @@ pub(crate) struct Registers {
     touched_bytes: usize,
     /// The number of the open transaction.
     transaction: u64,
+    /// The number of the last block.
+    block: u64,
 }
 
 /// The first transaction; registers never changed were so in the zeroth, which is not in flight any more.
@@ -56,6 +58,9 @@ struct Cached {
     json: Option<Bytes>,
     /// The transaction that changed it last.
     changed_in: u64,
+    /// The block that touched it last, and its slot there.
+    block: u64,
+    slot: usize,
 }
 
 impl Cached {
@@ -70,6 +75,14 @@ impl Generation {
         self.registers.insert(key, cached);
     }
 
+    /// Changes one that is there.
+    fn replace(&mut self, key: &[u8], change: impl FnOnce(&mut Cached)) {
+        let cached = self.registers.get_mut(key).expect("it is there");
+        let before = cached.bytes(key);
+        change(cached);
+        self.bytes = self.bytes - before + cached.bytes(key);
+    }
+
     fn remove(&mut self, key: &[u8]) -> Option<(Vec<u8>, Cached)> {
         let (key, cached) = self.registers.remove_entry(key)?;
         self.bytes -= cached.bytes(&key);
@@ -78,9 +91,15 @@ impl Generation {
 }
 
 /// The registers one block of documents touches, as nodes in the block's arena.
-pub(crate) struct Touched<'a> {
-    slots: HashMap<&'a [u8], usize>,
-    registers: Vec<(&'a [u8], Node<'a>, bool)>,
+pub(crate) struct Touched<'a>(Vec<Register<'a>>);
+
+/// One of them.
+struct Register<'a> {
+    key: &'a [u8],
+    value: Node<'a>,
+    is_changed: bool,
+    /// Whether it is known to be valid: one that the store had may be of another schema.
+    is_valid: bool,
 }
 
 impl Registers {
@@ -96,6 +115,7 @@ impl Registers {
             changed_bytes: 0,
             touched_bytes: 0,
             transaction: FIRST_TRANSACTION,
+            block: 0,
         }
     }
 
@@ -126,37 +146,48 @@ impl Registers {
         if self.young.bytes > self.bytes_max / 2 {
             self.age();
         }
-        let mut touched = Touched { slots: HashMap::new(), registers: Vec::new() };
+        self.block += 1;
+        let mut registers = Vec::with_capacity(keys.len());
         let mut slots = Vec::with_capacity(keys.len());
-        let mut missing = Vec::new();
+        let mut missing: Vec<(&[u8], usize)> = Vec::new();
         for key in keys {
-            let next = touched.registers.len();
-            let slot = *touched.slots.entry(key).or_insert(next);
-            if slot == next {
-                touched.registers.push((key, Node::Null, false));
-                if !self.young.registers.contains_key(*key) {
-                    match self.old.remove(key) {
-                        Some((key, cached)) => self.young.insert(key, cached),
-                        None => missing.push(*key),
-                    }
+            let next = registers.len();
+            if let Some(cached) = self.young.registers.get_mut(*key) {
+                if cached.block == self.block {
+                    slots.push(cached.slot);
+                    continue;
                 }
+                (cached.block, cached.slot) = (self.block, next);
+                registers.push((*key, cached.json.clone(), cached.changed_in));
+            } else if let Some((owned, cached)) = self.old.remove(key) {
+                registers.push((*key, cached.json.clone(), cached.changed_in));
+                self.young.insert(owned, Cached { block: self.block, slot: next, ..cached });
+            } else {
+                missing.push((*key, next));
+                registers.push((*key, None, 0));
+                // What the store has follows; should it fail, the shard starts anew, and so does all this.
+                let cached = Cached { json: None, changed_in: 0, block: self.block, slot: next };
+                self.young.insert(key.to_vec(), cached);
             }
-            slots.push(slot);
+            slots.push(next);
         }
-        for (key, json) in missing.iter().zip(store.get(&missing)?) {
-            self.young.insert(key.to_vec(), Cached { json, changed_in: 0 });
+        let sought: Vec<&[u8]> = missing.iter().map(|(key, _)| *key).collect();
+        for ((key, slot), json) in missing.into_iter().zip(store.get(&sought)?) {
+            if json.is_some() {
+                self.young.replace(key, |cached| cached.json = json.clone());
+                registers[slot].1 = json;
+            }
         }
         self.touched_bytes = 0;
-        for (key, node, _) in &mut touched.registers {
-            let json =
-                self.young.registers.get(*key).and_then(|cached| cached.json.as_deref()).unwrap_or(&self.initial);
-            self.touched_bytes += json.len();
+        let touched = registers.into_iter().map(|(key, stored, changed_in)| {
             // The text may leave the cache while nodes point into it, so the block has a copy of its own.
-            let json = arena.alloc_slice_copy(json);
-            *node = doc::parse(arena, json)
+            let json = arena.alloc_slice_copy(stored.as_deref().unwrap_or(&self.initial));
+            self.touched_bytes += json.len();
+            let value = doc::parse(arena, json)
                 .map_err(|e| Failure::never(format!("a stored register cannot be read: {e}")))?;
-        }
-        Ok((touched, slots))
+            Ok(Register { key, value, is_changed: false, is_valid: stored.is_none() || changed_in > 0 })
+        });
+        Ok((Touched(touched.collect::<Result<_, Failure>>()?), slots))
     }
 
     /// Makes the young the old, and drops of the old what the log has.
@@ -177,34 +208,39 @@ impl Registers {
         slot: usize,
         delta: Node<'a>,
     ) -> Result<(), Failure> {
-        let (_, node, changed) = &mut touched.registers[slot];
+        let register = &mut touched.0[slot];
         self.schema.validate(delta).map_err(|e| Failure::never(format!("a register update is invalid: {e}")))?;
         let reduced = self
             .schema
-            .reduce(arena, Some(*node), delta, true)
+            .reduce(arena, Some(register.value), delta, true)
             .map_err(|e| Failure::never(format!("a register cannot be reduced: {e}")))?
             .unwrap_or(Node::Null);
-        self.schema.validate(reduced).map_err(|e| Failure::never(format!("the reduced register is invalid: {e}")))?;
-        *node = reduced;
-        *changed = true;
+        if !(register.is_valid && self.schema.closed()) {
+            let invalid = |e| Failure::never(format!("the reduced register is invalid: {e}"));
+            self.schema.validate(reduced).map_err(invalid)?;
+        }
+        *register = Register { value: reduced, is_changed: true, is_valid: true, ..*register };
         Ok(())
     }
 
     /// Keeps what a block changed, for the transaction.
     pub(crate) fn keep(&mut self, touched: Touched<'_>) {
         let mut json = Vec::new();
-        for (key, node, _) in touched.registers.into_iter().filter(|(.., changed)| *changed) {
+        let transaction = self.transaction;
+        for Register { key, value, .. } in touched.0.into_iter().filter(|register| register.is_changed) {
             json.clear();
-            doc::write(node, &mut json);
-            let (key, mut cached) = self.young.remove(key).expect("touched registers are young");
-            if cached.changed_in == self.transaction {
-                self.changed_bytes -= cached.bytes(&key);
-            } else {
-                self.changed.push(key.clone());
-            }
-            cached = Cached { json: Some(Bytes::copy_from_slice(&json)), changed_in: self.transaction };
-            self.changed_bytes += cached.bytes(&key);
-            self.young.insert(key, cached);
+            doc::write(value, &mut json);
+            let (changed, changed_bytes) = (&mut self.changed, &mut self.changed_bytes);
+            self.young.replace(key, |cached| {
+                if cached.changed_in == transaction {
+                    *changed_bytes -= cached.bytes(key);
+                } else {
+                    changed.push(key.to_vec());
+                }
+                cached.json = Some(Bytes::copy_from_slice(&json));
+                cached.changed_in = transaction;
+                *changed_bytes += cached.bytes(key);
+            });
         }
     }
 
@@ -225,7 +261,7 @@ impl Registers {
 impl<'a> Touched<'a> {
     /// A register's present value.
     pub(crate) fn get(&self, slot: usize) -> Node<'a> {
-        self.registers[slot].1
+        self.0[slot].value
     }
 }
 

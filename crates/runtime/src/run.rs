@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use catalog::Catalog;
+use catalog::{Capture, Catalog, Derivation};
 use doc::Spill;
 use journal::{Clock, KeyRange, Log};
 
@@ -16,7 +16,9 @@ use crate::ingest::{self, Ingest, IngestTask};
 use crate::lifecycle::Limits;
 use crate::materialize::MaterializeTask;
 use crate::needed::Progress;
+use crate::pace::Pace;
 use crate::partition::prefix;
+use crate::reader::Ends;
 use crate::retry::Jitter;
 use crate::shard::{self, Context, Signal};
 use crate::status::{Counters, State, Status};
@@ -133,7 +135,10 @@ impl Runtime {
         let derivations: u32 = derivations.map(|derivation| parts(Deriver::can_divide(derivation))).sum();
         let tables: u32 = catalog.materializations.iter().map(|spec| parts(connectors.can_divide(spec))).sum();
         let shares = (derivations + tables).max(1) as usize;
+        let heads = catalog.collections.iter().flat_map(|collection| log.heads(&prefix(&collection.name)));
+        let started: Arc<Ends> = Arc::new(heads.map(|head| (head.journal, head.end)).collect());
         let context = |stop: &Arc<AtomicBool>, rolls_up| Context {
+            started: Arc::clone(&started),
             log: Arc::clone(&log),
             clock: Arc::clone(&clock),
             signal: Arc::new(Signal::default()),
@@ -207,15 +212,32 @@ impl Runtime {
         for (n, spec) in catalog.captures.iter().enumerate() {
             let (context, catalog, connectors) =
                 (context(&stop_sources, false), Arc::clone(catalog), Arc::clone(connectors));
+            let readers = runtime.readers_of(&catalog, spec);
             let random = random();
             runtime.spawn("capture", &spec.name, context, move |context| {
                 let spec = &catalog.captures[n];
-                let recover = || CaptureTask::recover(context, &catalog, spec, &*connectors, options.tail, random);
+                let pace = || Pace::of(&readers);
+                let recover =
+                    || CaptureTask::recover(context, &catalog, spec, &*connectors, options.tail, pace(), random);
                 shard::run(context, recover);
             })?;
         }
         runtime.follow(catalog)?;
         Ok(runtime)
+    }
+
+    /// The counters of the derivations that read what a capture brings.
+    fn readers_of(&self, catalog: &Catalog, capture: &Capture) -> Vec<Arc<Counters>> {
+        let is_read = |derivation: &Derivation| {
+            let mut sources = derivation.transforms.iter().map(|transform| &transform.source);
+            sources.any(|source| capture.bindings.iter().any(|binding| binding.target == *source))
+        };
+        let reads = |task: &&Running| {
+            let derivation = catalog.collection(&task.name).and_then(|collection| collection.derivation.as_ref());
+            task.kind == "derivation" && derivation.is_some_and(is_read)
+        };
+        let shards = self.tasks.iter().filter(reads).flat_map(|task| &task.shards);
+        shards.map(|shard| Arc::clone(&shard.context.counters)).collect()
     }
 
     /// Starts a shard; those of one task follow each other.

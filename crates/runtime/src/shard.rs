@@ -13,6 +13,7 @@ use journal::{Clock, Log, LogError};
 use crate::connector::{ConnectorError, LambdaError, Retry};
 use crate::lifecycle::{self, Event, Lifecycle, Limits};
 use crate::needed::Progress;
+use crate::reader::Ends;
 use crate::retry::{self, Jitter};
 use crate::status::{Counters, State};
 
@@ -129,6 +130,8 @@ pub(crate) struct Context {
     pub counters: Arc<Counters>,
     pub progress: Arc<Progress>,
     pub stop: Arc<AtomicBool>,
+    /// Where journals ended when the catalog started to run.
+    pub started: Arc<Ends>,
     pub limits: Limits,
     /// Memory for what the task keeps from one document to the next, in bytes.
     pub memory_bytes: usize,

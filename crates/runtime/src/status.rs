@@ -44,6 +44,8 @@ pub(crate) struct Counters {
     pub documents_out: AtomicU64,
     pub transactions: AtomicU64,
     lag_bytes: AtomicU64,
+    /// What of the lag of a derivation does not wait for a delay.
+    pub ready_bytes: AtomicU64,
     waiting_since_us: AtomicU64,
     failures: AtomicU64,
     set_aside: AtomicU64,

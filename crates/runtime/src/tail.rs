@@ -32,7 +32,7 @@ impl Tail {
             delay_seconds: 0,
         };
         Self {
-            reader: Reader::new(Arc::clone(&log), vec![read], KeyRange::ALL, Position::begin(KeyRange::ALL)),
+            reader: Reader::new(Arc::clone(&log), vec![read], KeyRange::ALL, Position::begin(KeyRange::ALL), Arc::default()),
             log,
             seen: 0,
         }
@@ -42,7 +42,7 @@ impl Tail {
     pub fn read(&mut self) -> Result<Vec<Bytes>, LogError> {
         self.seen = self.log.follow(0, Duration::ZERO);
         let block = self.reader.next(u64::MAX, BLOCK_BYTES)?;
-        Ok(block.documents.into_iter().map(|document| document.text).collect())
+        Ok(block.lines().collect())
     }
 
     /// Waits until something was committed that was not there when it was last asked, or for so long.

@@ -222,14 +222,13 @@ impl<'c> Tests<'c> {
         let partitions = Partitions::of(spec);
         let mut arena = Arena::new();
         let stored = self.collections.entry(collection).or_default();
-        for drained in combiner.drain_by_key() {
+        for document in combiner.drain_by_key().flat_map(|drained| drained.documents()) {
             arena.reset();
-            let document = doc::parse(&arena, drained.document).map_err(|e| e.to_string())?;
             let mut journal = String::new();
-            partitions.journal(document, &mut journal)?;
+            partitions.journal(doc::parse(&arena, document).map_err(|e| e.to_string())?, &mut journal)?;
             let uuid = self.stamper.next(self.now_us);
-            let mut text = Vec::with_capacity(drained.document.len() + 64);
-            doc::stamp(drained.document, std::str::from_utf8(&uuid).map_err(|e| e.to_string())?, &mut text);
+            let mut text = Vec::with_capacity(document.len() + 64);
+            doc::stamp(document, std::str::from_utf8(&uuid).map_err(|e| e.to_string())?, &mut text);
             stored.push(Stored { journal, clock: self.stamper.last(), text: Bytes::from(text) });
         }
         Ok(())
@@ -279,8 +278,12 @@ impl<'c> Tests<'c> {
         };
         let sources: Vec<(usize, Node<'_>)> =
             ready.iter().map(parse).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-        deriver.extend(&arena, registers, &sources, published).map_err(|e| e.why)?;
-        for (key, register) in deriver.finish(&arena, published).map_err(|e| e.why)? {
+        for (transform, document) in &sources {
+            deriver.validate(*transform, *document, false).map_err(|e| e.why)?;
+        }
+        let mut publish = |node| Ok(published.combine_right(&arena, node).map(drop)?);
+        deriver.extend(&arena, registers, &sources, &mut publish).map_err(|e| e.why)?;
+        for (key, register) in deriver.finish(&arena, &mut publish).map_err(|e| e.why)? {
             registers.0.insert(key, Bytes::from(register.unwrap_or_default()));
         }
         let collection = *collection;
@@ -329,7 +332,8 @@ impl<'c> Tests<'c> {
             let node = doc::parse(&arena, &document.text).map_err(|e| e.to_string())?;
             combiner.combine_right(&arena, node).map_err(|e| format!("{e}, in {}", shortened(&node.to_json())))?;
         }
-        Ok(combiner.drain_by_key().map(|d| String::from_utf8_lossy(d.document).into_owned()).collect())
+        let documents = combiner.drain_by_key().flat_map(|drained| drained.documents());
+        Ok(documents.map(|document| String::from_utf8_lossy(document).into_owned()).collect())
     }
 }
 

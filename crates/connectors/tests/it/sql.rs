@@ -100,7 +100,7 @@ fn load(table: &mut dyn Table, keys: Value) -> Vec<String> {
     let keys: Vec<_> = keys.as_array().unwrap().iter().map(|key| nodes(&arena, key.as_array().unwrap())).collect();
     let keys: Vec<&[Node<'_>]> = keys.iter().map(Vec::as_slice).collect();
     let mut found = Vec::new();
-    table.load(0, &keys, &mut |text| found.push(String::from_utf8(text.to_vec()).unwrap())).unwrap();
+    table.load(0, &keys, &mut |_, text| found.push(String::from_utf8(text.to_vec()).unwrap())).unwrap();
     found.sort();
     found
 }

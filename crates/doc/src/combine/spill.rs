@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{CombineError, Combiner, Kept};
+use super::{CombineError, Combiner, Drained};
 use crate::{Arena, Node};
 
 /// Runs that are merged to one.
@@ -53,8 +53,19 @@ impl SpillingCombiner {
     }
 
     /// As [`Combiner::combine_right`]. Where documents of the key were spilled, errors of their reduction come out of the drain.
-    pub fn combine_right(&mut self, arena: &Arena, document: Node<'_>) -> Result<(), CombineError> {
-        self.memory.combine_right(arena, document)
+    pub fn combine_right<'a>(&mut self, arena: &'a Arena, document: Node<'a>) -> Result<(), CombineError> {
+        self.memory.combine_right(arena, document).map(drop)
+    }
+
+    /// As [`Combiner::combine_right_written`], likewise.
+    pub fn combine_right_written<'a>(
+        &mut self,
+        arena: &'a Arena,
+        document: Node<'a>,
+        text: &[u8],
+        is_valid: bool,
+    ) -> Result<(), CombineError> {
+        self.memory.combine_right_written(arena, document, text, is_valid).map(drop)
     }
 
     /// What is in memory: all there is, as long as nothing was spilled.
@@ -92,7 +103,7 @@ impl SpillingCombiner {
         let mut run = Writer::create(&self.spill)?;
         let mut drain = SpillDrain::of_runs(&mut self.runs)?;
         while drain.next(&mut chunk, MERGED_KEYS_MAX, MERGED_BYTES_MAX)? {
-            chunk.drain_kept().try_for_each(|kept| run.write(kept))?;
+            chunk.drain_by_key().try_for_each(|drained| run.write(drained))?;
         }
         self.runs.push(run.finish()?);
         Ok(())
@@ -108,7 +119,7 @@ impl SpillingCombiner {
     pub fn drain(&mut self) -> Result<SpillDrain<'_>, CombineError> {
         if self.runs.is_empty() {
             return Ok(SpillDrain {
-                memory: Box::new(self.memory.drain_kept()),
+                memory: Box::new(self.memory.drain_by_key()),
                 runs: Vec::new(),
                 arena: Arena::new(),
             });
@@ -122,7 +133,7 @@ impl SpillingCombiner {
             return Ok(());
         }
         let mut run = Writer::create(&self.spill)?;
-        self.memory.drain_kept().try_for_each(|kept| run.write(kept))?;
+        self.memory.drain_by_key().try_for_each(|drained| run.write(drained))?;
         self.memory = self.memory.like();
         self.runs.push(run.finish()?);
         Ok(())
@@ -132,7 +143,7 @@ impl SpillingCombiner {
 /// The documents of a [`SpillingCombiner`], from the first key to the last.
 pub struct SpillDrain<'c> {
     /// Entries of different keys; none where there are runs.
-    memory: Box<dyn Iterator<Item = Kept<'c>> + 'c>,
+    memory: Box<dyn Iterator<Item = Drained<'c>> + 'c>,
     runs: Vec<Cursor>,
     arena: Arena,
 }
@@ -159,12 +170,12 @@ impl SpillDrain<'_> {
                     return Ok(true);
                 }
                 self.arena.reset();
-                chunk.combine_kept(&self.arena, self.runs[at].kept())?;
+                chunk.combine_drained(&self.arena, self.runs[at].drained())?;
                 if !self.runs[at].advance()? {
                     self.runs.remove(at);
                 }
-            } else if has_room && let Some(kept) = self.memory.next() {
-                chunk.combine_kept(&self.arena, kept)?;
+            } else if has_room && let Some(drained) = self.memory.next() {
+                chunk.combine_drained(&self.arena, drained)?;
             } else {
                 return Ok(!chunk.is_empty());
             }
@@ -185,7 +196,7 @@ impl Writer {
         Ok(Self { file: BufWriter::with_capacity(BUFFER_BYTES, file), entries: 0, bytes: 0 })
     }
 
-    fn write(&mut self, Kept { key, text, apart }: Kept<'_>) -> Result<(), CombineError> {
+    fn write(&mut self, Drained { key, text, apart }: Drained<'_>) -> Result<(), CombineError> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&(key.len() as u64).to_le_bytes());
         header[8..16].copy_from_slice(&(text.len() as u64).to_le_bytes());
@@ -225,8 +236,8 @@ impl Cursor {
         Ok(cursor.advance()?.then_some(cursor))
     }
 
-    fn kept(&self) -> Kept<'_> {
-        Kept { key: &self.key, text: &self.text, apart: self.apart }
+    fn drained(&self) -> Drained<'_> {
+        Drained { key: &self.key, text: &self.text, apart: self.apart }
     }
 
     /// Goes to the next entry; whether there is one.

@@ -6,7 +6,7 @@ use doc::{Arena, CombineError, Combiner, Schema, pack};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{node, pointers, schema};
+use crate::{finished, node, pointers, schema};
 
 fn counts() -> Combiner {
     let schema = schema(json!({
@@ -24,18 +24,13 @@ fn counts() -> Combiner {
 }
 
 fn drained<'c>(drain: impl Iterator<Item = doc::Drained<'c>>) -> Vec<String> {
-    drain
-        .map(|drained| {
-            let flags = [(drained.full, " full"), (drained.deleted, " deleted")];
-            let flags: String = flags.iter().filter_map(|(is, name)| is.then_some(*name)).collect();
-            format!("{}{flags}", std::str::from_utf8(drained.document).unwrap())
-        })
-        .collect()
+    let text = |document| std::str::from_utf8(document).unwrap().to_owned();
+    drain.flat_map(|drained| drained.documents()).map(text).collect()
 }
 
 fn combine(combiner: &mut Combiner, document: Value) -> Result<(), CombineError> {
     let arena = Arena::new();
-    combiner.combine_right(&arena, node(&arena, &document))
+    combiner.combine_right(&arena, node(&arena, &document)).map(drop)
 }
 
 #[test]
@@ -63,16 +58,16 @@ fn drains_in_both_orders_and_again() {
 }
 
 #[test]
-fn stored_documents_go_before() {
+fn the_document_of_a_key_is_told() {
     let mut combiner = counts();
     let arena = Arena::new();
-    combine(&mut combiner, json!({"k": 1, "n": 1})).unwrap();
-    combine(&mut combiner, json!({"k": 2, "n": 1})).unwrap();
-    combiner.reduce_left(&arena, node(&arena, &json!({"k": 1.0, "n": 10, "old": true}))).unwrap();
-    combine(&mut combiner, json!({"k": 1, "n": 5})).unwrap();
-    let again = combiner.reduce_left(&arena, node(&arena, &json!({"k": 1})));
-    assert_eq!(again, Err(CombineError::LeftTwice));
-    assert_eq!(drained(combiner.drain_by_key()), [r#"{"k":1,"n":16,"old":true} full"#, r#"{"k":2,"n":1}"#]);
+    for (k, n, nth, told) in [("b", 1, 0, 1), ("a", 2, 1, 2), ("b", 3, 0, 4)] {
+        let document = node(&arena, &json!({"k": k, "n": n}));
+        let text = document.to_json();
+        let (at, now) = combiner.combine_right_written(&arena, document, text.as_bytes(), false).unwrap();
+        assert_eq!((at, now.to_json()), (nth, json!({"k": k, "n": told}).to_string()));
+    }
+    assert_eq!(drained(combiner.drain_by_arrival()), [r#"{"k":"b","n":4}"#, r#"{"k":"a","n":2}"#]);
 }
 
 #[test]
@@ -95,14 +90,14 @@ fn deleted_documents_can_come_back() {
         "then": {"reduce": {"strategy": "lastWriteWins", "delete": true}},
         "else": {"reduce": {"strategy": "merge"}},
     }));
-    let mut combiner = Combiner::new(Arc::new(schema), pointers(["/k"]));
     let arena = Arena::new();
-    for k in [1, 2] {
-        combiner.reduce_left(&arena, node(&arena, &json!({"k": k, "old": true}))).unwrap();
-        combine(&mut combiner, json!({"k": k, "gone": true})).unwrap();
-    }
-    combine(&mut combiner, json!({"k": 2, "new": true})).unwrap();
-    assert_eq!(drained(combiner.drain_by_key()), [r#"{"gone":true,"k":1} full deleted"#, r#"{"k":2,"new":true} full"#]);
+    let [old, gone, new] =
+        ["old", "gone", "new"].map(|name| node(&arena, &json!({"k": 1, name: true})));
+    let reduced = |stored, documents: &[_]| schema.reduce_all(&arena, stored, documents).unwrap().map(|d| d.to_json());
+    assert_eq!(reduced(Some(old), &[gone]), None);
+    assert_eq!(reduced(None, &[gone]), None);
+    assert_eq!(reduced(Some(old), &[gone, new]).as_deref(), Some(r#"{"k":1,"new":true}"#));
+    assert_eq!(reduced(Some(old), &[new]).as_deref(), Some(r#"{"k":1,"new":true,"old":true}"#));
 }
 
 #[test]
@@ -146,22 +141,16 @@ fn documents_are_kept_apart() {
     assert_eq!(drained(combiner(&documents).drain_by_arrival()), [apart[0], apart[1], apart[2], two]);
     assert_eq!(drained(combiner(&documents).drain_by_key()), [apart[0], apart[1], apart[2], two]);
 
-    let arena = Arena::new();
-    let mut loaded = combiner(&documents);
-    assert_eq!((loaded.len(), loaded.documents().count()), (2, 2));
-    loaded.reduce_left(&arena, node(&arena, &json!({"k": 1, "n": 10, "old": true}))).unwrap();
-    loaded.reduce_rest(&arena).unwrap();
-    combine(&mut loaded, json!({"k": 1, "v": 4})).unwrap();
-    assert_eq!(drained(loaded.drain_by_key()), [r#"{"k":1,"n":25,"old":true,"v":4} full"#, two]);
-
-    let mut alone = combiner(&documents);
-    alone.reduce_rest(&arena).unwrap();
-    assert_eq!(drained(alone.drain_by_arrival()), [r#"{"k":1,"n":15,"v":3}"#, two]);
+    let all = |documents: &[Value], stored: &[Value]| finished(&schema, &mut combiner(documents), stored).into_iter();
+    let old = json!({"k": 1, "n": 10, "old": true});
+    let unwrapped = |stored: &[Value]| all(&documents, stored).map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(unwrapped(&[old]), [r#"{"k":1,"n":25,"old":true,"v":3}"#, two]);
+    assert_eq!(unwrapped(&[]), [r#"{"k":1,"n":15,"v":3}"#, two]);
+    let error = all(&documents, &[json!({"k": 1, "n": 90})]).next().unwrap().unwrap_err();
+    assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
 
     let mut refused = combiner(&documents);
     let error = combine(&mut refused, json!({"k": 1, "n": 96, "v": 3})).unwrap_err();
-    assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
-    let error = refused.reduce_left(&arena, node(&arena, &json!({"k": 1, "n": 90}))).unwrap_err();
     assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
     assert_eq!(drained(refused.drain_by_key())[..3], apart);
 }
@@ -181,8 +170,7 @@ fn a_new_document_is_all_there_is_however_it_was_cut() {
     let finished = |documents: &[Value]| {
         let mut combiner = Combiner::new(schema.clone(), pointers(["/k"]));
         documents.iter().for_each(|document| combine(&mut combiner, document.clone()).unwrap());
-        combiner.reduce_rest(&Arena::new()).unwrap();
-        drained(combiner.drain_by_key())
+        finished(&schema, &mut combiner, &[]).into_iter().map(Result::unwrap).collect::<Vec<_>>()
     };
     let remove = json!({"k": 1, "set": {"remove": {"a": 1}}, "v": 0});
     let add = json!({"k": 1, "set": {"add": {"b": 1}}});
@@ -193,7 +181,7 @@ fn a_new_document_is_all_there_is_however_it_was_cut() {
     assert_eq!(finished(&[combined, last.clone()]), expected);
     assert_eq!(finished(&[remove, last, json!({"k": 1, "set": {"add": {"b": 1}}})]), expected);
     assert_eq!(finished(&[json!({"k": 1, "set": {"remove": {}}})]), [r#"{"k":1,"set":{}}"#]);
-    assert_eq!(finished(&[json!({"k": 1, "gone": true})]), [r#"{"gone":true,"k":1} deleted"#]);
+    assert_eq!(finished(&[json!({"k": 1, "gone": true})]), ["deleted"]);
 }
 
 /// A strategy of documents, and of those that delete what was before them.
@@ -219,17 +207,10 @@ fn deleting(delete: &Value, other: &Value) -> Arc<Schema> {
 
 /// What is stored of one key after transactions that end before each of these documents.
 fn stored(schema: &Arc<Schema>, documents: &[Value], cut: impl Fn(usize) -> bool) -> Option<Value> {
-    let mut stored: Option<Value> = None;
+    let mut stored: Vec<Value> = Vec::new();
     let mut transact = |combiner: &mut Combiner| {
-        let arena = Arena::new();
-        if let Some(stored) = &stored {
-            combiner.reduce_left(&arena, node(&arena, stored)).unwrap();
-        }
-        combiner.reduce_rest(&arena).unwrap();
-        for drained in combiner.drain_by_key() {
-            let document = serde_json::from_slice(drained.document).unwrap();
-            stored = (!drained.deleted).then_some(document);
-        }
+        let row = finished(schema, combiner, &stored).remove(0).unwrap();
+        stored = if row == "deleted" { Vec::new() } else { vec![serde_json::from_str(&row).unwrap()] };
     };
     let mut combiner = Combiner::new(schema.clone(), pointers(["/k"]));
     for (n, document) in documents.iter().enumerate() {
@@ -239,7 +220,7 @@ fn stored(schema: &Arc<Schema>, documents: &[Value], cut: impl Fn(usize) -> bool
         combine(&mut combiner, document.clone()).unwrap();
     }
     transact(&mut combiner);
-    stored
+    stored.pop()
 }
 
 proptest! {

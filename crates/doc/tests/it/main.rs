@@ -13,7 +13,7 @@ mod spilling;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use doc::{Arena, Node, Pointer, Schema, SchemaError};
+use doc::{Arena, CombineError, Combiner, Node, Pointer, Schema, SchemaError};
 use serde_json::Value;
 use url::Url;
 
@@ -39,6 +39,20 @@ fn node<'a>(arena: &'a Arena, value: &Value) -> Node<'a> {
 
 fn pointers<const N: usize>(pointers: [&str; N]) -> Arc<[Pointer]> {
     pointers.iter().map(|pointer| pointer.parse().unwrap()).collect()
+}
+
+/// What the documents of each key `k` become, in the order of keys, behind what is stored of them.
+fn finished(schema: &Schema, combiner: &mut Combiner, stored: &[Value]) -> Vec<Result<String, CombineError>> {
+    let arena = Arena::new();
+    let reduced = combiner.drain_by_key().map(|drained| {
+        let parse = |text| doc::parse(&arena, arena.alloc_slice_copy(text)).unwrap();
+        let documents: Vec<Node<'_>> = drained.documents().map(parse).collect();
+        let stored = stored.iter().map(|stored| node(&arena, stored));
+        let stored = stored.into_iter().find(|stored| stored.get("k") == documents[0].get("k"));
+        let reduced = schema.reduce_all(&arena, stored, &documents)?;
+        Ok(reduced.map_or_else(|| "deleted".to_owned(), Node::to_json))
+    });
+    reduced.collect()
 }
 
 /// Says how many cases a file holds.

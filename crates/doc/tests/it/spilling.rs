@@ -7,7 +7,7 @@ use doc::{Arena, CombineError, Combiner, Schema, Spill, SpillFile, SpillingCombi
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{node, pointers, schema};
+use crate::{finished, node, pointers, schema};
 
 fn in_memory() -> Spill {
     Arc::new(|| Ok(Box::new(Cursor::new(Vec::new()))))
@@ -17,25 +17,9 @@ fn combiner(schema: &Arc<Schema>) -> Combiner {
     Combiner::new(Arc::clone(schema), pointers(["/k"]))
 }
 
-/// What is left of a chunk once stored documents of its keys went before: documents, with what is said of them.
-fn finish(chunk: &mut Combiner, stored: &[Value]) -> Vec<String> {
-    let arena = Arena::new();
-    let keys: Vec<Value> = chunk.documents().map(|(_, text)| key(text)).collect();
-    for document in stored.iter().filter(|document| keys.contains(&document["k"])) {
-        chunk.reduce_left(&arena, node(&arena, document)).unwrap();
-    }
-    chunk.reduce_rest(&arena).unwrap();
-    // Of a document that is deleted only the key means anything.
-    let line = |d: doc::Drained<'_>| match d.deleted {
-        true => format!("{} {} deleted", key(d.document), d.full),
-        false => format!("{} {}", String::from_utf8_lossy(d.document), d.full),
-    };
-    chunk.drain_by_key().map(line).collect()
-}
-
-fn key(text: &[u8]) -> Value {
-    let document: Value = serde_json::from_slice(text.split(|byte| *byte == b'\n').next().unwrap()).unwrap();
-    document["k"].clone()
+/// What becomes of the documents of a chunk behind what is stored.
+fn finish(schema: &Schema, chunk: &mut Combiner, stored: &[Value]) -> Vec<String> {
+    finished(schema, chunk, stored).into_iter().map(Result::unwrap).collect()
 }
 
 /// Everything drained in chunks of so many keys or bytes.
@@ -50,7 +34,7 @@ fn drain(
     let mut found = Vec::new();
     while drain.next(&mut chunk, keys_max, bytes_max).unwrap() {
         assert!(chunk.len() <= keys_max);
-        found.extend(finish(&mut chunk, stored));
+        found.extend(finish(schema, &mut chunk, stored));
     }
     found
 }
@@ -149,11 +133,11 @@ proptest! {
                 spilling.merge().unwrap();
             }
         }
-        prop_assert_eq!(drain(&mut spilling, &schema, &stored, chunk), finish(&mut plain, &stored));
+        prop_assert_eq!(drain(&mut spilling, &schema, &stored, chunk), finish(&schema, &mut plain, &stored));
         prop_assert!(spilling.is_empty() && spilling.spilled_bytes() == 0);
         // And again, with the same combiner.
         spilling.combine_right(&Arena::new(), node(&Arena::new(), &document(1, 1, 1, 1))).unwrap();
-        prop_assert_eq!(drain(&mut spilling, &schema, &[], chunk), [r#"{"k":"key 1","sum":1} false"#]);
+        prop_assert_eq!(drain(&mut spilling, &schema, &[], chunk), [r#"{"k":"key 1","sum":1}"#]);
     }
 }
 
@@ -172,7 +156,7 @@ fn what_is_spilled_follows_what_is_unique() {
     }
     assert!(most < 100_000, "{most} bytes for a hundred keys");
     let found = drain(&mut spilling, &schema, &[], (7, usize::MAX));
-    assert_eq!((found.len(), found[99].as_str()), (100, r#"{"k":99,"sum":50} false"#));
+    assert_eq!((found.len(), found[99].as_str()), (100, r#"{"k":99,"sum":50}"#));
 }
 
 /// Two documents that are valid, and are not once reduced.

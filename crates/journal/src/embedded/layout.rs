@@ -11,9 +11,12 @@
 //!            'd' id │ begin u64           the same                                           one whose file is to be deleted
 //!            'n' id                       1 │ end u64                                          where the fragment ends that
 //!                                                                                              is next, once it is planned
-//! registers  id │ key                     the register, as the task wrote it
+//! registers  hash u32 │ id │ key          the register, as the task wrote it
 //! blocks     id │ begin u64 │ 1 │ length u32 │ time u64 │ crc32 u32                           documents, nothing else
 //! ```
+//!
+//! A register's key begins with the hash of what follows, so that its first bytes tell it from others: the store compares keys
+//! many times for each register, and those of one task begin alike.
 //!
 //! A piece of a position is `begin u32 │ end u32 │ length u32 │ position`: the keys, and the bytes that the shard wrote for them.
 //!
@@ -202,6 +205,16 @@ pub(crate) fn decode_part(key: &[u8], value: &[u8]) -> Result<Part, Malformed> {
         rest = behind;
     }
     Ok(Part { range: KeyRange { begin, end: u32_at(header, 1) }, pieces })
+}
+
+/// Writes the key of a register.
+pub(crate) fn register_key(task: u64, key: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&task.to_be_bytes());
+    out.extend_from_slice(key);
+    let hash = (xxhash_rust::xxh3::xxh3_64(&out[4..]) >> 32) as u32;
+    out[..4].copy_from_slice(&hash.to_be_bytes());
 }
 
 pub(crate) fn outbox_prefix(task: u64) -> [u8; 9] {

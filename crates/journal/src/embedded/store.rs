@@ -270,11 +270,10 @@ impl Store {
     pub(crate) fn registers(&self, task: u64, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
         let tables = self.tables()?;
         let snapshot = tables.database.snapshot();
-        let mut full = task.to_be_bytes().to_vec();
+        let mut full = Vec::new();
         keys.iter()
             .map(|key| {
-                full.truncate(8);
-                full.extend_from_slice(key);
+                layout::register_key(task, key, &mut full);
                 let value = snapshot.get(&tables.registers, &full).map_err(|error| self.unreadable(error))?;
                 // A copy, because the store's own bytes would keep all of the table's block around them.
                 Ok(value.map(|value| Bytes::copy_from_slice(&value)))
@@ -384,9 +383,7 @@ impl Batch {
 
     /// Puts or deletes a register.
     pub(crate) fn set_register(&mut self, task: u64, key: &[u8], value: Option<&[u8]>) {
-        self.key.clear();
-        self.key.extend_from_slice(&task.to_be_bytes());
-        self.key.extend_from_slice(key);
+        layout::register_key(task, key, &mut self.key);
         let key = Slice::from(self.key.as_slice());
         match value {
             Some(value) => self.batch.insert(&self.tables.registers, key, value),

@@ -199,9 +199,9 @@ fn directories_of_others_and_of_other_versions_are_refused_and_left_alone() {
     fs::remove_file(place.options.directory.join("letter.txt")).unwrap();
     drop(place.open());
     let format = place.options.directory.join("format");
-    assert_eq!(fs::read_to_string(&format).unwrap(), "segtide data directory, format 2\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "segtide data directory, format 3\n");
     fs::write(&format, "segtide data directory, format 12\n").unwrap();
-    expect!["/d/data has format 12, and this segtide reads format 2; open it with the version that wrote it"]
+    expect!["/d/data has format 12, and this segtide reads format 3; open it with the version that wrote it"]
         .assert_eq(&shown(place.try_open().unwrap_err()));
 }
 

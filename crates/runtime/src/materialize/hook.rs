@@ -52,8 +52,7 @@ impl Finisher for HookFinisher {
             let combiner = combiner.in_memory();
             documents += combiner.len() as u64;
             // In the order of arrival, so that what happened to one user is told in the order it happened in.
-            let drained: Vec<_> = combiner.drain_by_arrival().collect();
-            let texts: Vec<&[u8]> = drained.iter().map(|d| d.document).collect();
+            let texts: Vec<&[u8]> = combiner.drain_by_arrival().flat_map(|drained| drained.documents()).collect();
             for request in self.hook.encode(binding, &texts) {
                 delta.outbox.push((self.next_sequence, encode_request(&request)));
                 self.outbox.push_back((self.next_sequence, request));

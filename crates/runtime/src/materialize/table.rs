@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use catalog::{Binding, Collection, Materialization};
-use doc::{Arena, Combiner, Node, Pointer};
+use doc::{Arena, Combiner, Node, Pointer, Schema};
 use journal::KeyRange;
 use journal::failpoint::defect;
 
@@ -17,15 +17,21 @@ use crate::status::Counters;
 
 /// Rows that are loaded, reduced and stored at once …
 const ROWS_MAX: usize = 1_000;
-/// … and how long the documents of a transaction that become them may be, together; one may be longer.
+/// … and how long the documents of a transaction that become them may be, together; one may be longer. Where stored documents are
+/// longer, there are fewer rows.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
+/// What stored documents of a chunk are to be at most, together.
+const STORED_BYTES_MAX: usize = 8 << 20;
 
 /// A binding: where its fields are in its documents, and the chunk of them that is being stored.
 struct Bound {
+    schema: Arc<Schema>,
     keys: Vec<Pointer>,
     values: Vec<Pointer>,
     delta_updates: bool,
     chunk: Combiner,
+    /// How many keys the next chunk may have.
+    keys_max: usize,
 }
 
 impl Bound {
@@ -34,10 +40,12 @@ impl Bound {
             names.iter().filter_map(|name| collection.projection(name)).map(|p| p.pointer.clone()).collect()
         };
         Self {
+            schema: Arc::clone(&collection.read_schema),
             keys: pointers(&binding.fields.keys),
             values: pointers(&binding.fields.values),
             delta_updates: binding.delta_updates,
             chunk: Combiner::new(Arc::clone(&collection.read_schema), Arc::clone(&collection.key)),
+            keys_max: ROWS_MAX,
         }
     }
 }
@@ -49,8 +57,15 @@ pub(super) struct TableFinisher {
     counters: Arc<Counters>,
     /// Of the documents of a chunk.
     arena: Arena,
-    /// Of one stored document.
-    stored: Arena,
+}
+
+/// A document that becomes a row.
+#[derive(Clone, Copy)]
+struct Document<'a> {
+    text: &'a [u8],
+    node: Node<'a>,
+    /// Whether it deletes the row, for its reduction did.
+    is_deleted: bool,
 }
 
 impl Finisher for TableFinisher {
@@ -70,11 +85,12 @@ impl Finisher for TableFinisher {
             }
             let combining = |e| Failure::combining("documents cannot be reduced", e);
             let mut drain = combiner.drain().map_err(combining)?;
-            while drain.next(&mut self.bindings[binding].chunk, ROWS_MAX, CHUNK_BYTES_MAX).map_err(combining)? {
-                if !self.bindings[binding].delta_updates {
-                    self.load(binding)?;
+            loop {
+                let Bound { chunk, keys_max, .. } = &mut self.bindings[binding];
+                if !drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(combining)? {
+                    break;
                 }
-                stored += self.store(binding)?;
+                stored += self.finish_chunk(binding)?;
             }
         }
         if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")).map(str::to_owned) {
@@ -99,7 +115,7 @@ impl TableFinisher {
         let position = Position::decode(range, &stored.unwrap_or_default())?;
         let bindings = materialization.bindings.iter().zip(collections).map(|(b, c)| Bound::new(b, c)).collect();
         let counters = Arc::clone(&context.counters);
-        let mut finisher = Self { table, bindings, counters, arena: Arena::new(), stored: Arena::new() };
+        let mut finisher = Self { table, bindings, counters, arena: Arena::new() };
         finisher.tell();
         Ok((position, finisher))
     }
@@ -111,57 +127,78 @@ impl TableFinisher {
         report.notes.into_iter().for_each(|note| self.counters.note(note));
     }
 
-    /// Reduces the documents of a chunk into those that are stored.
-    fn load(&mut self, binding: usize) -> Result<(), Failure> {
-        let Bound { keys: pointers, chunk, .. } = &mut self.bindings[binding];
-        self.arena.reset();
-        let mut keys: Vec<&[Node<'_>]> = Vec::with_capacity(chunk.len());
-        for (_, document) in chunk.documents() {
-            // The text moves as the chunk reduces, so keys have a copy of their own.
-            let document = self.arena.alloc_slice_copy(document);
-            keys.push(fields(&self.arena, parse(&self.arena, document)?, pointers));
-        }
-        let (stored, mut reduced) = (&mut self.stored, Ok(()));
-        self.table.load(binding, &keys, &mut |text| {
-            if reduced.is_ok() {
-                stored.reset();
-                reduced = parse(stored, text).and_then(|document| {
-                    let reduced = chunk.reduce_left(stored, document);
-                    reduced.map_err(|e| Failure::combining("a stored row cannot be reduced", e))
-                });
+    /// Reduces the documents of a chunk into those that are stored, and stores the rows; how many.
+    fn finish_chunk(&mut self, binding: usize) -> Result<u64, Failure> {
+        let Self { table, bindings, arena, .. } = self;
+        let Bound { schema, keys, values, delta_updates, chunk, keys_max } = &mut bindings[binding];
+        arena.reset();
+        let (arena, keys, values): (&Arena, &[Pointer], &[Pointer]) = (arena, keys, values);
+        let mut documents: Vec<Document<'_>> = Vec::with_capacity(chunk.len());
+        let mut ends = Vec::with_capacity(chunk.len());
+        for drained in chunk.drain_by_key() {
+            for text in drained.documents() {
+                documents.push(Document { text, node: parse(arena, text)?, is_deleted: false });
             }
-        })?;
-        reduced?;
-        stored.reset();
-        chunk.reduce_rest(stored).map_err(|e| Failure::combining("documents of a new row cannot be reduced", e))
+            ends.push(documents.len());
+        }
+        if !*delta_updates {
+            let begins: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).take(ends.len()).collect();
+            let looked_up: Vec<&[Node<'_>]> =
+                begins.iter().map(|begin| fields(arena, documents[*begin].node, keys)).collect();
+            let mut stored: Vec<Option<Node<'_>>> = vec![None; looked_up.len()];
+            let (mut stored_bytes, mut read) = (0, Ok(()));
+            table.load(binding, &looked_up, &mut |n, text| {
+                stored_bytes += text.len();
+                match parse(arena, arena.alloc_slice_copy(text)) {
+                    Ok(node) => stored[n] = Some(node),
+                    Err(failure) => read = Err(failure),
+                }
+            })?;
+            read?;
+            *keys_max = match stored_bytes {
+                bytes if bytes > STORED_BYTES_MAX => (*keys_max / 2).max(1),
+                bytes if bytes < STORED_BYTES_MAX / 4 => (*keys_max * 2).min(ROWS_MAX),
+                _ => *keys_max,
+            };
+            let of_key = begins.iter().zip(&ends).map(|(begin, end)| &documents[*begin..*end]).zip(stored);
+            let reduced = of_key.map(|(documents, stored)| reduce(schema, arena, stored, documents));
+            documents = reduced.collect::<Result<_, _>>()?;
+        }
+        // More than the keys of a chunk only where documents of a key are kept apart.
+        for documents in documents.chunks(ROWS_MAX) {
+            let rows = documents.iter().map(|document| Row {
+                key: fields(arena, document.node, keys),
+                values: fields(arena, document.node, values),
+                document: std::str::from_utf8(document.text).expect("documents are written as UTF-8"),
+                delete: document.is_deleted,
+            });
+            let rows: Vec<Row<'_>> = rows.collect();
+            table.store(binding, &rows)?;
+        }
+        Ok(documents.len() as u64)
     }
+}
 
-    /// Stores the rows of a chunk; how many.
-    fn store(&mut self, binding: usize) -> Result<u64, Failure> {
-        let Bound { keys, values, chunk, .. } = &mut self.bindings[binding];
-        let mut drained = chunk.drain_by_key();
-        let mut stored = 0;
-        loop {
-            self.arena.reset();
-            // More than the keys of a chunk only where documents of a key are kept apart.
-            let mut rows = Vec::with_capacity(ROWS_MAX);
-            for document in drained.by_ref().take(ROWS_MAX) {
-                let text = std::str::from_utf8(document.document).expect("documents are written as UTF-8");
-                let node = parse(&self.arena, document.document)?;
-                rows.push(Row {
-                    key: fields(&self.arena, node, keys),
-                    values: fields(&self.arena, node, values),
-                    document: text,
-                    delete: document.deleted,
-                });
-            }
-            if rows.is_empty() {
-                return Ok(stored);
-            }
-            self.table.store(binding, &rows)?;
-            stored += rows.len() as u64;
-        }
+/// Reduces the documents of a key into the one that is stored, or, where none is, as all there is.
+fn reduce<'a>(
+    schema: &Schema,
+    arena: &'a Arena,
+    stored: Option<Node<'a>>,
+    documents: &[Document<'a>],
+) -> Result<Document<'a>, Failure> {
+    let last = documents[documents.len() - 1];
+    if stored.is_none() && documents.len() == 1 && !schema.prunes() {
+        return Ok(last);
     }
+    let nodes: Vec<Node<'a>> = documents.iter().map(|document| document.node).collect();
+    let reduced = schema.reduce_all(arena, stored, &nodes).map_err(|e| {
+        let what = if stored.is_some() { "a stored row" } else { "documents of a new row" };
+        Failure::combining(&format!("{what} cannot be reduced"), e)
+    })?;
+    let Some(node) = reduced else { return Ok(Document { is_deleted: true, ..last }) };
+    let mut text = Vec::with_capacity(last.text.len());
+    doc::write(node, &mut text);
+    Ok(Document { text: arena.alloc_slice_copy(&text), node, is_deleted: false })
 }
 
 fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, Failure> {

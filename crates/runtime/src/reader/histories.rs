@@ -92,7 +92,7 @@ impl Shard {
         Self {
             range,
             epoch: opened.epoch,
-            reader: Reader::new(Arc::clone(log), reads, range, position),
+            reader: Reader::new(Arc::clone(log), reads, range, position, Arc::default()),
             open: Vec::new(),
         }
     }
@@ -100,13 +100,13 @@ impl Shard {
     /// Whether there may be more.
     fn read(&mut self, bytes_max: usize) -> bool {
         let block = self.reader.next(0, bytes_max).unwrap();
-        for document in &block.documents {
-            let value: serde_json::Value = serde_json::from_slice(&document.text).unwrap();
+        for super::Document { read, text, .. } in block.documents() {
+            let value: serde_json::Value = serde_json::from_slice(text).unwrap();
             let key = value["key"].as_u64().unwrap();
             let mut packed = Vec::new();
             doc::pack_node(doc::Node::U64(key), &mut packed);
             assert!(self.range.contains(doc::hash(&packed)), "a key of another shard");
-            self.open.push((key, (document.read, value["n"].as_u64().unwrap())));
+            self.open.push((key, (read, value["n"].as_u64().unwrap())));
         }
         block.more
     }

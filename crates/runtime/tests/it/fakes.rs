@@ -187,14 +187,15 @@ impl Table for FakeTable {
         &mut self,
         binding: usize,
         keys: &[&[Node<'_>]],
-        found: &mut dyn FnMut(&[u8]),
+        found: &mut dyn FnMut(usize, &[u8]),
     ) -> Result<(), ConnectorError> {
         let mut world = self.fakes.0.lock().unwrap();
         if world.fails() {
             return Err(broken("loading"));
         }
         let rows = world.tables.entry(binding).or_default();
-        keys.iter().filter_map(|key| rows.get(&key_text(key))).for_each(|document| found(document.as_bytes()));
+        let stored = keys.iter().enumerate().filter_map(|(n, key)| Some((n, rows.get(&key_text(key))?)));
+        stored.for_each(|(n, document)| found(n, document.as_bytes()));
         Ok(())
     }
     fn store(&mut self, binding: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError> {

@@ -186,12 +186,7 @@ impl Combiner {
     }
 
     /// Reduces a valid document into the last one of an entry, or keeps it apart; what the last one is now.
-    fn reduce_right<'a>(
-        &mut self,
-        arena: &'a Arena,
-        at: usize,
-        document: Node<'a>,
-    ) -> Result<Node<'a>, CombineError> {
+    fn reduce_right<'a>(&mut self, arena: &'a Arena, at: usize, document: Node<'a>) -> Result<Node<'a>, CombineError> {
         let entry = &self.entries[at];
         let text = &self.documents[entry.document.clone()];
         let before = if entry.apart { memchr::memrchr(b'\n', text).map_or(0, |at| at + 1) } else { 0 };

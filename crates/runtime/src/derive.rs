@@ -240,11 +240,7 @@ impl Deriver {
     }
 
     /// Ends a transaction: gives what is published last to `publish`; what is to be committed with it.
-    pub(crate) fn finish<'a>(
-        &mut self,
-        arena: &'a Arena,
-        publish: &mut Published<'_, 'a>,
-    ) -> Result<Changes, Failure> {
+    pub(crate) fn finish<'a>(&mut self, arena: &'a Arena, publish: &mut Published<'_, 'a>) -> Result<Changes, Failure> {
         let kept = match &mut self.registers {
             Kind::Registers(registers) => return Ok(registers.drain()),
             Kind::Initial(_) => return Ok(Changes::new()),

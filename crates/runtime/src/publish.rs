@@ -196,7 +196,9 @@ impl Journals {
 
     /// Forgets the journals that nothing was published to.
     fn forget(&mut self) {
-        self.met.drain(self.published..).for_each(|(name, _)| drop(self.by_name.remove(&name)));
+        for (name, _) in self.met.drain(self.published..) {
+            self.by_name.remove(&name);
+        }
         self.met.iter_mut().for_each(|(_, append)| *append = None);
         self.by_values.retain(|_, at| *at < self.published);
     }

@@ -513,7 +513,8 @@ mod tests {
     fn a_reader_goes_on_where_offsets_say() {
         let (_directory, log) = log(SCATTERED);
         let reads = || vec![read("x", "a"), read("y", "b")];
-        let whole = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start(), Arc::default()), 0, 1 << 20);
+        let whole =
+            drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start(), Arc::default()), 0, 1 << 20);
         for taken in 0..=whole.len() {
             let mut reader = Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, start(), Arc::default());
             let mut found = Vec::new();
@@ -521,7 +522,11 @@ mod tests {
                 let block = reader.next(0, 1).unwrap();
                 found.extend(block.documents().map(|document| document.read));
             }
-            let rest = drain(&mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, reader.position(), Arc::default()), 0, 1 << 20);
+            let rest = drain(
+                &mut Reader::new(Arc::clone(&log), reads(), KeyRange::ALL, reader.position(), Arc::default()),
+                0,
+                1 << 20,
+            );
             assert_eq!(rest, whole[taken..]);
         }
     }
@@ -530,7 +535,8 @@ mod tests {
     fn selectors_leave_partitions_out() {
         let (_directory, log) = log(SCATTERED);
         let selector = Selector { include: vec![("p".into(), vec![2.into()])], ..Selector::default() };
-        let mut reader = Reader::new(log, vec![Read { selector, ..read("x", "a") }], KeyRange::ALL, start(), Arc::default());
+        let mut reader =
+            Reader::new(log, vec![Read { selector, ..read("x", "a") }], KeyRange::ALL, start(), Arc::default());
         assert_eq!(drain(&mut reader, 0, 1 << 20), ["0:2", "0:6"]);
     }
 

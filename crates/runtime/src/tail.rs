@@ -32,7 +32,13 @@ impl Tail {
             delay_seconds: 0,
         };
         Self {
-            reader: Reader::new(Arc::clone(&log), vec![read], KeyRange::ALL, Position::begin(KeyRange::ALL), Arc::default()),
+            reader: Reader::new(
+                Arc::clone(&log),
+                vec![read],
+                KeyRange::ALL,
+                Position::begin(KeyRange::ALL),
+                Arc::default(),
+            ),
             log,
             seen: 0,
         }

@@ -91,8 +91,7 @@ fn deleted_documents_can_come_back() {
         "else": {"reduce": {"strategy": "merge"}},
     }));
     let arena = Arena::new();
-    let [old, gone, new] =
-        ["old", "gone", "new"].map(|name| node(&arena, &json!({"k": 1, name: true})));
+    let [old, gone, new] = ["old", "gone", "new"].map(|name| node(&arena, &json!({"k": 1, name: true})));
     let reduced = |stored, documents: &[_]| schema.reduce_all(&arena, stored, documents).unwrap().map(|d| d.to_json());
     assert_eq!(reduced(Some(old), &[gone]), None);
     assert_eq!(reduced(None, &[gone]), None);

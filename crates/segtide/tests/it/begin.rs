@@ -1,6 +1,7 @@
 //! A newcomer's first minute: what `init` writes, tests and runs by following only what is printed.
 
 use std::fs;
+use std::io::Write as _;
 use std::time::Duration;
 
 use expect_test::expect;
@@ -61,8 +62,8 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     let (mut process, _) = Process::develop(here, "flow.yaml", &[]);
     let mut follower = Process::segtide(here, &["read", "acme/views", "--follow"]);
     follower.wait_for_line(r#""id":"c""#, SOON);
-    let views = fs::read_to_string(here.join("views.ndjson")).unwrap();
-    fs::write(here.join("views.ndjson"), views + "{\"id\":\"d\",\"page\":\"/home\"}\n").unwrap();
+    let mut views = fs::OpenOptions::new().append(true).open(here.join("views.ndjson")).unwrap();
+    views.write_all(b"{\"id\":\"d\",\"page\":\"/home\"}\n").unwrap();
     follower.wait_for_line(r#""id":"d""#, SOON);
     let unknown = segtide(here, &["read", "acme/vews"]);
     assert_eq!((unknown.code, unknown.err.as_str()), (1, "error: the catalog has no collection of this name\n"));

@@ -115,7 +115,9 @@ fn documents(c: &mut Criterion) {
     group.bench_function("combine", |b| {
         b.iter(|| {
             arena.reset();
-            lefts.iter().for_each(|node| combiner.combine_right(&arena, *node).unwrap());
+            for node in &lefts {
+                combiner.combine_right(&arena, *node).unwrap();
+            }
             combiner.clear();
         })
     });
@@ -231,7 +233,7 @@ fn store(c: &mut Criterion, name: &str, open: impl Fn() -> Box<dyn Table>) {
             let begin = pass * COUNT / 2;
             let rows: Vec<Row<'_>> = (begin..begin + COUNT).map(row).collect();
             let keys: Vec<&[Node<'_>]> = rows.iter().map(|row| row.key).collect();
-            table.load(0, &keys, &mut |_| ()).unwrap();
+            table.load(0, &keys, &mut |_, _| ()).unwrap();
             table.store(0, &rows).unwrap();
             table.commit("[]").unwrap();
         })

@@ -300,7 +300,9 @@ impl runtime::Table for Postgres {
             while let Some(row) = rows.next().map_err(failure)? {
                 let nth: i64 = row.try_get(0).map_err(failure)?;
                 // The server counts from one.
-                let (n, _) = keys[usize::try_from(nth - 1).unwrap_or(usize::MAX)];
+                let at = usize::try_from(nth).ok().and_then(|nth| keys.get(nth.checked_sub(1)?));
+                let (n, _) =
+                    *at.ok_or_else(|| error::endpoint("the server answered for a key it was not asked for"))?;
                 found(n, row.try_get::<_, &str>(1).map_err(failure)?.as_bytes());
             }
         }

@@ -380,5 +380,15 @@ impl Schema {
 
 /// The documents of an entry's text; JSON that we wrote has no line end within it.
 fn documents_of(text: &[u8], apart: bool) -> impl Iterator<Item = &[u8]> {
-    text.split(move |byte| apart && *byte == b'\n')
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        match memchr::memchr(b'\n', text).filter(|_| apart) {
+            Some(at) => {
+                rest = Some(&text[at + 1..]);
+                Some(&text[..at])
+            }
+            None => rest.take(),
+        }
+    })
 }

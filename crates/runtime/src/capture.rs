@@ -6,11 +6,12 @@ use catalog::{Capture, Catalog, Collection};
 use doc::Arena;
 use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Piece};
+use serde_json::value::RawValue;
 
 use crate::connector::{Batch, Connectors, Progress, Source};
 use crate::dead_letters::{self, DeadLetters, Letter};
 use crate::pace::{self, Pace};
-use crate::publish::Target;
+use crate::publish::{Target, Unpublishable};
 use crate::shard::{Context, Extended, Failure, Task};
 use crate::uuid::Stamper;
 
@@ -160,9 +161,21 @@ impl Task for CaptureTask {
             ..Delta::default()
         };
         let mut published = 0;
+        let (halts, letters) = (self.source.halts_on_invalid(), &mut self.dead_letters);
         for target in &mut self.targets {
-            let documents = target.publish(&mut self.stamper, now_us, &mut delta.appends);
-            published += documents.map_err(|e| Failure::never(format!("{}: {e}", target.collection)))?;
+            let collection = target.collection.clone();
+            let mut set_aside = |stamper: &mut Stamper, document: &[u8], why: Unpublishable| {
+                let reason = why.to_string();
+                if halts {
+                    return Err(Failure::never(format!("{collection}: {reason}")));
+                }
+                let document = String::from_utf8_lossy(document).into_owned();
+                let document = RawValue::from_string(document).ok();
+                let letter = Letter { collection: Some(&collection), reason: &reason, document, ..Letter::default() };
+                letters.add(letter, stamper, now_us);
+                Ok(())
+            };
+            published += target.publish(&mut self.stamper, now_us, &mut delta.appends, &mut set_aside)?;
         }
         delta.appends.extend(self.dead_letters.take(&self.context.counters));
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);

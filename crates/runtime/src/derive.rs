@@ -453,9 +453,10 @@ impl Task for DeriveTask {
             position: position.encode(),
             ..Delta::default()
         };
-        let published = target
-            .publish(&mut self.stamper, now_us, &mut delta.appends)
-            .map_err(|e| Failure::never(format!("{}: {e}", target.collection)))?;
+        let collection = target.collection.clone();
+        let mut refuse =
+            |_: &mut Stamper, _: &[u8], why: Unpublishable| Err(Failure::never(format!("{collection}: {why}")));
+        let published = target.publish(&mut self.stamper, now_us, &mut delta.appends, &mut refuse)?;
         self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
         durable_point("derive.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));

@@ -282,11 +282,12 @@ impl IngestTask {
         let mut appends = Vec::new();
         let mut documents = 0;
         for target in &mut self.targets {
-            match target.publish(&mut self.stamper, now_us, &mut appends) {
+            let mut refuse = |_: &mut Stamper, _: &[u8], why: Unpublishable| Err(Failure::never(why.to_string()));
+            match target.publish(&mut self.stamper, now_us, &mut appends, &mut refuse) {
                 Ok(published) => documents += published,
-                Err(error) => {
+                Err(failure) => {
                     self.targets.iter_mut().for_each(Target::clear);
-                    return Err(IngestError::Invalid(error.to_string()));
+                    return Err(IngestError::Invalid(failure.why));
                 }
             }
         }

@@ -22,14 +22,17 @@ pub(crate) enum Unpublishable {
     Partition(String),
 }
 
+/// Told of a document that no partition can hold, and why; may give it an identity. An error stops the publishing.
+pub(crate) type Unplaced<'u> = dyn FnMut(&mut Stamper, &[u8], Unpublishable) -> Result<(), Failure> + 'u;
+
 /// A collection that documents are published to.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) collection: String,
     combiner: Combiner,
     journals: Journals,
-    /// For each key of the combiner, the journal of its document.
-    places: Vec<usize>,
+    /// For each key of the combiner, the journal of its document; `None` where it became one that no partition can hold.
+    places: Vec<Option<usize>>,
     arena: Arena,
 }
 
@@ -45,6 +48,9 @@ struct Journals {
     by_name: HashMap<String, usize>,
     /// Where in `met` the journal of packed partition values is.
     by_values: HashMap<Vec<u8>, usize>,
+    /// Where in `met` the journal is of a collection without partitions. It need not be the first: there may be those of partitions
+    /// that the collection had once.
+    only: Option<usize>,
     packed: Vec<u8>,
 }
 
@@ -70,16 +76,14 @@ impl Target {
         })
     }
 
-    /// Adds a document behind those of its key. After an error everything is as it was, unless it is the reduced document that
-    /// has no partition.
+    /// Adds a document behind those of its key. After an error everything is as it was.
     pub(crate) fn combine<'a>(&mut self, arena: &'a Arena, document: Node<'a>) -> Result<(), Unpublishable> {
         let place = self.journals.place(document)?;
         let (nth, reduced) = self.combiner.combine_right(arena, document)?;
         if nth == self.places.len() {
-            self.places.push(self.journals.meet(place));
+            self.places.push(Some(self.journals.meet(place)));
         } else {
-            let place = self.journals.place(reduced)?;
-            self.places[nth] = self.journals.meet(place);
+            self.places[nth] = self.journals.place(reduced).ok().map(|place| self.journals.meet(place));
         }
         Ok(())
     }
@@ -96,28 +100,37 @@ impl Target {
         self.journals.forget();
     }
 
-    /// Moves the documents that wait, in the order they came in, into `appends`; how many documents.
+    /// Moves the documents that wait, in the order they came in, into `appends`; how many documents. What no partition can hold
+    /// goes to `unplaced`. After an error nothing was published, whatever `appends` has.
     pub(crate) fn publish(
         &mut self,
         stamper: &mut Stamper,
         now_us: u64,
         appends: &mut Vec<Append>,
-    ) -> Result<u64, Unpublishable> {
+        unplaced: &mut Unplaced<'_>,
+    ) -> Result<u64, Failure> {
         let begin = appends.len();
         let mut count = 0;
         // All of it, where it goes to one journal.
         let bytes = if self.journals.partitions.is_single() { self.combiner.bytes() } else { 0 };
         for (drained, place) in self.combiner.drain_by_arrival().zip(self.places.drain(..)) {
-            let is_single = drained.single().is_some();
+            let known = place.filter(|_| drained.single().is_some() || self.journals.partitions.is_single());
             for document in drained.documents() {
-                // Of documents that are kept apart only the last one's place is known.
-                let place = if is_single || self.journals.partitions.is_single() {
-                    place
-                } else {
-                    self.arena.reset();
-                    let parsed = doc::parse(&self.arena, document);
-                    let place = self.journals.place(parsed.map_err(|e| Unpublishable::Partition(e.to_string()))?)?;
-                    self.journals.meet(place)
+                let place = match known {
+                    Some(place) => place,
+                    // Of documents that are kept apart only the last one's place is known.
+                    None => {
+                        self.arena.reset();
+                        let node =
+                            doc::parse(&self.arena, document).expect("a combined document is JSON that we wrote");
+                        match self.journals.place(node) {
+                            Ok(place) => self.journals.meet(place),
+                            Err(why) => {
+                                unplaced(stamper, document, why)?;
+                                continue;
+                            }
+                        }
+                    }
                 };
                 let (name, at) = &mut self.journals.met[place];
                 let at = *at.get_or_insert_with(|| {
@@ -148,6 +161,7 @@ impl Journals {
             partitions: Partitions::of(collection),
             by_name: met.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect(),
             by_values: HashMap::default(),
+            only: None,
             published: met.len(),
             met,
             packed: Vec::new(),
@@ -156,8 +170,8 @@ impl Journals {
 
     /// Where a document goes to. Whatever becomes of it, nothing is remembered yet: it may be refused.
     fn place(&mut self, document: Node<'_>) -> Result<Place, Unpublishable> {
-        if self.partitions.is_single() && !self.met.is_empty() {
-            return Ok(Place::Met(0));
+        if let Some(at) = self.only {
+            return Ok(Place::Met(at));
         }
         self.packed.clear();
         self.partitions.pack(document, &mut self.packed);
@@ -186,6 +200,9 @@ impl Journals {
             self.met.push((name.clone(), None));
             next
         });
+        if self.partitions.is_single() {
+            self.only = Some(at);
+        }
         // Different values may have the same name, such as 1 and "1"; bounded, for they come from documents.
         if self.by_values.len() >= 2 * PARTITIONS_MAX {
             self.by_values.clear();
@@ -201,5 +218,6 @@ impl Journals {
         }
         self.met.iter_mut().for_each(|(_, append)| *append = None);
         self.by_values.retain(|_, at| *at < self.published);
+        self.only = self.only.filter(|at| *at < self.published);
     }
 }

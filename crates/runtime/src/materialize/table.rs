@@ -17,10 +17,9 @@ use crate::status::Counters;
 
 /// Rows that are loaded, reduced and stored at once …
 const ROWS_MAX: usize = 1_000;
-/// … and how long the documents of a transaction that become them may be, together; one may be longer. Where stored documents are
-/// longer, there are fewer rows.
+/// … and how long the documents of a transaction that become them may be, together; one may be longer.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
-/// What stored documents of a chunk are to be at most, together.
+/// Where the stored documents of a chunk were longer than this, together, the next one has fewer rows.
 const STORED_BYTES_MAX: usize = 8 << 20;
 
 /// A binding: where its fields are in its documents, and the chunk of them that is being stored.

@@ -149,3 +149,30 @@ fn a_value_too_long_for_a_partition_stops_nothing() {
     assert_eq!((&letter["collection"], &letter["document"]["id"]), (&"acme/views".into(), &2.into()));
     assert!(letter["reason"].as_str().unwrap().contains("too long for a partition"), "{letter}");
 }
+
+/// Journals of partitions that a collection had once stay, and get nothing more.
+#[test]
+fn a_collection_that_has_no_partitions_any_more_has_a_journal_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Arc::new(Ticks::default());
+    let log = Arc::new(Embedded::open(journal::Options::new(directory.path(), Arc::<Ticks>::clone(&clock))).unwrap());
+    let connectors: Arc<dyn Connectors> = Arc::new(World);
+    let spill: Spill = Arc::new(|| Ok(Box::new(Cursor::new(Vec::new()))));
+    let whole = SITES.replace(", partition: true", "");
+    assert_ne!(whole, SITES);
+    for (catalog, id) in [(SITES, 10), (&whole, 11)] {
+        let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
+        let clock = Arc::<Ticks>::clone(&clock);
+        let runtime = Runtime::start(&build(catalog), shared, &connectors, clock, &spill, Options::default()).unwrap();
+        post(&runtime, &[view(id, "s")]).unwrap();
+        post(&runtime, &[view(id + 10, "t")]).unwrap();
+        runtime.stop();
+        runtime.join();
+    }
+    let found = lines(&*log, "acme/views/pivot=00");
+    let ids: Vec<u64> = found
+        .iter()
+        .map(|(_, line)| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_u64().unwrap())
+        .collect();
+    assert_eq!(ids, [11, 21]);
+}

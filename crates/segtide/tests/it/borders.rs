@@ -212,6 +212,17 @@ fn every_crate_inherits_the_lints_and_forbids_unsafe() {
     }
 }
 
+/// `cargo run -- demo` is the first thing the README says, and there is more than one binary.
+#[test]
+fn cargo_run_means_the_program() {
+    let cargo = std::env::var_os("CARGO").unwrap();
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+    let told = std::process::Command::new(cargo).args(arguments).current_dir(root()).output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let [meant] = told["workspace_default_members"].as_array().unwrap().as_slice() else { panic!("more than one") };
+    assert!(meant.as_str().unwrap().contains("crates/segtide"), "{meant}");
+}
+
 #[test]
 fn every_file_says_what_it_is_for_and_has_a_name_of_its_own() {
     for krate in crates() {

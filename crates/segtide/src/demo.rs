@@ -68,6 +68,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     say(&format!("{check} files     {}", here(&data.join("fragments"))));
     say(&format!("{check} webhook   toggles are posted to {received_at}toggles, received here"));
     say(&format!("{check} ingestion http://localhost:{number}/ingest"));
+    say(&format!("{check} watch it  segtide top --directory {}", here(directory)));
     say("Ctrl-C ends it; running it again resumes.\n");
 
     let mut line = Line::new(&running, &inbox);

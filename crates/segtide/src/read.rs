@@ -6,6 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use catalog::Selector;
 use runtime::Tail;
+use ureq::Body;
+use ureq::http::Response;
 
 use crate::cli::Read;
 use crate::data;
@@ -14,8 +16,9 @@ use crate::output::{Exit, fail};
 
 pub fn run(args: &Read) -> anyhow::Result<Exit> {
     let place = &args.place.directory;
-    if let Ok(address) = data::address(place) {
-        return follow(args, &address);
+    // One that was killed left its address behind.
+    if let Some(answer) = data::address(place).ok().and_then(|address| ask(args, &address)) {
+        return print(answer);
     }
     if args.follow {
         fail("no catalog runs here, so nothing will come; read without --follow what there is");
@@ -46,15 +49,17 @@ pub fn run(args: &Read) -> anyhow::Result<Exit> {
     }
 }
 
-/// Asks the catalog that runs.
-fn follow(args: &Read, address: &str) -> anyhow::Result<Exit> {
+/// Asks the catalog that runs; `None` where nothing answers.
+fn ask(args: &Read, address: &str) -> Option<Response<Body>> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
     let mut request = agent.get(format!("{address}/api/v1/documents/{}", args.collection));
     for (field, value) in &args.partition {
         request = request.query("partition", format!("{field}={value}"));
     }
-    let request = request.query("follow", args.follow.to_string());
-    let mut answer = request.call().with_context(|| format!("nothing answers at {address}; did it end by a crash?"))?;
+    request.query("follow", args.follow.to_string()).call().ok()
+}
+
+fn print(mut answer: Response<Body>) -> anyhow::Result<Exit> {
     if answer.status() != 200 {
         fail(answer.body_mut().read_to_string().unwrap_or_default().trim_end());
         return Ok(Exit::Failed);

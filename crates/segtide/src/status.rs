@@ -8,19 +8,21 @@ use serde_json::Value;
 
 use crate::cli::{Format, Status};
 use crate::data;
-use crate::output::{Exit, Paint, bytes, paint, say};
+use crate::output::{Exit, Paint, bytes, count, paint, say};
 
 /// What is asked.
 const PATH: &str = "/api/v1/status";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The columns of the table: a heading, and the count under it.
-const COUNTS: [(&str, &str); 4] = [
-    ("read", "documents_in"),
-    ("written", "documents_out"),
-    ("transactions", "transactions"),
-    ("waiting", "lag_bytes"),
+/// The columns of the table: a heading, the count under it, and how it is written.
+const COUNTS: [(&str, &str, fn(u64) -> String); 4] = [
+    ("read", "documents_in", count),
+    ("written", "documents_out", count),
+    ("transactions", "transactions", count),
+    ("waiting", "lag_bytes", bytes),
 ];
+/// How wide such a column is, with the space in front of it.
+const COUNT_WIDTH: usize = 14;
 
 pub fn run(args: &Status) -> anyhow::Result<Exit> {
     let tasks = Asker::new(&args.place.directory)?.tasks()?;
@@ -68,7 +70,7 @@ fn table(tasks: &[Value]) -> Vec<String> {
     let name = |task: &Value| format!("{} {}", text(task, "kind"), text(task, "name"));
     let width = tasks.iter().map(|task| name(task).chars().count()).max().unwrap_or(0).max(4);
     let mut lines = Vec::new();
-    let headings = COUNTS.map(|(heading, _)| format!("{heading:>12}")).join("");
+    let headings = COUNTS.map(|(heading, ..)| format!("{heading:>COUNT_WIDTH$}")).join("");
     lines.push(paint(Paint::Dim, &format!("{:width$}  {:14}{headings}", "task", "state")));
     for task in tasks {
         let state = text(task, "state");
@@ -78,10 +80,8 @@ fn table(tasks: &[Value]) -> Vec<String> {
             "stopped" => padded,
             _ => paint(Paint::Bad, &padded),
         };
-        let counts = COUNTS.map(|(heading, name)| {
-            let count = task[name].as_u64().unwrap_or(0);
-            format!("{:>12}", if heading == "waiting" { bytes(count) } else { count.to_string() })
-        });
+        let counts = COUNTS
+            .map(|(_, name, written)| format!("{:>COUNT_WIDTH$}", written(task[name].as_u64().unwrap_or(0))));
         lines.push(format!("{:width$}  {state}{}", name(task), counts.join("")));
         if let Some(why) = task["why"].as_str() {
             lines.push(format!("{:width$}  {}", "", why));

@@ -18,19 +18,21 @@ use crate::status::Asker;
 /// How often the screen changes.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// The columns: what stands above, and how wide. Numbers stand to the right.
-const COLUMNS: [(&str, Constraint); 8] = [
-    ("task", Constraint::Fill(1)),
-    ("state", Constraint::Length(14)),
-    ("read/s", Constraint::Length(9)),
-    ("written/s", Constraint::Length(9)),
-    ("commits/s", Constraint::Length(9)),
-    ("roll-up", Constraint::Length(7)),
-    ("waiting", Constraint::Length(10)),
-    ("lag", Constraint::Length(8)),
+/// The columns behind the names of tasks: what stands above, how wide, and how soon one is left out where the screen is too
+/// narrow for all.
+const COLUMNS: [(&str, u16, u8); 7] = [
+    ("state", 14, 6),
+    ("read/s", 9, 5),
+    ("written/s", 9, 3),
+    ("commits/s", 9, 0),
+    ("roll-up", 7, 1),
+    ("waiting", 10, 2),
+    ("lag", 8, 4),
 ];
-/// The columns that are words.
-const WORDS: usize = 2;
+/// Between two columns.
+const SPACING: u16 = 2;
+/// What the names of tasks have at least.
+const NAME_WIDTH_MIN: u16 = 24;
 
 /// The tasks at one moment, and what became of them since another.
 struct Seen {
@@ -87,10 +89,18 @@ fn draw(frame: &mut Frame<'_>, address: &str, seen: &Seen) {
         Span::from(format!(" {address}   in {}/s   out {}/s", counted(came as u64), counted(went as u64))).dim(),
     ];
     frame.render_widget(Line::from(heading), title);
-    let names = COLUMNS.into_iter().enumerate().map(|(n, (name, _))| cell(n, name.to_owned()));
-    let rows = seen.tasks.iter().map(|task| row(task, seen));
-    let rows = Table::new(rows, COLUMNS.map(|(_, width)| width)).header(Row::new(names).style(Style::new().dim()));
-    frame.render_widget(rows.column_spacing(2), table);
+    let shown = columns(&seen.tasks, table.width);
+    let name_width = table.width.saturating_sub(shown.iter().map(|n| COLUMNS[*n].1 + SPACING).sum());
+    let headings = shown.iter().map(|n| cell(*n, COLUMNS[*n].0.to_owned()));
+    let headings = std::iter::once(Cell::from("task")).chain(headings);
+    let rows = seen.tasks.iter().map(|task| {
+        let cells = row(task, seen);
+        let name = Cell::from(shortened(&name(task), name_width.into()));
+        Row::new(std::iter::once(name).chain(shown.iter().map(|n| cells[*n].clone())))
+    });
+    let widths = std::iter::once(Constraint::Fill(1)).chain(shown.iter().map(|n| Constraint::Length(COLUMNS[*n].1)));
+    let rows = Table::new(rows, widths).header(Row::new(headings).style(Style::new().dim()));
+    frame.render_widget(rows.column_spacing(SPACING), table);
     frame.render_widget(Paragraph::new(told).wrap(Wrap { trim: false }), below);
     frame.render_widget(Line::from("q quits").dim(), foot);
 }
@@ -148,13 +158,42 @@ fn colour(state: &str) -> Color {
     }
 }
 
-/// A cell of the n-th column.
-fn cell<'c>(column: usize, text: String) -> Cell<'c> {
-    let line = Line::from(text);
-    Cell::from(if column < WORDS { line } else { line.right_aligned() })
+/// The columns there is room for beside the names.
+fn columns(tasks: &[Value], width: u16) -> Vec<usize> {
+    let longest = tasks.iter().map(|task| name(task).chars().count()).max().unwrap_or(0);
+    let longest = u16::try_from(longest).unwrap_or(u16::MAX);
+    let mut shown: Vec<usize> = (0..COLUMNS.len()).collect();
+    loop {
+        let taken: u16 = shown.iter().map(|n| COLUMNS[*n].1 + SPACING).sum();
+        // Names are shortened before the last columns go.
+        let least = if shown.len() > 3 { longest } else { longest.min(NAME_WIDTH_MIN) };
+        let first = shown.iter().copied().min_by_key(|n| COLUMNS[*n].2);
+        match first {
+            Some(first) if width.saturating_sub(taken) < least => shown.retain(|n| *n != first),
+            _ => return shown,
+        }
+    }
 }
 
-fn row<'r>(task: &Value, seen: &Seen) -> Row<'r> {
+/// A name in so many characters: its end tells more than its middle.
+fn shortened(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width || width < 3 {
+        return name.to_owned();
+    }
+    let kind = name.find(' ').map_or(0, |at| at + 1).min(width / 2);
+    let end: String = name.chars().skip(length - (width - kind - 1)).collect();
+    format!("{}…{end}", &name[..kind])
+}
+
+/// A cell of the n-th column behind the names: numbers stand to the right.
+fn cell<'c>(column: usize, text: String) -> Cell<'c> {
+    let line = Line::from(text);
+    Cell::from(if column == 0 { line } else { line.right_aligned() })
+}
+
+/// What stands behind the name of a task.
+fn row<'r>(task: &Value, seen: &Seen) -> [Cell<'r>; COLUMNS.len()] {
     let rate = |name: &str| counted((seen.since(task, name) / seen.seconds) as u64);
     let state = task["state"].as_str().unwrap_or_default().to_owned();
     let colour = colour(&state);
@@ -162,19 +201,33 @@ fn row<'r>(task: &Value, seen: &Seen) -> Row<'r> {
     let factor =
         if written > 0.0 { format!("{:.1}", seen.since(task, "documents_in") / written) } else { String::new() };
     let lag = task["lag_seconds"].as_f64().map(|seconds| format!("{seconds:.1} s")).unwrap_or_default();
-    let texts = [
-        name(task),
-        state,
-        rate("documents_in"),
-        rate("documents_out"),
-        rate("transactions"),
-        factor,
-        bytes(task["lag_bytes"].as_u64().unwrap_or(0)),
-        lag,
-    ];
-    let cells = texts.into_iter().enumerate().map(|(n, text)| match n {
-        1 => cell(n, text).style(Style::new().fg(colour)),
-        _ => cell(n, text),
-    });
-    Row::new(cells)
+    [
+        cell(0, state).style(Style::new().fg(colour)),
+        cell(1, rate("documents_in")),
+        cell(2, rate("documents_out")),
+        cell(3, rate("transactions")),
+        cell(4, factor),
+        cell(5, bytes(task["lag_bytes"].as_u64().unwrap_or(0))),
+        cell(6, lag),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn names_stay_however_narrow_the_screen_is() {
+        let tasks = [json!({ "kind": "materialization", "name": "examples/segment/toggle-webhook" })];
+        let headings = |width| columns(&tasks, width).into_iter().map(|n| COLUMNS[n].0).collect::<Vec<_>>();
+        assert_eq!(headings(140).len(), COLUMNS.len());
+        assert_eq!(headings(100), ["state", "read/s", "written/s", "lag"]);
+        assert_eq!(headings(80), ["state", "read/s", "lag"]);
+        assert_eq!(headings(40), ["state"]);
+        assert_eq!(headings(10), Vec::<&str>::new());
+        assert_eq!(shortened(&name(&tasks[0]), 36), "materialization …ment/toggle-webhook");
+        assert_eq!(shortened("derivation ü/é", 12), "deriva…n ü/é");
+    }
 }

@@ -74,6 +74,11 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read.out);
     let files = segtide(here, &["fragments", "ls", "acme/views"]).out;
     assert!(files.lines().all(|file| here.join(file).is_file()), "{files}");
+    // One that is killed leaves its address behind.
+    let (mut process, _) = Process::develop(here, "flow.yaml", &[]);
+    process.kill_9();
+    assert_eq!(segtide(here, &["read", "acme/views"]).out, read.out);
+    fs::remove_file(here.join("segtide_develop/address")).unwrap();
     let status = segtide(here, &["status"]);
     assert_eq!(status.code, 4);
     expect![[r#"

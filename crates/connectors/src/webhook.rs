@@ -154,6 +154,9 @@ fn unsent(url: &str, reason: &ureq::Error) -> ConnectorError {
         ureq::Error::Other(other) if other.is::<NotAllowed>() => {
             ConnectorError { message: format!("POST {url}: {other}"), fault: Fault::User, retry: Retry::Later }
         }
+        ureq::Error::Io(io) if io.kind() == io::ErrorKind::ConnectionRefused => {
+            error::endpoint(format!("POST {url}: nothing listens there; start what receives it"))
+        }
         _ => error::endpoint(format!("POST {url}: {reason}")),
     }
 }

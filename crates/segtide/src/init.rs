@@ -6,6 +6,9 @@ use crate::cli::Init;
 use crate::output::{Exit, Paint, fail, paint, say};
 use crate::templates::TEMPLATES;
 
+/// How wide a command is that something is said behind.
+const COMMAND_WIDTH: usize = 24;
+
 pub fn run(args: &Init) -> anyhow::Result<Exit> {
     let width = TEMPLATES.iter().map(|template| template.name.len()).max().unwrap_or(0);
     if args.list {
@@ -30,11 +33,18 @@ pub fn run(args: &Init) -> anyhow::Result<Exit> {
         say(&format!("{} {}", paint(Paint::Good, "wrote"), args.directory.join(name).display()));
     }
     say("\nNext:");
-    let enter = (args.directory != Path::new(".")).then(|| (format!("cd {}", args.directory.display()), ""));
-    let standard = [("segtide test", "does it do what it should?"), ("segtide develop", "runs it; Ctrl-C stops it")];
-    let all = standard.iter().chain(template.next).map(|(command, about)| ((*command).to_owned(), *about));
-    for (command, about) in enter.into_iter().chain(all) {
-        say(format!("  {command:24} {}", paint(Paint::Dim, about)).trim_end());
+    let enter = format!("cd {}", args.directory.display());
+    let enter = (args.directory != Path::new(".")).then_some((enter.as_str(), ""));
+    let test = ("segtide test", "does it do what it should?");
+    let develop = ("segtide develop", "runs it; Ctrl-C stops it");
+    let own = enter.into_iter().chain([test]).chain(template.beside).chain([develop]);
+    for (command, about) in own.chain(template.next.iter().copied()) {
+        let about = paint(Paint::Dim, about);
+        if command.len() > COMMAND_WIDTH {
+            say(&format!("  {command}\n  {:COMMAND_WIDTH$} {about}", ""));
+        } else {
+            say(format!("  {command:COMMAND_WIDTH$} {about}").trim_end());
+        }
     }
     Ok(Exit::Ok)
 }

@@ -13,7 +13,9 @@ pub struct Template {
     pub about: &'static str,
     /// Its files: paths and texts.
     pub files: &'static [(&'static str, &'static str)],
-    /// What to do next, beside testing and running it.
+    /// What another terminal runs while it is run, and what for.
+    pub beside: Option<(&'static str, &'static str)>,
+    /// What to do once it runs.
     pub next: &'static [(&'static str, &'static str)],
 }
 
@@ -38,8 +40,8 @@ pub const SEGMENTATION: Template = Template {
         ("schemas/event.schema.yaml", include_str!("../../../examples/segmentation/schemas/event.schema.yaml")),
         ("schemas/derived.schema.yaml", include_str!("../../../examples/segmentation/schemas/derived.schema.yaml")),
     ],
+    beside: Some(("segtide webhook", "in another terminal: receives the toggles")),
     next: &[
-        ("segtide webhook", "in another terminal: receives the toggles"),
         ("sqlite3 segmentation.db 'SELECT * FROM segment_memberships LIMIT 5'", "who is in a segment"),
     ],
 };
@@ -51,6 +53,7 @@ pub const TEMPLATES: &[Template] = &[
         name: "empty",
         about: "one collection and one test, to grow from",
         files: &[IGNORED, (ROOT, include_str!("../templates/empty/flow.yaml"))],
+        beside: None,
         next: &[],
     },
     Template {
@@ -61,6 +64,7 @@ pub const TEMPLATES: &[Template] = &[
             (ROOT, include_str!("../templates/http/flow.yaml")),
             ("flow.ts", include_str!("../templates/http/flow.ts")),
         ],
+        beside: None,
         next: &[
             (
                 "curl localhost:8080/ingest/acme/views -H 'Content-Type: application/json' -d '{\"id\":\"a\",\"page\":\"/home\"}'",
@@ -78,6 +82,7 @@ pub const TEMPLATES: &[Template] = &[
             ("flow.ts", include_str!("../templates/file/flow.ts")),
             ("views.ndjson", include_str!("../templates/file/views.ndjson")),
         ],
+        beside: None,
         next: &[
             ("echo '{\"id\":\"d\",\"page\":\"/home\"}' >> views.ndjson", "adds a document"),
             ("sqlite3 pages.db 'SELECT page, views FROM pages'", "how many views each page has had"),

@@ -42,8 +42,10 @@ fn init_says_what_to_do_next() {
           cd views
           segtide test             does it do what it should?
           segtide develop          runs it; Ctrl-C stops it
-          curl localhost:8080/ingest/acme/views -H 'Content-Type: application/json' -d '{"id":"a","page":"/home"}' posts a document
-          sqlite3 pages.db 'SELECT page, views FROM pages' how many views each page has had
+          curl localhost:8080/ingest/acme/views -H 'Content-Type: application/json' -d '{"id":"a","page":"/home"}'
+                                   posts a document
+          sqlite3 pages.db 'SELECT page, views FROM pages'
+                                   how many views each page has had
     "#]].assert_eq(&said.out);
     let unknown = segtide(directory.path(), &["init", "htp"]);
     assert_eq!(unknown.code, 2);

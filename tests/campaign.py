@@ -23,6 +23,7 @@ Python 3.8 or later on Linux; `power` and `overload` need root, `disk` needs str
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -89,17 +90,18 @@ class Campaign:
         run.mkdir(parents=True)
         return run
 
-    def settle_and_check(self, program, where, faults, psql=None, sqlite=True, webhook=True, tables=None):
-        """Lets it settle without faults and checks everything; whether all was well. Keeps the directory if not."""
+    def settle_and_check(self, program, where, faults, psql=None, sqlite=True, webhook=True, check=None):
+        """Lets it settle without faults and checks everything, or by `check`; whether all was well. Keeps the directory if not."""
         try:
             self.longest("settling, s", program.settle(**self.defect))
         except Stuck as stuck:
             self.violation(where, f"it does not settle: {stuck}; see {program.run}")
             return False
         database = program.database if sqlite else False
-        lines, findings = bank.check(
-            program.run, data=program.data / "segtide_develop", sqlite=database, psql=psql, faults=faults, webhook=webhook, tables=tables
+        check = check or functools.partial(
+            bank.check, program.run, data=program.data / "segtide_develop", sqlite=database, psql=psql, faults=faults, webhook=webhook
         )
+        _, findings = check()
         self.count("checks")
         if findings.total():
             self.violation(where, f"see {program.run}\n{findings.text()}")
@@ -726,7 +728,8 @@ def overload(campaign):
             program.stop()
             judge_overload(campaign, samples, free)
         # Whatever became of it, what was acknowledged is there.
-        campaign.settle_and_check(program, "overload", 0, psql=server.conninfo("overload"), sqlite=False, webhook=False, tables=tables)
+        check = functools.partial(bank.check_large, program.run, functools.partial(bank.psql_table, server.conninfo("overload")))
+        campaign.settle_and_check(program, "overload", 0, check=check)
     finally:
         program.kill()
         proxy.close()

@@ -119,22 +119,21 @@ def shortened(numbers):
     return f"{numbers[:5]}…{numbers[-5:]}" if len(numbers) > 12 else str(numbers)
 
 
-def merged_of(accounts):
+def sums_of(accounts):
+    """What the legs of each account come to: all deltas, how many, and the last oracle."""
+    return {account: (sum(leg["delta"] for leg in legs), len(legs), legs[-1]["oracle"]) for account, legs in accounts.items()}
+
+
+def merged_of(sums):
     return {
-        account: {
-            "id": account,
-            "delta": sum(leg["delta"] for leg in legs),
-            "count": len(legs),
-            "oracle": legs[-1]["oracle"],
-        }
-        for account, legs in accounts.items()
+        account: {"id": account, "delta": delta, "count": count, "oracle": oracle} for account, (delta, count, oracle) in sums.items()
     }
 
 
-def running_of(accounts):
+def running_of(sums):
     return {
-        account: {"id": account, "balance": legs[-1]["oracle"]["balance"], "count": len(legs), "oracle": legs[-1]["oracle"]}
-        for account, legs in accounts.items()
+        account: {"id": account, "balance": oracle["balance"], "count": count, "oracle": oracle}
+        for account, (_, count, oracle) in sums.items()
     }
 
 
@@ -145,7 +144,7 @@ def check_merged(documents, accounts, findings):
         known["delta"] += document["delta"]
         known["count"] += document["count"]
         known["oracle"] = document["oracle"]
-    compare(MERGED, found, merged_of(accounts), findings)
+    compare(MERGED, found, merged_of(sums_of(accounts)), findings)
 
 
 def check_running(documents, accounts, findings):
@@ -158,7 +157,7 @@ def check_running(documents, accounts, findings):
         if before and before["count"] >= document["count"]:
             findings.add(RUNNING, f"{document['id']}: count {document['count']} was published after {before['count']}")
         last[document["id"]] = without_meta(document)
-    compare(RUNNING, last, running_of(accounts), findings)
+    compare(RUNNING, last, running_of(sums_of(accounts)), findings)
 
 
 def compare(subject, found, expected, findings):
@@ -189,29 +188,30 @@ def only(fields, document):
     return {field: document.get(field) for field in fields}
 
 
-def check_tables(read, accounts, findings, tables=None):
-    """Holds the tables, all or some, to the journals. `read` gives a table's columns and rows."""
-    log = {place(leg): without_meta(leg) for legs in accounts.values() for leg in legs}
-    standard = {
-        "log": (lambda d: place(d), log),
-        "merged": (lambda d: d["id"], merged_of(accounts)),
-        "running": (lambda d: d["id"], running_of(accounts)),
-    }
-    for table, (key, expected) in standard.items():
-        if tables and table not in tables:
-            continue
-        found = {}
-        for document, plain in documents_of(*read(table)):
-            if key(document) in found:
-                findings.add(table, f"{key(document)} occurs twice")
-            found[key(document)] = only(MERGED_FIELDS, document) if table == "merged" else document
-            for name, value in plain.items():
-                if name in document and not isinstance(document[name], dict) and value != document[name]:
-                    findings.add(table, f"{key(document)}: column {name} is {value!r}, its document has {document[name]!r}")
-        compare(table, found, expected, findings)
+def check_table(read, table, key, expected, findings):
+    """Holds a table to its rows, by key. `read` gives a table's columns and rows."""
+    found = {}
+    for document, plain in documents_of(*read(table)):
+        if key(document) in found:
+            findings.add(table, f"{key(document)} occurs twice")
+        found[key(document)] = only(MERGED_FIELDS, document) if table == "merged" else document
+        for name, value in plain.items():
+            if name in document and not isinstance(document[name], dict) and value != document[name]:
+                findings.add(table, f"{key(document)}: column {name} is {value!r}, its document has {document[name]!r}")
+    compare(table, found, expected, findings)
 
-    if tables:
-        return
+
+def check_sums(read, sums, findings):
+    """Holds the tables of what accounts come to."""
+    for table, expected in (("merged", merged_of(sums)), ("running", running_of(sums))):
+        check_table(read, table, lambda d: d["id"], expected, findings)
+
+
+def check_tables(read, accounts, findings):
+    """Holds the tables to the journals."""
+    log = {place(leg): without_meta(leg) for legs in accounts.values() for leg in legs}
+    check_table(read, "log", place, log, findings)
+    check_sums(read, sums_of(accounts), findings)
     rows = [document or plain for document, plain in documents_of(*read("log_deltas"))]
     for key, count in Counter(place(row) for row in rows).items():
         if count > 1:
@@ -224,7 +224,7 @@ def check_tables(read, accounts, findings, tables=None):
     for row in (document or plain for document, plain in documents_of(*read("merged_deltas"))):
         sums[row["id"]][0] += row["delta"]
         sums[row["id"]][1] += row["count"]
-    expected = {account: [one["delta"], one["count"]] for account, one in merged_of(accounts).items()}
+    expected = {account: [one["delta"], one["count"]] for account, one in merged_of(sums_of(accounts)).items()}
     compare("merged_deltas", dict(sums), expected, findings)
 
 
@@ -287,13 +287,12 @@ def check_checkpoints(texts, ends, findings):
         check_checkpoint(text, ends, findings)
 
 
-def check_postgres(conninfo, accounts, ends, findings, tables=None):
+def check_postgres(conninfo, accounts, ends, findings):
     def read(table):
         return psql_table(conninfo, table)
 
     try:
-        check_tables(read, accounts, findings, tables)
-        ends = {journal: end for journal, end in ends.items() if not tables or journal.split("/")[1] in tables}
+        check_tables(read, accounts, findings)
         _, rows = read("flow_checkpoints_v1")
         check_checkpoints([row["checkpoint"] for row in rows if row["materialization"] == "bank/postgres"], ends, findings)
     except (RuntimeError, OSError) as error:
@@ -361,7 +360,7 @@ def ends_of(data):
     return dict(ends)
 
 
-def check(run, data=None, sqlite=None, psql=None, faults=0, webhook=True, tables=None):
+def check(run, data=None, sqlite=None, psql=None, faults=0, webhook=True):
     """Compares a run that has settled with what was sent. Returns lines of what was compared, and the findings."""
     run, findings, lines = Path(run), Findings(), []
     data = Path(data) if data else run / "segtide_develop"
@@ -377,12 +376,46 @@ def check(run, data=None, sqlite=None, psql=None, faults=0, webhook=True, tables
     if sqlite is not False:
         check_sqlite(sqlite or run / "bank.db", accounts, ends, findings)
     if psql:
-        check_postgres(psql, accounts, ends, findings, tables)
+        check_postgres(psql, accounts, ends, findings)
     if webhook:
         received, repeats = check_webhook(run / "webhook.jsonl", accounts, faults, findings)
         lines.append(f"webhook {received} requests, {repeats} of them repeats")
     check_files(data, findings)
     return lines, findings
+
+
+def check_large(run, read):
+    """Holds the tables of sums to what was sent, where that is more than memory has room for: what accounts come to is
+    summed as the clients' log is read. Of a request of unknown outcome all is there or nothing."""
+    run, findings = Path(run), Findings()
+    sums, requests, legs_in, outcomes = {}, {}, 0, Counter()
+
+    def add(legs):
+        for leg in legs:
+            delta, count, _ = sums.get(leg["id"], (0, 0, None))
+            sums[leg["id"]] = (delta + leg["delta"], count + 1, leg["oracle"])
+
+    with open(run / "sent.jsonl", "rb") as file:
+        for line in file:
+            entry = json.loads(line)
+            if "legs" in entry:
+                requests[entry["request"]] = entry["legs"]
+            elif entry["outcome"] == "ok":
+                legs = requests.pop(entry["request"])
+                legs_in, outcomes["ok"] = legs_in + len(legs), outcomes["ok"] + 1
+                add(legs)
+            elif requests.pop(entry["request"], None) is None:
+                findings.add(LOG, f"{entry['request']} was to be refused, and was acknowledged")
+    counts = {document["id"]: document["count"] for document, _ in documents_of(*read("merged"))}
+    # After such a request its client goes on with new accounts, so it is the last of its accounts.
+    for legs in requests.values():
+        is_there = any(counts.get(leg["id"], 0) > sums.get(leg["id"], (0, 0))[1] for leg in legs)
+        outcomes["unknown and there" if is_there else "unknown and not there"] += 1
+        if is_there:
+            add(legs)
+    check_sums(read, sums, findings)
+    said = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
+    return [f"requests {said}; {legs_in} legs acknowledged, of {len(sums)} accounts"], findings
 
 
 def main():

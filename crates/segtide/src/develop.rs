@@ -15,7 +15,7 @@ use crate::build::build_to_run;
 use crate::cli::{self, Develop, LogFormat, Serving};
 use crate::clock::SystemClock;
 use crate::host::Program;
-use crate::http::{self, Access, Api, Port, Room, Served};
+use crate::http::{self, Access, Api, Port, Room, Served, Sockets};
 use crate::memory::{self, Shares, Tasks};
 use crate::output::{Exit, Paint, fail, log, paint, say, tell};
 use crate::progress::Foot;
@@ -231,6 +231,7 @@ impl Running {
             version: self.version,
             room: Room::new(&self.shares),
             readers: Default::default(),
+            sockets: Sockets::new(&self.shares),
         })
     }
 

@@ -26,6 +26,7 @@ pub use access::Access;
 pub use body::Room;
 pub use ingest::{Api, Served, routes};
 pub use read::include;
+pub use socket::Sockets;
 
 /// A port that is taken and not yet served: connections wait.
 ///

@@ -17,7 +17,7 @@ use runtime::{Format, Ingest, IngestError, Ingested, Monitor, Posted, To};
 use super::access::{Access, Shown};
 use super::body::Room;
 use super::read::{self, Readers};
-use super::{Refusal, docs, refuse, socket, status};
+use super::{Refusal, Sockets, docs, refuse, socket, status};
 
 /// Longest `Idempotency-Key`, in bytes.
 const KEY_BYTES_MAX: usize = 255;
@@ -34,6 +34,7 @@ pub struct Api {
     pub version: u64,
     pub room: Room,
     pub readers: Readers,
+    pub sockets: Sockets,
 }
 
 /// The running catalog that is served, which another version of it may take the place of.
@@ -162,7 +163,7 @@ async fn open_socket(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let why = "documents are taken by POST, or by a WebSocket";
     let upgrade = upgrade.map_err(|_| refuse(StatusCode::METHOD_NOT_ALLOWED, why))?;
-    socket::open(upgrade, api.ingest.clone(), collection, scope)
+    socket::open(upgrade, &api.sockets, api.ingest.clone(), collection, scope)
 }
 
 /// Whether a request comes from no page, or from one that this server serves.

@@ -9,13 +9,17 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use runtime::{Format, Ingest, IngestError, Posted, To};
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::ingest::{receipt, submit};
 use super::{Refusal, refuse};
+use crate::memory::Shares;
 
-/// Largest frame, and most text of one transaction.
-const FRAME_BYTES_MAX: usize = 8 << 20;
-const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// Largest frame, and most text of one transaction before its last frame.
+const FRAME_BYTES_MAX: usize = 1 << 20;
+const TRANSACTION_BYTES_MAX: usize = 1 << 20;
+/// What a connection may take: a frame as it arrives, and the text of a transaction. What is handed over counts as a request.
+const SOCKET_BYTES_MAX: usize = FRAME_BYTES_MAX + TRANSACTION_BYTES_MAX + FRAME_BYTES_MAX;
 /// How long a connection may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(3600);
 /// How long to wait where too much is waiting.
@@ -24,9 +28,21 @@ const BUSY_WAIT: Duration = Duration::from_millis(100);
 const PROTOCOLS: [(&str, Format); 3] =
     [("json/v1", Format::Sequence), ("csv/v1", Format::Rows(b',')), ("tsv/v1", Format::Rows(b'\t'))];
 
+/// Room for connections, each with a frame and a transaction in memory.
+#[derive(Debug)]
+pub struct Sockets(Arc<Semaphore>);
+
+impl Sockets {
+    /// Room for as many as would take half of what bodies may.
+    pub fn new(shares: &Shares) -> Self {
+        Self(Arc::new(Semaphore::new((shares.bodies / 2 / SOCKET_BYTES_MAX).max(1))))
+    }
+}
+
 /// Accepts a connection that speaks one of the protocols.
 pub fn open(
     upgrade: WebSocketUpgrade,
+    sockets: &Sockets,
     ingest: Ingest,
     collection: String,
     scope: Option<Arc<[String]>>,
@@ -37,7 +53,11 @@ pub fn open(
         let why = "name one of these as Sec-WebSocket-Protocol: json/v1, csv/v1, tsv/v1";
         return Err(refuse(StatusCode::BAD_REQUEST, why));
     };
+    let Ok(permit) = Arc::clone(&sockets.0).try_acquire_owned() else {
+        return Err(refuse(StatusCode::TOO_MANY_REQUESTS, "too many WebSockets are open; try again, or post documents"));
+    };
     Ok(upgrade.on_upgrade(move |socket| async move {
+        let _permit = permit;
         let connection = Connection {
             socket,
             ingest,

@@ -497,6 +497,28 @@ fn documents_come_by_websocket() {
     speak("csv/v1", &[&format!("{header}\n{}", row(4)), &row(5)], r#""Processed":2"#);
     expect![[r#"{"ApproximateFrame":2,"Error":"ingestion of collection \"examples/segment/events\": line 2: row omits column 3 (\"user\"), which must exist"}"#]].assert_eq(&speak("csv/v1", &[header, "1,2"], "Error"));
     expect![[r#"{"ApproximateFrame":1,"Error":"ingestion of collection \"examples/segment/events\": document 1 of 1 is invalid: the property \"event\" is missing ("#]].assert_eq(speak("json/v1", &["{}"], "Error").split("file:").next().unwrap());
+    let connect = || {
+        use tungstenite::client::IntoClientRequest;
+        let url = format!("ws://localhost:{}/ingest/examples/segment/events", ingesting.port);
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "json/v1".parse().unwrap());
+        tungstenite::connect(request).map(|(socket, _)| socket)
+    };
+    let mut open = Vec::new();
+    let refusal = loop {
+        match connect() {
+            Ok(socket) => open.push(socket),
+            Err(error) => break error.to_string(),
+        }
+        assert!(open.len() < 1_000, "connections are not bounded");
+    };
+    assert!(refusal.contains("429"), "{refusal}");
+    drop(open);
+    let freed = std::time::Instant::now();
+    while connect().is_err() {
+        assert!(freed.elapsed() < SOON, "what was closed makes no room");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     let said = ingesting.finish();
     assert!(said.contains("events       5 documents in 1 partitions"), "{said}");
 }

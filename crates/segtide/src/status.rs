@@ -80,8 +80,8 @@ fn table(tasks: &[Value]) -> Vec<String> {
             "stopped" => padded,
             _ => paint(Paint::Bad, &padded),
         };
-        let counts = COUNTS
-            .map(|(_, name, written)| format!("{:>COUNT_WIDTH$}", written(task[name].as_u64().unwrap_or(0))));
+        let counts =
+            COUNTS.map(|(_, name, written)| format!("{:>COUNT_WIDTH$}", written(task[name].as_u64().unwrap_or(0))));
         lines.push(format!("{:width$}  {state}{}", name(task), counts.join("")));
         if let Some(why) = task["why"].as_str() {
             lines.push(format!("{:width$}  {}", "", why));

@@ -41,9 +41,7 @@ pub const SEGMENTATION: Template = Template {
         ("schemas/derived.schema.yaml", include_str!("../../../examples/segmentation/schemas/derived.schema.yaml")),
     ],
     beside: Some(("segtide webhook", "in another terminal: receives the toggles")),
-    next: &[
-        ("sqlite3 segmentation.db 'SELECT * FROM segment_memberships LIMIT 5'", "who is in a segment"),
-    ],
+    next: &[("sqlite3 segmentation.db 'SELECT * FROM segment_memberships LIMIT 5'", "who is in a segment")],
 };
 
 /// All there are; the first one is what `init` takes if none is named.

@@ -11,7 +11,7 @@ use super::schema::{Named, reason, rule_place};
 use crate::load::unreadable;
 use crate::names::{Form, camel_case};
 use crate::parse::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing, Spanned, Word};
-use crate::{Derivation, FetchError, Kind, Lambda, Module, ModuleError, Place, SqlError, Text, Transform, Tree, Using};
+use crate::{Derivation, FetchError, Kind, Lambda, Module, Place, SqlError, Text, Transform, Tree, Using};
 
 /// The class of a module that serves one derivation.
 const CLASS_OF_ONE: &str = "Derivation";
@@ -197,7 +197,9 @@ impl Build<'_, '_> {
                 (text, camel_case(collection, true), false)
             }
         };
-        let module = Module { text, class, modern };
+        let imports = self.imports(&text);
+        let sound = imports.is_some();
+        let module = Module { text, class, modern, imports: imports.unwrap_or_default() };
         let mut methods = Vec::new();
         for transform in &raw.transforms {
             let method = camel_case(&transform.name.value, false);
@@ -209,12 +211,9 @@ impl Build<'_, '_> {
         }
         let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
         if let Err(errors) = self.host.check_module(&module, &methods) {
-            for ModuleError { range, message, hint } in errors {
-                let place = self.place_in(&module.text, range);
-                self.report.error("module-invalid", place, message).hint = hint;
-            }
+            self.module_errors(&module.text, errors);
         }
-        Some(Using::Typescript(module))
+        sound.then_some(Using::Typescript(module))
     }
 
     fn check_sql<'t>(&mut self, migrations: &[Text], transforms: &'t [Transform]) {
@@ -229,7 +228,7 @@ impl Build<'_, '_> {
     }
 
     /// Where a part of a program's text stands. What is written in YAML is looked for: its offsets are not those of the file.
-    fn place_in(&self, text: &Text, range: Range<usize>) -> Place {
+    pub(super) fn place_in(&self, text: &Text, range: Range<usize>) -> Place {
         let whole = text.place;
         if whole == Place::file(whole.source) {
             return Place { source: whole.source, start: range.start as u32, end: range.end as u32 };

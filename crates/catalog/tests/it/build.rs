@@ -75,6 +75,7 @@ fn the_golden_catalog_builds() {
           customer: /customer [string] key must
           customer_id: /customer [string] explicit key must
           flow_document:  [object] must
+          flow_published_at: /_meta/uuid/date-time [string]
           mixed: /mixed [integer, string]
           note: /note [string]
           orders: /orders [integer] must
@@ -87,6 +88,7 @@ fn the_golden_catalog_builds() {
           code: /code [integer, string]
           customer: /customer [string] must
           flow_document:  [object] must
+          flow_published_at: /_meta/uuid/date-time [string]
           id: /id [string] key must
           lines: /lines [array]
           paid: /paid [boolean] explicit partition must

@@ -54,7 +54,10 @@ pub fn open(
         return Err(refuse(StatusCode::BAD_REQUEST, why));
     };
     let Ok(permit) = Arc::clone(&sockets.0).try_acquire_owned() else {
-        return Err(refuse(StatusCode::TOO_MANY_REQUESTS, "too many WebSockets are open; try again, or post documents"));
+        return Err(refuse(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many WebSockets are open; try again, or post documents",
+        ));
     };
     Ok(upgrade.on_upgrade(move |socket| async move {
         let _permit = permit;

@@ -46,7 +46,8 @@ fn init_says_what_to_do_next() {
                                    posts a document
           sqlite3 pages.db 'SELECT page, views FROM pages'
                                    how many views each page has had
-    "#]].assert_eq(&said.out);
+    "#]]
+    .assert_eq(&said.out);
     let unknown = segtide(directory.path(), &["init", "htp"]);
     assert_eq!(unknown.code, 2);
     expect![[r#"

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::Node;
 use crate::node::number;
+use crate::published::published_at;
+use crate::{Arena, Node, PUBLISHED_AT};
 
 /// A JSON pointer (RFC 6901) without empty tokens: the root, or `/a/b/0`; and what stands for the value of documents that
 /// have none there. Cheap to clone; equal and ordered by its tokens alone.
@@ -87,6 +88,19 @@ impl Pointer {
             };
         }
         Some(node)
+    }
+
+    /// The value here as [`Pointer::value`] gives it, or, at [`PUBLISHED_AT`], when the document was published.
+    pub fn value_in<'a>(&'a self, arena: &'a Arena, document: Node<'a>) -> Node<'a> {
+        match self.is_published_at() {
+            true => published_at(document).map_or(Node::Null, |at| Node::Str(arena.alloc_str(&at))),
+            false => self.value(document),
+        }
+    }
+
+    /// Whether this is [`PUBLISHED_AT`].
+    pub fn is_published_at(&self) -> bool {
+        self.tokens.len() == 3 && self.tokens().eq(PUBLISHED_AT.split('/').skip(1))
     }
 
     /// The value here, or else what stands for it: the default, or null.

@@ -38,7 +38,9 @@ enum Branch {
 impl Fields {
     /// Those of a collection.
     pub fn of(collection: &Collection) -> Self {
-        Self { collection: collection.name.clone(), projections: collection.projections.clone() }
+        // No row says when it is published.
+        let given = collection.projections.iter().filter(|projection| !projection.pointer.is_published_at());
+        Self { collection: collection.name.clone(), projections: given.cloned().collect() }
     }
 
     /// Understands a header; an error says which column, and what is wrong with it.

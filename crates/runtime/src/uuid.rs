@@ -82,17 +82,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The clock of a UUID's text; `None` if it is not a version 1 UUID.
 pub(crate) fn clock(uuid: &[u8]) -> Option<DocClock> {
-    let uuid: &[u8; UUID_LEN] = uuid.try_into().ok()?;
-    if uuid[14] != b'1' || [8, 13, 18, 23].iter().any(|&dash| uuid[dash] != b'-') {
-        return None;
-    }
-    let (low, mid, high) = (hex(&uuid[0..8])?, hex(&uuid[9..13])?, hex(&uuid[15..18])?);
-    let counter = hex(&uuid[19..23])? >> 10 & 0xf;
-    Some(DocClock((high << 48 | mid << 32 | low) << 4 | counter))
-}
-
-fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| Some(value << 4 | u64::from(char::from(*digit).to_digit(16)?)))
+    doc::uuid_clock(uuid).map(DocClock)
 }
 
 /// The clock of a published document from its text, without parsing it where `_meta` comes first, as it nearly always does.

@@ -174,7 +174,7 @@ impl Statement {
         let mut run = || -> rusqlite::Result<bool> {
             let mut prepared = database.connection.prepare_cached(sql)?;
             for (n, field) in (1..).zip(&*parameters) {
-                prepared.raw_bind_parameter::<usize, _>(n, field.value(source))?;
+                prepared.raw_bind_parameter::<usize, _>(n, field.value(arena, source))?;
             }
             let count = prepared.column_count();
             let mut rows = prepared.raw_query();

@@ -205,5 +205,5 @@ fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, Failure> {
 }
 
 fn fields<'a>(arena: &'a Arena, document: Node<'a>, pointers: &'a [Pointer]) -> &'a [Node<'a>] {
-    arena.alloc_slice_fill_iter(pointers.iter().map(|pointer| pointer.value(document)))
+    arena.alloc_slice_fill_iter(pointers.iter().map(|pointer| pointer.value_in(arena, document)))
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use catalog::{Collection, Projection};
-use doc::{Node, Pointer};
+use doc::{Arena, Node, Pointer};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
 use super::block::SPACE;
@@ -94,8 +94,8 @@ fn loosely(name: &str, field: &str) -> bool {
 
 impl Field {
     /// What is bound for a document.
-    pub(super) fn value<'a>(&'a self, document: Node<'a>) -> ToSqlOutput<'a> {
-        ToSqlOutput::Owned(match self.pointer.value(document) {
+    pub(super) fn value<'a>(&'a self, arena: &'a Arena, document: Node<'a>) -> ToSqlOutput<'a> {
+        ToSqlOutput::Owned(match self.pointer.value_in(arena, document) {
             Node::Null => Value::Null,
             Node::Bool(value) => Value::Integer(i64::from(value)),
             // What no integer of SQLite's holds is rounded, as its own literals are.

@@ -117,6 +117,12 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         FULL,
         r#"{"flag":1,"id":7}"#,
     ),
+    (
+        "so is when a document was published",
+        "SELECT $flow_published_at;",
+        r#"{"_meta":{"uuid":"1d99902e-eb31-11eb-8401-35b56d2a9099"},"id":7}"#,
+        r#"{"flow_published_at":"2021-07-22T21:09:34.746014Z"}"#,
+    ),
     ("a projection is a parameter", "SELECT $renamed;", FULL, r#"{"renamed":"x"}"#),
     ("`_` stands for `-`", "SELECT $two_words;", FULL, r#"{"two-words":"tw"}"#),
     (

@@ -3,6 +3,7 @@
 
 mod collection;
 mod derivation;
+mod imports;
 mod materialization;
 mod named_endpoint;
 mod schema;

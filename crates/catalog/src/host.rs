@@ -28,7 +28,13 @@ pub trait Host {
         Vec::new()
     }
 
-    /// Checks that a module parses and that its class has these methods.
+    /// Reads a file of TypeScript: what other files it imports, and what it exports. Hosts that cannot tell say nothing.
+    fn read_module(&self, _text: &Text) -> Result<ModuleFile, Vec<ModuleError>> {
+        Ok(ModuleFile::default())
+    }
+
+    /// Checks that a module parses and that its class has these methods. Where it imports what it has no link to, that is
+    /// reported elsewhere.
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>>;
 
     /// Checks that migrations apply one after another, and that lambdas are statements over what they make and over fields of
@@ -49,8 +55,8 @@ pub struct BindingRules {
     pub constraints: Vec<(Constraint, &'static str)>,
 }
 
-/// What a connector says of one field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a connector says of one field; the greater, the less it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Constraint {
     /// This very field must be kept.
     FieldRequired,
@@ -106,6 +112,26 @@ pub struct SqlError {
     pub text: Text,
     /// What of it, and what is wrong.
     pub error: ModuleError,
+}
+
+/// What a file of TypeScript has to do with others.
+#[derive(Debug, Default)]
+pub struct ModuleFile {
+    /// The files that it takes values from. Those that only types are taken from matter to nobody.
+    pub imports: Vec<Import>,
+    /// The names it exports; `None` if it passes on all names of another file.
+    pub exports: Option<Vec<String>>,
+}
+
+/// An import of a file.
+#[derive(Debug)]
+pub struct Import {
+    /// What it is imported from as written, such as `./prices`.
+    pub from: String,
+    /// Where that stands in the text, in bytes.
+    pub range: std::ops::Range<usize>,
+    /// The names that are imported, and where they stand.
+    pub names: Vec<(String, std::ops::Range<usize>)>,
 }
 
 /// A mistake in a module.

@@ -21,10 +21,12 @@ mod typescript;
 pub use build::{Built, build, types};
 pub use diagnostic::{Diagnostic, SLUGS, Severity};
 pub use fetch::{FILE_BYTES_MAX, Fetch, FetchError, Files, RootError, root_url};
-pub use host::{BindingRules, ConfigAt, ConfigError, Constraint, Host, ModuleError, SqlError, Unused};
+pub use host::{
+    BindingRules, ConfigAt, ConfigError, Constraint, Host, Import, ModuleError, ModuleFile, SqlError, Unused,
+};
 pub use sources::{Location, Place, Source, SourceId, Sources};
 pub use spec::{
-    Binding, Capture, CaptureBinding, Catalog, Collection, Derivation, Endpoint, FieldSelection, Lambda,
+    Binding, Capture, CaptureBinding, Catalog, Collection, Derivation, Endpoint, FieldSelection, Imports, Lambda,
     Materialization, Module, Period, Projection, Selector, Step, StepKind, Test, Text, Transform, Using,
 };
 pub use storage::{Codec, Fragments, StorageMapping};

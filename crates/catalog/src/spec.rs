@@ -3,6 +3,7 @@
 //! Everything here has been checked: names resolve, keys exist, schemas compile. Nothing refers to YAML, except that each
 //! spec keeps its [`Place`] so that later messages can point at it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use doc::{Pointer, Schema, Types};
@@ -124,6 +125,17 @@ pub struct Module {
     pub class: String,
     /// Whether a method takes the whole read (`read.doc`) and there are no registers, as since 2023.
     pub modern: bool,
+    /// The files it imports.
+    pub imports: Imports,
+}
+
+/// The files a module imports, directly or not.
+#[derive(Debug, Clone, Default)]
+pub struct Imports {
+    /// The files, each after all that it imports itself.
+    pub files: Vec<Text>,
+    /// Which file one means by an import: the URL of the one, what it writes, and the URL of the other.
+    pub links: BTreeMap<(Url, String), Url>,
 }
 
 /// A piece of program text and where it stands.

@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use catalog::ModuleError;
+use catalog::{Import, ModuleError};
 use oxc_ast::AstKind;
 use oxc_ast::ast::{
     Class, ClassElement, Declaration, ExportDefaultDeclarationKind, Expression, ImportDeclaration,
-    ImportDeclarationSpecifier, MethodDefinitionKind, Program, PropertyKey, Statement, TSModuleReference,
+    ImportDeclarationSpecifier, MethodDefinitionKind, Program, PropertyKey, Statement, StringLiteral,
+    TSModuleReference,
 };
 use oxc_parser::ParserReturn;
 use oxc_semantic::AstNodes;
@@ -28,8 +29,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) methods: &'a [&'a str],
 }
 
-/// What of the module as it was written cannot work.
-pub(crate) fn inspect(parsed: &ParserReturn<'_>, nodes: &AstNodes<'_>, wanted: &Wanted<'_>) -> Vec<ModuleError> {
+/// What of a file as it was written cannot work; `wanted` of the module itself, not of files that it imports.
+pub(crate) fn inspect(
+    parsed: &ParserReturn<'_>,
+    nodes: &AstNodes<'_>,
+    wanted: Option<&Wanted<'_>>,
+) -> Vec<ModuleError> {
     let record = &parsed.module_record;
     let mut errors = Vec::new();
     for import in &record.dynamic_imports {
@@ -59,15 +64,49 @@ pub(crate) fn inspect(parsed: &ParserReturn<'_>, nodes: &AstNodes<'_>, wanted: &
             errors.push(foreign(import.span));
         }
     }
-    inspect_class(parsed, wanted, &mut errors);
+    if let Some(wanted) = wanted {
+        inspect_class(parsed, wanted, &mut errors);
+    }
     errors
 }
 
-/// The modules that values are imported from, once types are gone. Only the base class can be had.
-pub(crate) fn value_imports(program: &Program<'_>, errors: &mut Vec<ModuleError>) -> Vec<String> {
-    let mut imports = Vec::new();
-    for statement in &program.body {
+/// Where values are imported from.
+#[derive(Debug, Default)]
+pub(crate) struct ValueImports {
+    /// Modules of generated types; of them only the base class can be had.
+    pub(crate) generated: Vec<String>,
+    /// Other files.
+    pub(crate) files: Vec<Import>,
+}
+
+/// What values a file imports once types are gone. `rename` is given each import of another file, and may change it.
+pub(crate) fn value_imports<'a>(
+    program: &mut Program<'a>,
+    errors: &mut Vec<ModuleError>,
+    mut rename: impl FnMut(&mut StringLiteral<'a>),
+) -> ValueImports {
+    let mut imports = ValueImports::default();
+    let mut file = |names: Vec<(String, Range<usize>)>, source: &mut StringLiteral<'a>| {
+        imports.files.push(Import { from: source.value.to_string(), range: range(source.span), names });
+        rename(source);
+    };
+    for statement in &mut program.body {
         match statement {
+            Statement::ImportDeclaration(import) if import.with_clause.is_some() => {
+                errors.push(mistake(import.span, "imports with attributes are not supported", None));
+            }
+            Statement::ImportDeclaration(import) if is_file(&import.source) => {
+                let names = import.specifiers.iter().flatten().filter_map(|specifier| match specifier {
+                    ImportDeclarationSpecifier::ImportSpecifier(s) => {
+                        Some((s.imported.name().to_string(), range(s.imported.span())))
+                    }
+                    ImportDeclarationSpecifier::ImportDefaultSpecifier(s) => {
+                        Some(("default".to_owned(), range(s.span)))
+                    }
+                    ImportDeclarationSpecifier::ImportNamespaceSpecifier(_) => None,
+                });
+                file(names.collect(), &mut import.source);
+            }
             Statement::ImportDeclaration(import) => {
                 let source = import.source.value.as_str();
                 if !source.starts_with("flow/") {
@@ -76,9 +115,16 @@ pub(crate) fn value_imports(program: &Program<'_>, errors: &mut Vec<ModuleError>
                 }
                 let before = errors.len();
                 errors.extend(not_the_base_class(import));
-                if errors.len() == before && !imports.iter().any(|i| i == source) {
-                    imports.push(source.to_owned());
+                if errors.len() == before && !imports.generated.iter().any(|i| i == source) {
+                    imports.generated.push(source.to_owned());
                 }
+            }
+            Statement::ExportFromDeclaration(export) if is_file(&export.source) => {
+                let names = export.specifiers.iter().map(|s| (s.local.name().to_string(), range(s.local.span())));
+                file(names.collect(), &mut export.source);
+            }
+            Statement::ExportAllDeclaration(export) if is_file(&export.source) => {
+                file(Vec::new(), &mut export.source);
             }
             Statement::ExportFromDeclaration(export) => errors.push(foreign(export.span)),
             Statement::ExportAllDeclaration(export) => errors.push(foreign(export.span)),
@@ -86,6 +132,30 @@ pub(crate) fn value_imports(program: &Program<'_>, errors: &mut Vec<ModuleError>
         }
     }
     imports
+}
+
+/// Whether an import means a file, relative to the one that has it.
+pub(crate) fn is_file(source: &StringLiteral<'_>) -> bool {
+    let source = source.value.as_str();
+    source.starts_with("./") || source.starts_with("../") || source == "." || source == ".."
+}
+
+/// The names a file exports; `None` if it passes on all of another one.
+pub(crate) fn exports(parsed: &ParserReturn<'_>) -> Option<Vec<String>> {
+    let mut names: Vec<String> = parsed.module_record.exported_bindings.keys().map(ToString::to_string).collect();
+    for statement in &parsed.program.body {
+        match statement {
+            Statement::ExportDefaultDeclaration(_) => names.push("default".to_owned()),
+            Statement::ExportFromDeclaration(export) => {
+                names.extend(export.specifiers.iter().map(|s| s.exported.name().to_string()));
+            }
+            Statement::ExportAllDeclaration(export) => names.push(export.exported.as_ref()?.name().to_string()),
+            _ => {}
+        }
+    }
+    names.sort();
+    names.dedup();
+    Some(names)
 }
 
 fn not_the_base_class(import: &ImportDeclaration<'_>) -> Vec<ModuleError> {
@@ -104,8 +174,9 @@ fn not_the_base_class(import: &ImportDeclaration<'_>) -> Vec<ModuleError> {
 }
 
 fn foreign(span: Span) -> ModuleError {
-    let message = "a lambda's module cannot import other modules";
-    mistake(span, message, Some("bring what it needs into this file; types of `flow/...` may be imported".to_owned()))
+    let message = "a lambda's module cannot import packages";
+    let hint = "only files, as in `./prices.ts`, and types of `flow/...` can be imported";
+    mistake(span, message, Some(hint.to_owned()))
 }
 
 /// One member of a class that a call could find.
@@ -239,7 +310,9 @@ fn members_of(program: &Program<'_>, class: &Class<'_>, members: &mut BTreeMap<S
 
 fn imports_base_class(program: &Program<'_>, local: &str) -> bool {
     program.body.iter().any(|statement| match statement {
-        Statement::ImportDeclaration(import) => import.specifiers.iter().flatten().any(|s| s.local().name == local),
+        Statement::ImportDeclaration(import) if !is_file(&import.source) => {
+            import.specifiers.iter().flatten().any(|s| s.local().name == local)
+        }
         _ => false,
     })
 }

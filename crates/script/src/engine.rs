@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use catalog::ModuleError;
+use catalog::{Module, ModuleError, Text};
 use doc::{Arena, Node, ParseReason};
 use runtime::{LambdaError, Rows};
 
 use crate::check::Wanted;
 use crate::native::Refusal;
 use crate::quickjs::{Block, Failure, Limits, Request, Worker};
-use crate::typescript::{Script, compile};
+use crate::typescript::{Mistakes, Script, compile};
 
 /// Text of arguments that goes to the engine at once, so that a large block needs no more memory than a small one. A single
 /// call may have more.
@@ -19,13 +19,34 @@ pub(crate) const STATE: &str = "{}";
 
 /// Says whether a module can serve: it parses, exports the class, the class has the methods, and it loads.
 pub fn check(text: &str, class: &str, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
-    let script = Arc::new(compile(text, &Wanted { class, methods })?);
+    check_compiled(text, class, compile(text, &Wanted { class, methods }, None))
+}
+
+/// The same of a module of a catalog, with the files that it imports; without them it is not loaded.
+pub(crate) fn check_module(module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {
+    let Module { text: Text { text, .. }, class, .. } = module;
+    check_compiled(text, class, compile(text, &Wanted { class, methods }, Some(module)))
+}
+
+fn check_compiled(text: &str, class: &str, compiled: Result<Script, Mistakes>) -> Result<(), Vec<ModuleError>> {
+    let script = match compiled {
+        Ok(script) => Arc::new(script),
+        Err((None, errors)) => return Err(errors),
+        // Whoever read the file said so.
+        Err((Some(_), _)) => return Ok(()),
+    };
+    if !script.is_whole {
+        return Ok(());
+    }
     match Worker::start(&script, class, STATE, Limits::default()) {
         Ok(_) => Ok(()),
-        Err(failure) => {
-            let range = failure.line.map_or(0..0, |line| line_range(text, line));
-            let message = format!("the module does not load: {}", failure.message);
-            Err(vec![ModuleError { range, message, hint: None }])
+        Err(Failure { message, line, file, .. }) => {
+            let (range, place) = match (line, file) {
+                (Some(line), None) => (line_range(text, line), String::new()),
+                (Some(line), Some(file)) => (0..0, format!(" (line {line} of {file})")),
+                (None, _) => (0..0, String::new()),
+            };
+            Err(vec![ModuleError { range, message: format!("the module does not load: {message}{place}"), hint: None }])
         }
     }
 }
@@ -78,8 +99,33 @@ impl Engine {
         state: Option<&str>,
         limits: Limits,
     ) -> Result<Engine, LambdaError> {
-        let script = compile(text, &Wanted { class, methods }).map_err(|errors| {
+        let compiled = compile(text, &Wanted { class, methods }, None);
+        Engine::start_of(compiled, file, class, state, limits)
+    }
+
+    /// The same of a module of a catalog, with the files that it imports.
+    pub(crate) fn of_module(
+        module: &Module,
+        file: &str,
+        methods: &[&str],
+        state: Option<&str>,
+        limits: Limits,
+    ) -> Result<Engine, LambdaError> {
+        let Module { text: Text { text, .. }, class, .. } = module;
+        let compiled = compile(text, &Wanted { class, methods }, Some(module));
+        Engine::start_of(compiled, file, class, state, limits)
+    }
+
+    fn start_of(
+        compiled: Result<Script, Mistakes>,
+        file: &str,
+        class: &str,
+        state: Option<&str>,
+        limits: Limits,
+    ) -> Result<Engine, LambdaError> {
+        let script = compiled.map_err(|(part, errors)| {
             let first = errors.first().map_or("", |e| e.message.as_str());
+            let file = part.as_deref().unwrap_or(file);
             LambdaError { message: format!("{first}, in {file}"), source_index: None }
         })?;
         let mut engine = Engine {
@@ -198,7 +244,7 @@ impl Engine {
 
     fn unreadable(&self, method: &str, e: &doc::ParseError, call: Option<usize>, first: usize) -> LambdaError {
         let message = format!("returned what is no document: {e}");
-        self.error(Some(method), Failure { message, line: None, call, limit: false }, first)
+        self.error(Some(method), Failure { message, line: None, file: None, call, limit: false }, first)
     }
 
     /// Calls a method once for each list of `WIDTH` arguments, in order.
@@ -293,8 +339,9 @@ impl Engine {
             Some(method) => format!("{}.{method}", self.class),
             None => self.class.clone(),
         };
+        let file = failure.file.as_ref().unwrap_or(&self.file);
         let place = match failure.line {
-            Some(line) => format!("line {line} of {}", self.file),
+            Some(line) => format!("line {line} of {file}"),
             None => self.file.clone(),
         };
         let message = format!("{}, in {what} ({place})", failure.message);

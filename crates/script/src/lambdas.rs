@@ -38,14 +38,19 @@ pub fn open(
 
 /// Says whether a module can serve: it parses, exports its class, the class has the methods, and it loads.
 pub fn check_module(module: &Module, methods: &[&str]) -> Result<(), Vec<catalog::ModuleError>> {
-    crate::check(&module.text.text, &module.class, methods)
+    engine::check_module(module, methods)
+}
+
+/// Reads a file of TypeScript: what other files it imports, and what it exports.
+pub fn read_module(text: &Text) -> Result<catalog::ModuleFile, Vec<catalog::ModuleError>> {
+    crate::typescript::read(&text.text)
 }
 
 /// Why methods of a module run in QuickJS: each with the first thing of it that is not compiled, or with nothing if it is
 /// native.
 pub fn refusals<'m>(module: &Module, methods: &[&'m str]) -> Result<Vec<(&'m str, Option<Refusal>)>, LambdaError> {
     let state = module.modern.then_some(engine::STATE);
-    let engine = Engine::open(file(module), &module.text.text, &module.class, methods, state, Limits::default())?;
+    let engine = Engine::of_module(module, file(module), methods, state, Limits::default())?;
     Ok(methods.iter().map(|method| (*method, engine.refusal(method).cloned())).collect())
 }
 
@@ -103,7 +108,7 @@ impl Typescript {
         let committed = committed.as_deref().map(str::from_utf8).transpose();
         let committed = committed.map_err(|_| error(format!("the state of {} is damaged", collection.name)))?;
         let state = module.modern.then(|| committed.unwrap_or(engine::STATE));
-        let engine = Engine::open(file(module), &module.text.text, &module.class, &methods, state, limits)?;
+        let engine = Engine::of_module(module, file(module), &methods, state, limits)?;
         let engine = if native { engine } else { engine.without_native()? };
         let names = derivation.transforms.iter().map(|t| t.name.clone()).collect();
         Ok(Typescript { engine, names, transforms, modern: module.modern })

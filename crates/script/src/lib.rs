@@ -17,7 +17,7 @@ mod sqlite;
 mod typescript;
 
 pub use engine::{Engine, check};
-pub use lambdas::{check_module, check_sql, open, refusals};
+pub use lambdas::{check_module, check_sql, open, read_module, refusals};
 pub use native::Refusal;
 pub use quickjs::Limits;
 

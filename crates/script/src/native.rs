@@ -55,6 +55,11 @@ impl Compiled {
         compile::compile(program, semantic, wanted)
     }
 
+    /// The module imports other files: what they do when they are loaded was not looked at.
+    pub(crate) fn loads_others(&mut self) {
+        self.inert = false;
+    }
+
     /// Whether the class works without ever being loaded.
     pub(crate) fn is_whole(&self) -> bool {
         self.quiet && self.inert && self.lambdas.values().all(Result::is_ok)

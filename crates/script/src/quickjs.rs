@@ -16,7 +16,7 @@ use rquickjs::convert::Coerced;
 use rquickjs::{Context, Ctx, Error, Exception, Function, Module, Object, Promise, Runtime, Value};
 
 use crate::check::BASE_CLASS;
-use crate::typescript::Script;
+use crate::typescript::{Part, Script};
 
 /// The code that makes the sandbox.
 const SANDBOX: &str = include_str!("sandbox.js");
@@ -110,6 +110,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// The line of the TypeScript, from one.
     pub(crate) line: Option<u32>,
+    /// The file it is a line of, where that is not the module itself.
+    pub(crate) file: Option<String>,
     /// Which call of the block.
     pub(crate) call: Option<usize>,
     /// Whether a limit was broken.
@@ -170,7 +172,7 @@ impl Limits {
 
 impl Failure {
     fn of(message: String) -> Failure {
-        Failure { message, line: None, call: None, limit: false }
+        Failure { message, line: None, file: None, call: None, limit: false }
     }
 
     fn broken(message: String) -> Failure {
@@ -261,8 +263,11 @@ fn engine(limits: &Limits, alarm: &Rc<Alarm>) -> Result<Context, Error> {
 /// The functions of the sandbox, and the instance they are about.
 fn load<'js>(ctx: &Ctx<'js>, script: &Script, class: &str, state: &str) -> Result<(Object<'js>, Value<'js>), Error> {
     let sandbox: Object = ctx.eval(SANDBOX)?;
-    for import in &script.imports {
-        Module::declare(ctx.clone(), import.as_str(), format!("export class {BASE_CLASS} {BASE}"))?;
+    for generated in &script.generated {
+        Module::declare(ctx.clone(), generated.as_str(), format!("export class {BASE_CLASS} {BASE}"))?;
+    }
+    for part in &script.parts {
+        Module::declare(ctx.clone(), part.name.as_str(), part.script.code.as_str())?;
     }
     let (module, done) = Module::declare(ctx.clone(), MODULE, script.code.as_str())?.eval()?;
     done.result::<()>().transpose()?;
@@ -337,7 +342,10 @@ impl<'js> Judge<'_, 'js> {
             other => Failure::of(other.to_string()),
         };
         // Told to stop, now or while its error was being read.
-        if self.alarm.rang.get() { Failure { line: failure.line, ..Failure::time(time) } } else { failure }
+        match self.alarm.rang.get() {
+            true => Failure { line: failure.line, file: failure.file, ..Failure::time(time) },
+            false => failure,
+        }
     }
 
     fn thrown(&self, value: Value<'js>) -> Failure {
@@ -352,7 +360,8 @@ impl<'js> Judge<'_, 'js> {
         };
         let name = exception.get::<_, Coerced<String>>("name").map_or("Error".to_owned(), |s| s.0);
         let message = exception.message().unwrap_or_default();
-        let line = exception.stack().and_then(|stack| self.line(&stack));
+        let place = exception.stack().and_then(|stack| self.place(&stack));
+        let (file, line) = place.map_or((None, None), |(file, line)| (file, Some(line)));
         let failure = match (name.as_str(), message.as_str()) {
             ("InternalError", "out of memory") => self.memory(),
             ("RangeError", "Maximum call stack size exceeded") => {
@@ -362,7 +371,7 @@ impl<'js> Judge<'_, 'js> {
             (_, "") => Failure::of(clip(name)),
             _ => Failure::of(clip(format!("{name}: {message}"))),
         };
-        Failure { line, ..failure }
+        Failure { line, file, ..failure }
     }
 
     fn memory(&self) -> Failure {
@@ -370,17 +379,22 @@ impl<'js> Judge<'_, 'js> {
         Failure::broken(format!("took more memory than the {mib} MiB it has"))
     }
 
-    /// The innermost place of the author's module in a stack such as `at publish (lambda:3:14)`.
-    fn line(&self, stack: &str) -> Option<u32> {
-        let prefix = format!("{MODULE}:");
-        stack.lines().find_map(|frame| {
-            let (before, place) = frame.rsplit_once(&prefix)?;
+    /// The innermost place of the author's text in a stack such as `at publish (lambda:3:14)`: its line, and its file where
+    /// that is not the module itself.
+    fn place(&self, stack: &str) -> Option<(Option<String>, u32)> {
+        let within = |frame: &str, name: &str, script: &Script| {
+            let (before, place) = frame.rsplit_once(&format!("{name}:"))?;
             if !before.ends_with(['(', ' ']) {
                 return None;
             }
             let mut numbers = place.trim_end_matches(')').split(':').map(|n| n.parse().ok());
             let line = numbers.next()??;
-            self.script.source_line(line, numbers.next().flatten().unwrap_or(1))
+            script.source_line(line, numbers.next().flatten().unwrap_or(1))
+        };
+        stack.lines().find_map(|frame| {
+            let of_part = |part: &Part| Some((Some(part.file.clone()), within(frame, &part.name, &part.script)?));
+            let own = within(frame, MODULE, self.script).map(|line| (None, line));
+            own.or_else(|| self.script.parts.iter().find_map(of_part))
         })
     }
 }

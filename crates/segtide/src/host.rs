@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use catalog::{
     BindingRules, Capture, Catalog, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
-    SqlError, Text, Transform, Unused,
+    ModuleFile, SqlError, Text, Transform, Unused,
 };
 use connectors::{Level, Surroundings};
 use journal::Clock as _;
@@ -106,6 +106,10 @@ impl Host for Program {
 
     fn unused(&self, endpoint: &Endpoint, resources: &[&Value]) -> Vec<Unused> {
         connectors::unused(endpoint, resources)
+    }
+
+    fn read_module(&self, text: &Text) -> Result<ModuleFile, Vec<ModuleError>> {
+        script::read_module(text)
     }
 
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {

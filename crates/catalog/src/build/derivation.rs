@@ -11,7 +11,7 @@ use super::schema::{Named, reason, rule_place};
 use crate::load::unreadable;
 use crate::names::{Form, camel_case};
 use crate::parse::{RawDerivation, RawLambda, RawRegister, RawShuffle, RawTransform, RawUsing, Spanned, Word};
-use crate::{Derivation, FetchError, Kind, Lambda, Module, ModuleError, Place, SqlError, Text, Transform, Tree, Using};
+use crate::{Derivation, FetchError, Kind, Lambda, Module, Place, SqlError, Text, Transform, Tree, Using};
 
 /// The class of a module that serves one derivation.
 const CLASS_OF_ONE: &str = "Derivation";
@@ -176,6 +176,8 @@ impl Build<'_, '_> {
                 (self.written_module(file, collection, raw)?, CLASS_OF_ONE.to_owned(), false)
             }
             RawUsing::Module { module, modern } => (self.module(file, module)?, CLASS_OF_ONE.to_owned(), *modern),
+            // Its lambdas are of another kind, and reported.
+            RawUsing::Sibling if !raw.transforms.is_empty() && lambdas(raw).next().is_none() => return None,
             RawUsing::Sibling => {
                 let url = sibling(file);
                 let text = match self.library.file(&url) {
@@ -197,7 +199,9 @@ impl Build<'_, '_> {
                 (text, camel_case(collection, true), false)
             }
         };
-        let module = Module { text, class, modern };
+        let imports = self.imports(&text);
+        let sound = imports.is_some();
+        let module = Module { text, class, modern, imports: imports.unwrap_or_default() };
         let mut methods = Vec::new();
         for transform in &raw.transforms {
             let method = camel_case(&transform.name.value, false);
@@ -209,12 +213,9 @@ impl Build<'_, '_> {
         }
         let methods: Vec<&str> = methods.iter().map(String::as_str).collect();
         if let Err(errors) = self.host.check_module(&module, &methods) {
-            for ModuleError { range, message, hint } in errors {
-                let place = self.place_in(&module.text, range);
-                self.report.error("module-invalid", place, message).hint = hint;
-            }
+            self.module_errors(&module.text, errors);
         }
-        Some(Using::Typescript(module))
+        sound.then_some(Using::Typescript(module))
     }
 
     fn check_sql<'t>(&mut self, migrations: &[Text], transforms: &'t [Transform]) {
@@ -229,7 +230,7 @@ impl Build<'_, '_> {
     }
 
     /// Where a part of a program's text stands. What is written in YAML is looked for: its offsets are not those of the file.
-    fn place_in(&self, text: &Text, range: Range<usize>) -> Place {
+    pub(super) fn place_in(&self, text: &Text, range: Range<usize>) -> Place {
         let whole = text.place;
         if whole == Place::file(whole.source) {
             return Place { source: whole.source, start: range.start as u32, end: range.end as u32 };
@@ -319,10 +320,14 @@ impl Build<'_, '_> {
     }
 }
 
+/// The lambdas of a derivation.
+fn lambdas(raw: &RawDerivation) -> impl Iterator<Item = &RawLambda> {
+    raw.transforms.iter().flat_map(|transform| [&transform.update, &transform.publish]).flatten()
+}
+
 /// The lambdas of a derivation that are written in the catalog.
 fn bodies(raw: &RawDerivation) -> impl Iterator<Item = &Word> {
-    let lambdas = raw.transforms.iter().flat_map(|transform| [&transform.update, &transform.publish]);
-    lambdas.flatten().filter_map(|lambda| match lambda {
+    lambdas(raw).filter_map(|lambda| match lambda {
         RawLambda::Body(body) => Some(body),
         _ => None,
     })

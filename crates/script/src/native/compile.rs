@@ -16,7 +16,7 @@ use oxc_span::{GetSpan, Span};
 
 use super::plan::{self, Body, Constant, Expr, FunctionId, Pattern, Plan, Slot, TextId};
 use super::{Compiled, Refusal};
-use crate::check::{Wanted, declared_class, exported_local};
+use crate::check::{Wanted, declared_class, exported_local, is_file};
 
 mod call;
 mod expression;
@@ -293,7 +293,13 @@ fn is_import(expression: &Expression<'_>, semantic: &Semantic<'_>) -> bool {
     let Expression::Identifier(id) = expression else { return false };
     let Some(reference) = id.reference_id.get() else { return false };
     let symbol = semantic.scoping().get_reference(reference).symbol_id();
-    symbol.is_some_and(|symbol| semantic.scoping().symbol_flags(symbol).is_import())
+    let declares = |symbol| semantic.nodes().ancestor_kinds(semantic.scoping().symbol_declaration(symbol));
+    // A class of another file may be anything; one of generated types has no more than its hooks.
+    symbol.is_some_and(|symbol| {
+        semantic.scoping().symbol_flags(symbol).is_import()
+            && declares(symbol)
+                .any(|kind| matches!(kind, AstKind::ImportDeclaration(import) if !is_file(&import.source)))
+    })
 }
 
 /// The name of a property that is known beforehand.

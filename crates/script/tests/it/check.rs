@@ -44,28 +44,22 @@ const MISTAKES: &[(&str, &[&str])] = &[
         &["[for await (const x of []) {}] top-level `await` is not allowed in a lambda's module"],
     ),
     (
-        "import { x } from './other'; export class T { m() { return [x]; } }",
+        "import 'other'; export class T { m() { return []; } }",
         &[
-            "[import { x } from './other';] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",
-        ],
-    ),
-    (
-        "import './other'; export class T { m() { return []; } }",
-        &[
-            "[import './other';] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",
+            "[import 'other';] a lambda's module cannot import packages (only files, as in `./prices.ts`, and types of `flow/...` can be imported)",
         ],
     ),
     (
         "export * from 'x'; export { y } from 'y'; export class T { m() { return []; } }",
         &[
-            "[export * from 'x';] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",
-            "[export { y } from 'y';] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",
+            "[export * from 'x';] a lambda's module cannot import packages (only files, as in `./prices.ts`, and types of `flow/...` can be imported)",
+            "[export { y } from 'y';] a lambda's module cannot import packages (only files, as in `./prices.ts`, and types of `flow/...` can be imported)",
         ],
     ),
     (
         "import fs = require('fs'); export class T { m() { return [fs]; } }",
         &[
-            "[import fs = require('fs');] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",
+            "[import fs = require('fs');] a lambda's module cannot import packages (only files, as in `./prices.ts`, and types of `flow/...` can be imported)",
         ],
     ),
     (
@@ -81,7 +75,7 @@ const MISTAKES: &[(&str, &[&str])] = &[
     (
         "import { x } from 'y';\nexport class T { n() { x(); } }",
         &[
-            "[import { x } from 'y';] a lambda's module cannot import other modules (bring what it needs into this file; types of `flow/...` may be imported)",
+            "[import { x } from 'y';] a lambda's module cannot import packages (only files, as in `./prices.ts`, and types of `flow/...` can be imported)",
             "[T] class `T` has no method `m` (did you mean `n`? It has `n`)",
         ],
     ),

@@ -4,6 +4,7 @@
 
 mod check;
 mod identity;
+mod imports;
 mod lambdas;
 mod limits;
 mod modern;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use doc::{Exists, Located, Pointer, Types};
+use doc::{Exists, Located, PUBLISHED_AT, Pointer, Types};
 
 use super::Build;
 use super::schema::{Named, with_default};
@@ -14,6 +14,8 @@ use crate::{Collection, Projection};
 const KEY: &str = "part of the key";
 /// The field of the whole document.
 const DOCUMENT_FIELD: &str = "flow_document";
+/// The field of when a document was published, which every collection has.
+pub(super) const PUBLISHED_AT_FIELD: &str = "flow_published_at";
 
 impl Build<'_, '_> {
     /// The collection without its derivation, if its schemas compile and it has a key.
@@ -102,6 +104,10 @@ impl Build<'_, '_> {
         let mut explicit = Vec::new();
         for (raw, _) in raw.projections.iter().zip(first).filter(|(_, first)| *first) {
             if let Some(pointer) = self.explicit(raw, read) {
+                if pointer.is_published_at() {
+                    explicit.push(Projection { explicit: true, ..published(&raw.field.value) });
+                    continue;
+                }
                 let located = shape.locate(&pointer);
                 if let Some(canonical) = fields.get(&raw.field.value).filter(|canonical| canonical.pointer != pointer) {
                     let message = format!(
@@ -121,6 +127,8 @@ impl Build<'_, '_> {
             }
         }
         fields.extend(explicit.into_iter().map(|projection| (projection.field.clone(), projection)));
+        // A field of the collection's own that has its name goes first.
+        fields.entry(PUBLISHED_AT_FIELD.to_owned()).or_insert_with_key(|field| published(field));
         fields.into_values().collect()
     }
 
@@ -135,6 +143,9 @@ impl Build<'_, '_> {
             return None;
         }
         let pointer = self.pointer(&raw.location)?;
+        if pointer.is_published_at() {
+            return Some(pointer);
+        }
         let text = &raw.location.value;
         match read.schema.shape().locate(&pointer).exists {
             Exists::Cannot => {
@@ -156,6 +167,20 @@ impl Build<'_, '_> {
             }
             _ => Some(pointer),
         }
+    }
+}
+
+/// A field of when documents were published, which no schema speaks of.
+fn published(field: &str) -> Projection {
+    Projection {
+        field: field.to_owned(),
+        pointer: PUBLISHED_AT.parse().expect("the constant is a pointer"),
+        explicit: false,
+        partition: false,
+        key: false,
+        types: Types::STRING,
+        must_exist: false,
+        format: Some("date-time".to_owned()),
     }
 }
 

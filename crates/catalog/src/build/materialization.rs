@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{Build, suggest};
 use crate::fields::{FieldProblem, Wanted, select};
 use crate::parse::{RawBinding, RawMaterialization, Word};
-use crate::{Binding, Materialization, Place, Selector, Tree};
+use crate::{Binding, Constraint, Materialization, Place, Selector, Tree};
 
 impl Build<'_, '_> {
     pub(super) fn materialization(&mut self, raw: &RawMaterialization) -> Option<Materialization> {
@@ -52,7 +52,7 @@ impl Build<'_, '_> {
         let endpoint = raw.endpoint.as_ref()?;
         let collection = self.collections.get(&binding.source.value)?;
         let resource = binding.resource.to_value();
-        let rules = match self.host.check_binding(&endpoint.endpoint, &resource, collection) {
+        let mut rules = match self.host.check_binding(&endpoint.endpoint, &resource, collection) {
             Ok(rules) => rules,
             Err(errors) => {
                 let resources = [&binding.resource];
@@ -67,6 +67,12 @@ impl Build<'_, '_> {
         }
         paths.push((rules.path, place));
 
+        // Before 2023 nobody knew of it, and tables are to stay as they were.
+        for (projection, (constraint, _)) in collection.projections.iter().zip(&mut rules.constraints) {
+            if !self.modern && !projection.explicit && projection.pointer.is_published_at() {
+                *constraint = (*constraint).max(Constraint::Optional);
+            }
+        }
         let texts = |words: &'_ [Word]| words.iter().map(|word| word.value.clone()).collect::<Vec<_>>();
         let (include, exclude) = (texts(&binding.fields.include), texts(&binding.fields.exclude));
         let wanted = Wanted {

@@ -21,7 +21,7 @@ pub(crate) use named_endpoint::NamedUse;
 pub(crate) use test::{RawStep, RawTest};
 
 use crate::diagnostic::{Report, nearest};
-use crate::load::{Library, unreadable};
+use crate::load::{Library, Unread, unreadable};
 use crate::tree::escaped;
 use crate::{Kind, Member, Period, Place, Tree};
 use definitions::{fields_hint, fields_of, shown};
@@ -447,13 +447,13 @@ impl Reader<'_, '_> {
 
     /// An item of `import`; nothing if it is no catalog.
     fn import(&mut self, tree: &Tree) -> Option<Spanned<Url>> {
-        let mut is_catalog = true;
+        let mut kind = "catalog".to_owned();
         let url = match &tree.kind {
             Kind::Object(_) => {
                 let object = self.object(tree, "an import")?;
                 let url = object.require("url", self)?;
-                if let Some(kind) = object.get("contentType") {
-                    is_catalog = self.content_type(kind)? == "catalog";
+                if let Some(tree) = object.get("contentType") {
+                    kind = self.content_type(tree)?;
                 }
                 url
             }
@@ -466,10 +466,16 @@ impl Reader<'_, '_> {
             self.report.error("import-fragment", word.place, message).hint("leave out `#` and what follows");
             return None;
         }
-        if !is_catalog && let Err(error) = self.library.file(&url.value) {
+        let read = match kind.as_str() {
+            "catalog" => return Some(url),
+            // Schemas may refer to it by its `$id`.
+            "jsonschema" => self.library.document(&url.value).map(drop),
+            _ => self.library.file(&url.value).map(drop).map_err(Unread::Fetch),
+        };
+        if let Err(Unread::Fetch(error)) = read {
             unreadable(self.library, self.report, url.place, &url.value, &error);
         }
-        is_catalog.then_some(url)
+        None
     }
 
     /// A kind of content, in lower case and without `_`.

@@ -22,6 +22,6 @@ pub use parse::{ParseError, ParseReason, parse, parse_elements};
 pub use pointer::{Pointer, PointerError};
 pub use published::{PUBLISHED_AT, uuid_clock};
 pub use reduce::{Reason, ReduceError};
-pub use schema::{Invalid, Schema, SchemaError};
+pub use schema::{Formats, Invalid, Schema, SchemaError};
 pub use shape::{Exists, Inspection, Located, Property, Shape, Types};
 pub use write::{stamp, write};

@@ -11,7 +11,7 @@ use crate::schema::annotations::Strategy;
 use crate::schema::validate::shorten;
 use crate::{Arena, Field, Node, Pointer, compare_at};
 
-mod decimal;
+pub(crate) mod decimal;
 mod number;
 mod plan;
 mod schemas;

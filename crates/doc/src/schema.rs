@@ -15,6 +15,7 @@ pub(crate) mod validate;
 
 use annotations::{Strategy, nearest};
 use documents::{Documents, Loaded};
+pub use validate::Formats;
 use validate::{Bundle, Validator};
 
 /// A mistake in a schema.
@@ -46,7 +47,7 @@ pub struct Invalid {
 }
 
 /// A compiled schema: JSON Schema 2019-09, or 2020-12 where a document uses `prefixItems`, whatever `$schema` says. Unknown
-/// keywords mean nothing, nor do `dependencies`; `format` is an annotation and refuses nothing.
+/// keywords mean nothing, nor do `dependencies`.
 pub struct Schema {
     documents: Documents,
     validator: Validator,
@@ -57,10 +58,19 @@ pub struct Schema {
 
 impl Schema {
     /// Compiles the schema at `root`, whose fragment may be a JSON pointer or an anchor. `documents` gives the schema document
-    /// of a URL without fragment. All mistakes that can be found at once are.
+    /// of a URL without fragment. All mistakes that can be found at once are. `format` is an annotation, and refuses nothing.
     pub fn compile(root: &Url, documents: &dyn Fn(&Url) -> Option<Arc<Value>>) -> Result<Schema, Vec<SchemaError>> {
+        Schema::compile_with(root, documents, Formats::Described)
+    }
+
+    /// The same, and says what formats are.
+    pub fn compile_with(
+        root: &Url,
+        documents: &dyn Fn(&Url) -> Option<Arc<Value>>,
+        formats: Formats,
+    ) -> Result<Schema, Vec<SchemaError>> {
         let Loaded { documents, root, mut errors } = Documents::load(root, documents);
-        let (bundle, place) = match (check(&documents), root) {
+        let (bundle, place) = match (check(&documents, formats), root) {
             (Ok(bundle), Some(place)) if errors.is_empty() => (bundle, place),
             (checked, _) => {
                 errors.extend(checked.err().unwrap_or_default());
@@ -133,9 +143,9 @@ impl fmt::Debug for Schema {
 }
 
 /// Checks all documents; gives what validators are built from.
-pub(crate) fn check(documents: &Documents) -> Result<Bundle, Vec<SchemaError>> {
+pub(crate) fn check(documents: &Documents, formats: Formats) -> Result<Bundle, Vec<SchemaError>> {
     let mut errors = check_keywords(documents);
-    match Bundle::new(documents) {
+    match Bundle::new(documents, formats) {
         Ok(bundle) if errors.is_empty() => Ok(bundle),
         Ok(_) => Err(errors),
         Err(more) => {

@@ -176,6 +176,8 @@ impl Build<'_, '_> {
                 (self.written_module(file, collection, raw)?, CLASS_OF_ONE.to_owned(), false)
             }
             RawUsing::Module { module, modern } => (self.module(file, module)?, CLASS_OF_ONE.to_owned(), *modern),
+            // Its lambdas are of another kind, and reported.
+            RawUsing::Sibling if !raw.transforms.is_empty() && lambdas(raw).next().is_none() => return None,
             RawUsing::Sibling => {
                 let url = sibling(file);
                 let text = match self.library.file(&url) {
@@ -318,10 +320,14 @@ impl Build<'_, '_> {
     }
 }
 
+/// The lambdas of a derivation.
+fn lambdas(raw: &RawDerivation) -> impl Iterator<Item = &RawLambda> {
+    raw.transforms.iter().flat_map(|transform| [&transform.update, &transform.publish]).flatten()
+}
+
 /// The lambdas of a derivation that are written in the catalog.
 fn bodies(raw: &RawDerivation) -> impl Iterator<Item = &Word> {
-    let lambdas = raw.transforms.iter().flat_map(|transform| [&transform.update, &transform.publish]);
-    lambdas.flatten().filter_map(|lambda| match lambda {
+    lambdas(raw).filter_map(|lambda| match lambda {
         RawLambda::Body(body) => Some(body),
         _ => None,
     })

@@ -4,13 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use doc::{Exists, Invalid, Located, Pointer, Schema, SchemaError, Shape, Types};
+use doc::{Exists, Formats, Invalid, Located, Pointer, Schema, SchemaError, Shape, Types};
 use serde_json::{Value, json};
 use url::Url;
 
 use super::Build;
 use crate::diagnostic::{ELSEWHERE, nearest};
-use crate::load::{Library, Unread, unreadable};
+use crate::load::{Document, Library, Unread, unreadable};
 use crate::parse::{Spanned, Word};
 use crate::sources::percent_decoded as decoded;
 use crate::tree::escaped;
@@ -87,6 +87,9 @@ impl Build<'_, '_> {
                 None
             }
             Err(Unread::Fetch(FetchError::Scheme(scheme))) if scheme == "http" || scheme == "https" => {
+                if let Some(known) = identified(library, url) {
+                    return Some(known);
+                }
                 elsewhere.borrow_mut().insert(url.clone());
                 Some(Arc::new(Value::Bool(true)))
             }
@@ -95,16 +98,17 @@ impl Build<'_, '_> {
                 None
             }
         };
-        let compiled = Schema::compile(&url.value, &documents);
+        let compiled = Schema::compile_with(&url.value, &documents, self.formats());
         for elsewhere in elsewhere.take() {
             let message = format!("the schema refers to {elsewhere}, which is not read: anything is valid there");
             let hint = "keep a copy beside the catalog, and refer to that";
-            self.report.warning(ELSEWHERE, url.place, message).hint(hint);
+            let place = reference_to(library, &elsewhere).unwrap_or(url.place);
+            self.report.warning(ELSEWHERE, place, message).hint(hint);
         }
         match compiled {
             Ok(schema) => Some(schema),
             Err(errors) => {
-                let mended = mended(library, &url.value, &errors);
+                let mended = mended(library, &url.value, &errors, self.formats());
                 for error in errors {
                     let target = reference_of(library, &error.url, &error.pointer).map(|mut url| {
                         url.set_fragment(None);
@@ -132,6 +136,10 @@ impl Build<'_, '_> {
                 mended
             }
         }
+    }
+
+    fn formats(&self) -> Formats {
+        if self.modern { Formats::Asserted } else { Formats::Described }
     }
 
     fn no_fragment(&mut self, place: Place, target: &Url) {
@@ -227,6 +235,45 @@ fn collection_schema(url: &Url, write: &Url) -> Option<Arc<Value>> {
     }
 }
 
+/// Where one of the catalog's schemas first refers to the document at this URL.
+fn reference_to(library: &Library, target: &Url) -> Option<Place> {
+    fn find(tree: &Tree, base: &Url, target: &Url) -> Option<Place> {
+        let text = |name: &str| tree.get(name).and_then(Tree::as_str);
+        let base = text("$id").and_then(|id| base.join(id).ok()).unwrap_or_else(|| base.clone());
+        let reference = tree.get("$ref").filter(|reference| {
+            let url = reference.as_str().and_then(|reference| base.join(reference).ok());
+            url.is_some_and(|mut url| {
+                url.set_fragment(None);
+                url == *target
+            })
+        });
+        if let Some(reference) = reference {
+            return Some(reference.place);
+        }
+        match &tree.kind {
+            Kind::Array(items) => items.iter().find_map(|item| find(item, &base, target)),
+            Kind::Object(members) => {
+                let schemas = members.iter().filter(|m| !matches!(&*m.key, "default" | "const" | "enum" | "examples"));
+                schemas.into_iter().find_map(|member| find(&member.value, &base, target))
+            }
+            _ => None,
+        }
+    }
+    library.documents().iter().find_map(|(url, document)| find(&document.tree, url, target))
+}
+
+/// The schema of the catalog's own files that is known by this URL, its `$id`.
+fn identified(library: &Library, url: &Url) -> Option<Arc<Value>> {
+    let is_named = |(file, document): &(Url, Document)| {
+        let id = document.value.get("$id").and_then(Value::as_str).and_then(|id| file.join(id).ok());
+        id.is_some_and(|mut id| {
+            id.set_fragment(None);
+            id == *url
+        })
+    };
+    library.documents().into_iter().find(is_named).map(|(_, document)| document.value)
+}
+
 /// A location with the default that stands for its value, as it does since 2023.
 pub(super) fn with_default(pointer: Pointer, located: &Located<'_>) -> Pointer {
     match &located.shape.default {
@@ -237,7 +284,7 @@ pub(super) fn with_default(pointer: Pointer, located: &Located<'_>) -> Pointer {
 
 /// The schema without the definitions that are broken, if it does not need them: what else is wrong with those who use it can
 /// then be found. The catalog has mistakes all the same.
-fn mended(library: &Library, root: &Url, errors: &[SchemaError]) -> Option<Schema> {
+fn mended(library: &Library, root: &Url, errors: &[SchemaError], formats: Formats) -> Option<Schema> {
     let mut broken: HashMap<Url, BTreeSet<String>> = HashMap::new();
     let mut errors = errors.to_vec();
     for _ in 0..MENDS_MAX {
@@ -257,7 +304,7 @@ fn mended(library: &Library, root: &Url, errors: &[SchemaError]) -> Option<Schem
             }
             Some(value)
         };
-        match Schema::compile(root, &documents) {
+        match Schema::compile_with(root, &documents, formats) {
             Ok(schema) => return Some(schema),
             Err(more) => errors = more,
         }

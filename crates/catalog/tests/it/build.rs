@@ -263,6 +263,87 @@ fn schemas_may_have_ids_of_the_web() {
     assert_eq!(render(&files.build()), "");
 }
 
+/// References to the web that need nothing of it: by `$id`, of an imported file too, and to the schemas of schemas.
+#[test]
+fn schemas_of_the_web_may_be_at_hand() {
+    let mut files = Memory::golden();
+    let catalog = r#"
+import: [{ url: city.json, contentType: JSON_SCHEMA }]
+collections:
+  acme/ids:
+    schema:
+      $id: https://example.com/root.json
+      type: object
+      properties:
+        id: { $ref: "https://example.com/leaf.json" }
+        same: { $ref: leaf.json }
+        city: { $ref: "https://example.com/city.json" }
+        old: { $ref: "http://json-schema.org/draft-07/schema#" }
+        new: { $ref: "https://json-schema.org/draft/2020-12/schema" }
+      required: [id, city]
+      $defs: { leaf: { $id: leaf.json, type: string } }
+    key: [/id, /city]
+tests:
+  what they say holds:
+    - ingest: { collection: acme/ids, documents: [{ id: a, city: b, old: { type: string }, new: { minimum: 1 } }] }
+"#;
+    files.0.insert("catalog.yaml".into(), catalog.into());
+    files.0.insert("city.json".into(), r#"{"$id": "https://example.com/city.json", "type": "string"}"#.into());
+    assert_eq!(render(&files.build()), "");
+    for (right, wrong) in [("old: { type: string }", "old: { type: strin }"), ("minimum: 1", "minimum: x")] {
+        files.0.insert("catalog.yaml".into(), catalog.replace(right, wrong));
+        let report = render(&files.build());
+        assert!(report.contains("ingest-invalid") && !report.contains("schema-elsewhere"), "{report}");
+    }
+}
+
+/// Before 2023 formats say what strings are; since then, what they must be.
+#[test]
+fn formats_are_asserted_in_later_catalogs() {
+    let schema = "{ type: object, properties: { id: { type: string, format: date } }, required: [id] }";
+    let later = format!("readSchema: {schema}, writeSchema: {schema}");
+    for (schemas, refused) in [(format!("schema: {schema}"), false), (later, true)] {
+        let mut files = Memory::golden();
+        let tests = "tests: { a: [{ ingest: { collection: acme/a, documents: [{ id: today }] } }] }";
+        let catalog = format!("collections: {{ acme/a: {{ {schemas}, key: [/id] }} }}\n{tests}");
+        files.0.insert("catalog.yaml".into(), catalog);
+        let report = render(&files.build());
+        assert_eq!(report.contains("\"today\" is not of format date"), refused, "{report}");
+        assert_eq!(report.is_empty(), !refused, "{report}");
+    }
+}
+
+/// Since 2023 tables keep when a document was published; before, where they are asked to. A name of the catalog's own goes first.
+#[test]
+fn when_documents_were_published_is_a_field() {
+    let build = |collection: &str, fields: &str| {
+        let mut files = Memory::golden();
+        let catalog = format!(
+            "collections:
+  acme/a: {{ {collection}, key: [/id] }}
+materializations:
+  acme/m:
+    endpoint: {{ sqlite: {{ path: x.db }} }}
+    bindings: [{{ source: acme/a, resource: {{ table: a }}, fields: {{ recommended: true {fields} }} }}]
+"
+        );
+        files.0.insert("catalog.yaml".into(), catalog);
+        let built = files.build();
+        assert_eq!(render(&built), "", "{collection}");
+        built.catalog.materializations[0].bindings[0].fields.values.join(" ")
+    };
+    let schema = "{ type: object, properties: { id: { type: string } }, required: [id] }";
+    let (old, new) = (format!("schema: {schema}"), format!("writeSchema: {schema}, readSchema: {schema}"));
+    assert_eq!(build(&old, ""), "");
+    assert_eq!(build(&old, ", include: { flow_published_at: {} }"), "flow_published_at");
+    assert_eq!(build(&new, ""), "flow_published_at");
+    assert_eq!(build(&new, ", exclude: [flow_published_at]"), "");
+    assert_eq!(build(&format!("{new}, projections: {{ at: /_meta/uuid/date-time }}"), ""), "at");
+    assert_eq!(build(&format!("{old}, projections: {{ at: /_meta/uuid/date-time }}"), ""), "at");
+    let own = "schema: { type: object, properties: { id: { type: string }, flow_published_at: { type: integer } }, required: [id] }";
+    assert_eq!(build(own, ""), "flow_published_at");
+}
+
 #[test]
 fn the_first_mistakes_are_told_and_the_others_counted() {
     let mut files = Memory::golden();

@@ -40,7 +40,7 @@ pub(super) fn add(left: &str, right: &str) -> Result<String, Reason> {
 }
 
 /// Whether a string is such a number.
-pub(super) fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     Decimal::read(text).is_ok()
 }
 

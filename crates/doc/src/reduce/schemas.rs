@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use crate::Formats;
 use crate::schema::check;
 use crate::schema::documents::{Documents, Loaded};
 use crate::{Arena, Node, Shape, Types, from_value, to_value};
@@ -26,7 +27,7 @@ fn shape(node: Node<'_>) -> Option<Shape> {
     let value = Arc::new(to_value(node));
     let loaded = Documents::load(&url, &|asked| (*asked == url).then(|| value.clone()));
     let Loaded { documents, root: Some(root), errors } = loaded else { return None };
-    (errors.is_empty() && check(&documents).is_ok()).then(|| Shape::infer(&documents, &root))
+    (errors.is_empty() && check(&documents, Formats::Described).is_ok()).then(|| Shape::infer(&documents, &root))
 }
 
 /// A schema that says what a shape does.

@@ -212,7 +212,7 @@ impl Documents {
         if let Some(place) = self.resources.get(&url) {
             return Some(place.document);
         }
-        let value = fetch(&url)?;
+        let value = meta_schema(&url).or_else(|| fetch(&url))?;
         let document = self.documents.len();
         self.documents.push((url.clone(), value));
         let place = Place { document, pointer: String::new() };
@@ -270,6 +270,16 @@ impl Documents {
             self.look_at(place.child(&names), base.clone(), waiting);
         }
     }
+}
+
+/// A schema of schemas, as the drafts have it; it need not be fetched.
+fn meta_schema(url: &Url) -> Option<Arc<Value>> {
+    if url.host_str() != Some("json-schema.org") {
+        return None;
+    }
+    let base = referencing::uri::from_str(url.as_str()).ok()?;
+    let found = referencing::SPECIFICATIONS.resolver(base).lookup("").ok()?;
+    Some(Arc::new(found.contents().clone()))
 }
 
 /// The paths of the schemas directly within a schema.

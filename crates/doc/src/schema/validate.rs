@@ -11,6 +11,7 @@ use serde_json::{Number, Value, json};
 use super::documents::{Documents, Place};
 use super::{Invalid, SchemaError};
 use crate::node::field;
+use crate::reduce::decimal;
 use crate::{Arena, Field, Node, from_value, to_value};
 
 /// Largest compiled `pattern`.
@@ -25,15 +26,25 @@ pub(crate) struct Nodes;
 /// A compiled validator.
 pub(crate) type Validator = jsonschema::Validator<Nodes>;
 
-/// The documents of a schema in the form validators are built from. Formats are annotations: as in 2021, none is asserted.
+/// What `format` says of strings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Formats {
+    /// What they are, and refuses none: as in 2021.
+    Described,
+    /// What they must be, where it is one of the formats that are known: as since 2023.
+    Asserted,
+}
+
+/// The documents of a schema in the form validators are built from.
 pub(crate) struct Bundle {
     value: Value,
     draft: Draft,
+    formats: Formats,
 }
 
 impl Bundle {
     /// Bundles documents, and checks each against the meta-schema.
-    pub(crate) fn new(documents: &Documents) -> Result<Bundle, Vec<SchemaError>> {
+    pub(crate) fn new(documents: &Documents, formats: Formats) -> Result<Bundle, Vec<SchemaError>> {
         let modern = documents.places().iter().any(|place| documents.schema(place).get("prefixItems").is_some());
         let (draft, meta) = if modern {
             (Draft::Draft202012, jsonschema::draft202012::meta::validator())
@@ -51,7 +62,7 @@ impl Bundle {
                 }
             }
         }
-        if errors.is_empty() { Ok(Bundle { value, draft }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Bundle { value, draft, formats }) } else { Err(errors) }
     }
 
     /// Builds the validator of one place.
@@ -103,7 +114,13 @@ impl Bundle {
         jsonschema::options_for::<Nodes>()
             .with_draft(self.draft)
             .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_BYTES_MAX))
-            .should_validate_formats(false)
+            .should_validate_formats(self.formats == Formats::Asserted)
+            .with_format("integer", is_integer)
+            .with_format("number", |text| decimal::is_number(text) || ["NaN", "Infinity", "-Infinity"].contains(&text))
+            .with_format("macaddr", |text| is_address(text, 6))
+            .with_format("macaddr8", |text| is_address(text, 8))
+            // Nobody asserts it beside `iri`.
+            .with_format("iri-reference", |_| true)
             .offline()
             .build(&schema)
             .map_err(|error| {
@@ -114,6 +131,19 @@ impl Bundle {
                 vec![SchemaError { slug: "schema-invalid", url, pointer, message: message(&error), hint: None }]
             })
     }
+}
+
+/// Whether a text is an integer of any length.
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a text is a hardware address of so many bytes: pairs of hexadecimal digits, with colons or dashes between them.
+fn is_address(text: &str, bytes: usize) -> bool {
+    let pairs: Vec<&str> = text.split([':', '-']).collect();
+    let is_pair = |pair: &&str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    pairs.len() == bytes && pairs.iter().all(is_pair)
 }
 
 fn invalid_schema(url: &url::Url, error: &ValidationError<'_>) -> SchemaError {
@@ -176,6 +206,7 @@ fn message(error: &ValidationError<'_>) -> String {
         Kind::Format { format } if format == "regex" => {
             format!("{} is no pattern that runs in linear time: no look-around, no back-references", value())
         }
+        Kind::Format { format } => format!("{} is not of format {format}", value()),
         _ => error.to_string(),
     }
 }

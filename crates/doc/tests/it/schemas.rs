@@ -267,3 +267,56 @@ fn dialect() {
     }
     count("dialect.json", checked);
 }
+
+/// Formats, each with strings that are of it, and strings that are not.
+const FORMATS: &[(&str, &[&str], &[&str])] = &[
+    ("date", &["2021-02-28"], &["2021-02-29", "yesterday"]),
+    ("date-time", &["2021-02-28T01:02:03Z", "2021-02-28T01:02:03.5+01:00"], &["2021-02-28", "2021-02-28 01:02"]),
+    ("time", &["01:02:03Z"], &["25:00:00Z"]),
+    ("email", &["a@b.test"], &["a"]),
+    ("hostname", &["a.test"], &["a..test", "-"]),
+    // What tells those of other scripts needs tables that are not built in, so that these refuse nothing.
+    ("idn-email", &["ä@b.test"], &[]),
+    ("idn-hostname", &["ä.test"], &[]),
+    ("ipv4", &["127.0.0.1"], &["127.0.0", "256.0.0.1"]),
+    ("ipv6", &["::1"], &["127.0.0.1"]),
+    ("macaddr", &["00:1b:44:11:3a:b7", "00-1B-44-11-3A-B7"], &["00:1b:44:11:3a", "00:1b:44:11:3a:b7:00:00", "x"]),
+    ("macaddr8", &["00:1b:44:11:3a:b7:00:ff"], &["00:1b:44:11:3a:b7"]),
+    ("uuid", &["11111111-2222-3333-4444-000000000000"], &["11111111222233334444000000000000"]),
+    ("duration", &["P1DT2H"], &["1 day"]),
+    ("iri", &["http://ä.test/"], &["x"]),
+    ("uri", &["http://a.test/"], &["x"]),
+    ("uri-reference", &["x"], &["x y"]),
+    ("uri-template", &["/{a}"], &["/{a"]),
+    ("json-pointer", &["", "/a"], &["a"]),
+    ("relative-json-pointer", &["1/a"], &["/a"]),
+    ("regex", &["^a+$"], &["("]),
+    ("integer", &["0", "-12", "+7", "123456789012345678901234567890"], &["", "-", "1.0", "1e3", "NaN"]),
+    ("number", &["0", "-1.5", "1e3", "NaN", "Infinity", "-Infinity"], &["", ".", "1.", "0x1", "inf"]),
+    // What nobody knows is an annotation.
+    ("iri-reference", &["x y"], &[]),
+    ("color", &["x"], &[]),
+];
+
+#[test]
+fn formats_are_described_or_asserted() {
+    let arena = Arena::new();
+    let url: url::Url = "test:/schema".parse().unwrap();
+    let mut mistaken = Vec::new();
+    for (format, right, wrong) in FORMATS {
+        let value = std::sync::Arc::new(json!({"type": ["string", "integer"], "format": format}));
+        let compile = |formats| doc::Schema::compile_with(&url, &|_| Some(value.clone()), formats).unwrap();
+        let (described, asserted) = (compile(doc::Formats::Described), compile(doc::Formats::Asserted));
+        for (texts, expected) in [(*right, true), (*wrong, false)] {
+            for text in texts {
+                let value = json!(text);
+                assert!(described.is_valid(node(&arena, &value)), "{format}: {text}");
+                if asserted.validate(node(&arena, &value)).is_ok() != expected {
+                    mistaken.push(format!("{format}: {text}"));
+                }
+            }
+        }
+        assert!(asserted.is_valid(node(&arena, &json!(7))), "{format} of a number");
+    }
+    assert!(mistaken.is_empty(), "{mistaken:#?}");
+}

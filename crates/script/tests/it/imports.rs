@@ -41,13 +41,13 @@ impl Fetch for Files<'_> {
 
 const CATALOG: &str = "
 collections:
-  s:
+  src:
     schema: &schema { type: object, properties: { id: { type: integer } }, required: [id] }
     key: [/id]
   t:
     schema: *schema
     key: [/id]
-    derivation: { transform: { m: { source: { name: s }, publish: { lambda: typescript } } } }
+    derivation: { transform: { m: { source: { name: src }, publish: { lambda: typescript } } } }
 ";
 
 /// What `mPublish` of `{"id":4}` gives, or what is wrong: each as `file:line:column message (hint)`.
@@ -212,4 +212,15 @@ fn a_class_may_extend_one_of_another_file() {
     let base = "export class Base { mPublish(source: any) { return [source]; } }";
     let module = "import { Base } from './base';\nexport class T extends Base {}";
     assert_eq!(run(&[("base.ts", base), ("flow.ts", module)]), r#"{"id":4}"#);
+}
+
+/// What is wrong with a module is told beside what is wrong with its imports.
+#[test]
+fn all_mistakes_come_at_once() {
+    let module = "import { twice } from './gone';\nexport class T { other() { return [twice(1)]; } }";
+    assert_eq!(
+        run(&[("flow.ts", module)]).replace("file:///w/", ""),
+        "flow.ts:1:23 cannot read gone.ts: there is no such file\n\
+         flow.ts:2:14 class `T` has no method `mPublish` (it has `other`)"
+    );
 }

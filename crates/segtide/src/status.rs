@@ -14,8 +14,11 @@ use crate::output::{Exit, Paint, bytes, count, paint, say};
 const PATH: &str = "/api/v1/status";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The columns of the table: a heading, the count under it, and how it is written.
-const COUNTS: [(&str, &str, fn(u64) -> String); 4] = [
+/// A column of the table: a heading, the count under it, and how it is written.
+type Column = (&'static str, &'static str, fn(u64) -> String);
+
+/// The columns behind name and state.
+const COUNTS: [Column; 4] = [
     ("read", "documents_in", count),
     ("written", "documents_out", count),
     ("transactions", "transactions", count),

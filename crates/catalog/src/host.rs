@@ -29,8 +29,8 @@ pub trait Host {
     }
 
     /// Reads a file of TypeScript: what other files it imports, and what it exports. Hosts that cannot tell say nothing.
-    fn read_module(&self, _text: &Text) -> Result<ModuleFile, Vec<ModuleError>> {
-        Ok(Default::default())
+    fn read_module(&self, _text: &Text) -> Result<ModuleOutline, Vec<ModuleError>> {
+        Ok(ModuleOutline::default())
     }
 
     /// Checks that a module parses and that its class has these methods. Where it imports what it has no link to, that is
@@ -116,7 +116,7 @@ pub struct SqlError {
 
 /// What a file of TypeScript has to do with others.
 #[derive(Debug, Default)]
-pub struct ModuleFile {
+pub struct ModuleOutline {
     /// The files that it takes values from. Those that only types are taken from matter to nobody.
     pub imports: Vec<Import>,
     /// The names it exports; `None` if it passes on all names of another file.

@@ -22,7 +22,7 @@ pub use build::{Built, build, types};
 pub use diagnostic::{Diagnostic, SLUGS, Severity};
 pub use fetch::{FILE_BYTES_MAX, Fetch, FetchError, Files, RootError, root_url};
 pub use host::{
-    BindingRules, ConfigAt, ConfigError, Constraint, Host, Import, ModuleError, ModuleFile, SqlError, Unused,
+    BindingRules, ConfigAt, ConfigError, Constraint, Host, Import, ModuleError, ModuleOutline, SqlError, Unused,
 };
 pub use sources::{Location, Place, Source, SourceId, Sources};
 pub use spec::{

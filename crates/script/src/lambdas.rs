@@ -42,7 +42,7 @@ pub fn check_module(module: &Module, methods: &[&str]) -> Result<(), Vec<catalog
 }
 
 /// Reads a file of TypeScript: what other files it imports, and what it exports.
-pub fn read_module(text: &Text) -> Result<catalog::ModuleFile, Vec<catalog::ModuleError>> {
+pub fn read_module(text: &Text) -> Result<catalog::ModuleOutline, Vec<catalog::ModuleError>> {
     crate::typescript::read(&text.text)
 }
 

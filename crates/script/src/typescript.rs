@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use catalog::{Module, ModuleError, ModuleFile, Text};
+use catalog::{Module, ModuleError, ModuleOutline, Text};
 use oxc_allocator::Allocator;
 use oxc_codegen::{Codegen, CodegenOptions};
 use oxc_diagnostics::{OxcDiagnostic, Severity};
@@ -40,7 +40,7 @@ pub(crate) struct Script {
     /// Places of the code, as line and column, in order, each with its line of the TypeScript; all from zero.
     lines: Vec<((u32, u32), u32)>,
     /// Of this text alone.
-    file: ModuleFile,
+    file: ModuleOutline,
 }
 
 /// A file that a module imports.
@@ -91,7 +91,7 @@ pub(crate) fn compile(text: &str, wanted: &Wanted<'_>, module: Option<&Module>) 
 }
 
 /// What a file of TypeScript has to do with others.
-pub(crate) fn read(text: &str) -> Result<ModuleFile, Vec<ModuleError>> {
+pub(crate) fn read(text: &str) -> Result<ModuleOutline, Vec<ModuleError>> {
     compile_text(text, None, &Links::new()).map(|script| script.file)
 }
 
@@ -165,7 +165,7 @@ fn compile_here(text: &str, wanted: Option<&Wanted<'_>>, links: &Links) -> Resul
         .collect();
     lines.sort_unstable();
     let is_whole = imports.files.iter().all(|import| links.contains_key(&import.from));
-    let file = ModuleFile { imports: imports.files, exports };
+    let file = ModuleOutline { imports: imports.files, exports };
     let (code, generated) = (printed.code, imports.generated);
     Ok(Script { code, generated, native, parts: Vec::new(), is_whole, lines, file })
 }

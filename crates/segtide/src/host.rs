@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use catalog::{
     BindingRules, Capture, Catalog, Collection, ConfigError, Endpoint, Host, Materialization, Module, ModuleError,
-    ModuleFile, SqlError, Text, Transform, Unused,
+    ModuleOutline, SqlError, Text, Transform, Unused,
 };
 use connectors::{Level, Surroundings};
 use journal::Clock as _;
@@ -108,7 +108,7 @@ impl Host for Program {
         connectors::unused(endpoint, resources)
     }
 
-    fn read_module(&self, text: &Text) -> Result<ModuleFile, Vec<ModuleError>> {
+    fn read_module(&self, text: &Text) -> Result<ModuleOutline, Vec<ModuleError>> {
         script::read_module(text)
     }
 

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{Build, suggest};
 use crate::load::unreadable;
-use crate::{FetchError, Import, Imports, ModuleError, ModuleFile, Place, Text};
+use crate::{FetchError, Import, Imports, ModuleError, ModuleOutline, Place, Text};
 
 /// How many files a module may import, however indirectly.
 const FILES_MAX: usize = 100;
@@ -32,7 +32,7 @@ impl Build<'_, '_> {
         (!walk.broken).then_some(walk.imports)
     }
 
-    fn follow(&mut self, text: &Text, read: ModuleFile, walk: &mut Walk) {
+    fn follow(&mut self, text: &Text, read: ModuleOutline, walk: &mut Walk) {
         for import in read.imports {
             let place = self.place_in(text, import.range.clone());
             let Some(url) = self.imported(text, &import, place, walk) else {

@@ -1,7 +1,7 @@
 //! Modules that import files: what they give, and what is wrong with them.
 
 use catalog::{
-    BindingRules, Collection, ConfigError, Endpoint, Fetch, FetchError, Host, Module, ModuleError, ModuleFile, Text,
+    BindingRules, Collection, ConfigError, Endpoint, Fetch, FetchError, Host, Module, ModuleError, ModuleOutline, Text,
 };
 use doc::Arena;
 use runtime::Publish;
@@ -18,7 +18,7 @@ impl Host for Engine {
     fn check_binding(&self, _: &Endpoint, _: &Value, _: &Collection) -> Result<BindingRules, Vec<ConfigError>> {
         Err(Vec::new())
     }
-    fn read_module(&self, text: &Text) -> Result<ModuleFile, Vec<ModuleError>> {
+    fn read_module(&self, text: &Text) -> Result<ModuleOutline, Vec<ModuleError>> {
         script::read_module(text)
     }
     fn check_module(&self, module: &Module, methods: &[&str]) -> Result<(), Vec<ModuleError>> {

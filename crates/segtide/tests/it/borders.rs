@@ -32,6 +32,7 @@ const KEPT_IN: &[(&str, &str)] = &[
     ("fjall", "journal"),
     ("jsonschema", "doc"),
     ("object_store", "journal"),
+    ("referencing", "doc"),
     ("rquickjs", "script"),
     ("rusqlite", "bench"),
     ("rusqlite", "connectors"),

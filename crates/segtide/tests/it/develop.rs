@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use testkit::{Answer, Postgres, Receiver};
 
-use crate::kit::{Process, Project, Run};
+use crate::kit::{Process, Project, Run, segtide};
 
 /// How long events are made.
 const RUN: Duration = Duration::from_secs(8);
@@ -124,4 +124,47 @@ fn files_below(directory: &Path, found: &mut Vec<PathBuf>) {
             found.push(path);
         }
     }
+}
+
+/// A catalog since 2023: its tables keep when documents were published, and its formats refuse.
+const LATER: &str = "
+collections:
+  t/events:
+    writeSchema: &events
+      type: object
+      properties: { id: { type: string }, on: { type: string, format: date } }
+      required: [id]
+    readSchema: *events
+    key: [/id]
+captures:
+  t/files:
+    endpoint: { connector: { image: segtide/source-file, config: {} } }
+    bindings: [{ resource: { stream: events.jsonl }, target: t/events }]
+materializations:
+  t/tables:
+    endpoint: { sqlite: { path: events.db } }
+    bindings: [{ source: t/events, resource: { table: events } }]
+";
+
+/// Would catch a column of the time that is empty, or another than the document's own; and formats that nobody looks at.
+#[test]
+fn tables_of_later_catalogs_say_when_documents_were_published() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("flow.yaml"), LATER).unwrap();
+    let events = "{\"id\":\"a\",\"on\":\"2024-02-29\"}\n{\"id\":\"b\",\"on\":\"2023-02-29\"}\n";
+    fs::write(directory.path().join("events.jsonl"), events).unwrap();
+    let said = segtide(directory.path(), &["develop", "--source", "flow.yaml", "--port", "0", "--poll"]);
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let table = rusqlite::Connection::open(directory.path().join("events.db")).unwrap();
+    let (count, published, document): (i64, String, String) = table
+        .query_row("SELECT count(*), flow_published_at, flow_document FROM events", [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .unwrap();
+    assert_eq!(count, 1, "the other has no such day");
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let clock = doc::uuid_clock(document["_meta"]["uuid"].as_str().unwrap().as_bytes()).unwrap();
+    // The last digits of the ticks since 1582, which is a whole number of seconds before 1970.
+    let us = clock / 160 % 1_000_000;
+    assert!(published.ends_with(&format!(".{us:06}Z")) && published.len() == 27, "{published} {us}");
 }

@@ -28,7 +28,7 @@ impl journal::Clock for Wall {
 }
 
 /// Runs with the keys divided among so many shards, until settled, or for as long as given; returns whether it settled.
-fn run(directory: &Path, fakes: &Fakes, random: u64, shards: u32, at_most: Option<Duration>) -> bool {
+fn run(directory: &Path, fakes: &Fakes, random: u64, shards: u32, at_most: Duration) -> bool {
     let log = Arc::new(Embedded::open(journal::Options::new(directory, Arc::new(Wall))).unwrap());
     let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
     let connectors: Arc<dyn Connectors> = Arc::new(fakes.clone());
@@ -47,7 +47,7 @@ fn run(directory: &Path, fakes: &Fakes, random: u64, shards: u32, at_most: Optio
     let runtime = Runtime::start(&build(BANK), shared, &connectors, Arc::new(Wall), &spill, options).unwrap();
     let begun = Instant::now();
     let mut settled = false;
-    while !settled && begun.elapsed() < at_most.unwrap_or(PATIENCE) {
+    while !settled && begun.elapsed() < at_most {
         std::thread::sleep(Duration::from_millis(2));
         settled = runtime.is_settled();
         for task in runtime.status() {
@@ -117,13 +117,17 @@ fn soak(every: u64, defect: Defect) -> Fakes {
 
 /// The same, with the keys divided among so many shards in each run.
 fn soak_divided(every: u64, defect: Defect, shards: [u32; 6]) -> Fakes {
+    soak_for(every, defect, shards, PATIENCE).expect("it settles")
+}
+
+/// The same, if it settles within `patience`.
+fn soak_for(every: u64, defect: Defect, shards: [u32; 6], patience: Duration) -> Option<Fakes> {
     let directory = tempfile::tempdir().unwrap();
     let fakes = Fakes::with_faults(every, defect);
     for (n, ms) in [20, 45, 90, 60, 120].into_iter().enumerate() {
-        run(directory.path(), &fakes, n as u64, shards[n], Some(Duration::from_millis(ms)));
+        run(directory.path(), &fakes, n as u64, shards[n], Duration::from_millis(ms));
     }
-    assert!(run(directory.path(), &fakes, 99, shards[5], None), "it did not settle");
-    fakes
+    run(directory.path(), &fakes, 99, shards[5], patience).then_some(fakes)
 }
 
 #[test]
@@ -142,9 +146,15 @@ fn with_faults_each_transfer_still_counts_once() {
     }
 }
 
-/// Whether a defect shows at one of some rates of faults; it takes one where it matters, and those are few.
+/// Whether a defect shows at one of some rates of faults; it takes one where it matters, and those are few. A table that begins
+/// anew after each fault may never come to its end; then that rate says nothing.
 fn is_caught(defect: Defect) -> bool {
-    [5, 4, 7, 3].into_iter().any(|every| !violations(&soak(every, defect)).is_empty())
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let shows = |every| {
+        let soaked = soak_for(every, defect, [1; 6], PATIENCE);
+        soaked.is_some_and(|fakes| !violations(&fakes).is_empty())
+    };
+    [20, 7, 12, 5, 4, 3].into_iter().any(shows)
 }
 
 #[test]

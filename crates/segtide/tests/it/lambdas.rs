@@ -19,6 +19,19 @@ fn one_derivation_in_the_spellings_of_its_eras() {
     }
 }
 
+/// Catalogs of corners of the language, each with its tests: what they expect is what the language says.
+#[test]
+fn corners_of_the_language() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/corners");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let catalogs: Vec<_> = paths.filter(|path| path.to_str().unwrap().ends_with(".flow.yaml")).collect();
+    assert!(catalogs.len() >= 8, "{catalogs:?}");
+    for catalog in catalogs {
+        let (text, passed) = test(&catalog);
+        assert!(passed, "{}: {text}", catalog.display());
+    }
+}
+
 /// A cycle through a selector; two transforms whose documents must take turns; documents of `flush`; a state that is reset.
 const TOGETHER: &str = r#"
 collections:

@@ -9,6 +9,7 @@ pub const PUBLISHED_AT: &str = "/_meta/uuid/date-time";
 const UUID_LEN: usize = 36;
 /// Microseconds between 1582-10-15, where UUIDs begin to count, and 1970-01-01.
 const EPOCH_US: u64 = 0x01b2_1dd2_1381_4000 / 10;
+
 /// The clock of a version 1 UUID's text: ticks of 100 ns since 1582-10-15 in the upper 60 bits, the four bits that extend it in
 /// the lower ones. `None` if it is no such UUID.
 pub fn uuid_clock(uuid: &[u8]) -> Option<u64> {

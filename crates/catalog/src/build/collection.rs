@@ -15,7 +15,7 @@ const KEY: &str = "part of the key";
 /// The field of the whole document.
 const DOCUMENT_FIELD: &str = "flow_document";
 /// The field of when a document was published, which every collection has.
-pub(super) const PUBLISHED_AT_FIELD: &str = "flow_published_at";
+const PUBLISHED_AT_FIELD: &str = "flow_published_at";
 
 impl Build<'_, '_> {
     /// The collection without its derivation, if its schemas compile and it has a key.

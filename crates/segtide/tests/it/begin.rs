@@ -48,6 +48,10 @@ fn init_says_what_to_do_next() {
                                    how many views each page has had
     "#]]
     .assert_eq(&said.out);
+    // A receiver that is started too late is missed first.
+    let said = segtide(directory.path(), &["init"]).out;
+    let (receiver, develop) = (said.find("segtide webhook"), said.find("segtide develop"));
+    assert!(receiver.is_some() && receiver < develop, "{said}");
     let unknown = segtide(directory.path(), &["init", "htp"]);
     assert_eq!(unknown.code, 2);
     expect![[r#"

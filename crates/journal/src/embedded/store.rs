@@ -23,8 +23,9 @@ use crate::log::LogError;
 
 /// What the store may hold in its journals before it must move it into tables; recovery reads this much at most.
 const JOURNALING_BYTES_MAX: u64 = 512 << 20;
-/// Threads that write tables and merge them.
-const WORKERS: usize = 2;
+/// Threads that write tables and merge them. Of several, one leaves merging to the others, and while they are at it turns its
+/// queue round without end.
+const WORKERS: usize = 1;
 
 /// How much memory each part of the store takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,6 +39,10 @@ use std::process::ExitCode;
 use cli::Command;
 use output::{Exit, fail};
 
+/// Its options are in `.cargo/config.toml`; what it is for, in decision 20.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     failpoints::arm();

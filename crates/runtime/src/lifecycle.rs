@@ -12,7 +12,8 @@
 //! measurements: when nothing more is waiting, or the open one is large or old enough; never while a commit is in flight, so a
 //! slow destination makes transactions larger and fewer, and never makes a queue longer. A transaction that is due and cannot
 //! close is back-pressure: where documents of a key become one it goes on reading, for as long as there is room for what is
-//! unique; elsewhere it stops. What a source says belongs together is read to its end before anything closes; asked to stop before,
+//! unique; elsewhere it stops. One that would mostly write again what the one before it wrote rests, for more to become one, unless
+//! nothing more comes. What a source says belongs together is read to its end before anything closes; asked to stop before,
 //! a shard leaves it for the next run.
 //!
 //! [`Lifecycle::next`] decides from what has happened so far; [`Lifecycle::on`] takes note of what happened. Neither touches
@@ -66,7 +67,10 @@ pub(crate) enum Event {
     /// The open transaction was closed and its commit is in flight.
     Closed,
     /// The commit in flight is durable.
-    Committed,
+    Committed {
+        /// How long the next transaction had better grow before it closes, in microseconds.
+        rest_us: u64,
+    },
     /// Something may be there to read.
     Woken,
     /// The source has ended: nothing will ever be there to read again.
@@ -86,6 +90,10 @@ pub(crate) struct Lifecycle {
     ending: bool,
     /// Since when transactions have been due before the one before them was committed.
     pressed_since_us: Option<u64>,
+    /// Until when the open transaction is to grow, as long as something comes.
+    rests_until_us: u64,
+    /// When something was read last.
+    read_us: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +116,8 @@ impl Lifecycle {
             again_us: None,
             ending: false,
             pressed_since_us: None,
+            rests_until_us: 0,
+            read_us: 0,
         }
     }
 
@@ -118,12 +128,24 @@ impl Lifecycle {
         let has_room = self.open.is_none_or(may_grow);
         let readable = (self.more || looks_again) && !self.ending && has_room;
         // What is unfinished when nothing more is read has never been.
+        let rested_us = self.rested_us();
+        let is_rested = |open: Open| open.full || rested_us.is_none_or(|at| at <= now_us);
         match self.open.filter(|open| !open.unfinished) {
-            Some(open) if !self.committing && (open.due_us <= now_us || !readable) => Action::Close,
+            Some(open) if !self.committing && is_rested(open) && (open.due_us <= now_us || !readable) => Action::Close,
             _ if readable => Action::Read,
             None if !self.committing && self.ending => Action::Stop,
-            _ => Action::Wait { until_us: self.again_us.filter(|_| !self.ending && has_room) },
+            _ => {
+                let again_us = self.again_us.filter(|_| !self.ending && has_room);
+                let rested_us = rested_us.filter(|at| *at > now_us && self.open.is_some() && !self.committing);
+                Action::Wait { until_us: again_us.into_iter().chain(rested_us).min() }
+            }
         }
+    }
+
+    /// When the open transaction has grown for long enough; `None` where it need not.
+    fn rested_us(&self) -> Option<u64> {
+        let quiet_us = self.read_us.saturating_add(2 * self.limits.age_us_max);
+        (!self.ending && self.rests_until_us > 0).then(|| self.rests_until_us.min(quiet_us))
     }
 
     /// Takes note of an event at `now_us`.
@@ -132,6 +154,7 @@ impl Lifecycle {
         match event {
             Event::Read { extended, bytes, full, unfinished, more, again_us } => {
                 if extended {
+                    self.read_us = now_us;
                     let due_us = now_us.saturating_add(self.limits.age_us_max);
                     let open = self.open.get_or_insert(Open { due_us, bytes: 0, full: false, unfinished });
                     open.bytes += bytes;
@@ -148,11 +171,12 @@ impl Lifecycle {
                 self.open = None;
                 self.committing = true;
             }
-            Event::Committed => {
+            Event::Committed { rest_us } => {
                 if self.overdue_since_us(now_us).is_none() {
                     self.pressed_since_us = None;
                 }
                 self.committing = false;
+                self.rests_until_us = if rest_us > 0 { now_us.saturating_add(rest_us) } else { 0 };
             }
             Event::Woken => self.more = true,
             Event::Ended | Event::StopAsked => self.ending = true,
@@ -189,6 +213,8 @@ mod tests {
         Event::Read { extended: bytes > 0, bytes, full: false, unfinished: false, more, again_us: None }
     }
 
+    const COMMITTED: Event = Event::Committed { rest_us: 0 };
+
     const FULL: Event =
         Event::Read { extended: true, bytes: 10, full: true, unfinished: false, more: true, again_us: None };
 
@@ -211,7 +237,7 @@ mod tests {
     #[test]
     fn each_situation_has_one_answer() {
         use Action::{Close, Read, Stop, Wait};
-        use Event::{Closed, Committed, Ended, StopAsked, Woken};
+        use Event::{Closed, Ended, StopAsked, Woken};
         let idle = Wait { until_us: None };
         let cases: &[(&str, &[Event], u64, Action)] = &[
             ("a new shard looks for documents", &[], 0, Read),
@@ -224,12 +250,12 @@ mod tests {
             ("while one commits the next extends", &[read(10, false), Closed, Woken], 0, Read),
             ("but does not close, however old", &[read(10, false), Closed, read(10, false)], 9_999, idle),
             ("and at its bound stops reading", &[read(10, false), Closed, read(100, true)], 9_999, idle),
-            ("until the commit is done", &[read(10, false), Closed, read(100, true), Committed], 0, Close),
+            ("until the commit is done", &[read(10, false), Closed, read(100, true), COMMITTED], 0, Close),
             ("full, it closes however little it read", &[FULL], 0, Close),
             ("full, it stops reading, too", &[read(10, false), Closed, FULL], 9_999, idle),
             ("asked to stop it closes what is open", &[read(10, true), StopAsked], 0, Close),
             ("then waits for the commit", &[read(10, true), StopAsked, Closed], 0, idle),
-            ("then ends", &[read(10, true), StopAsked, Closed, Committed], 0, Stop),
+            ("then ends", &[read(10, true), StopAsked, Closed, COMMITTED], 0, Stop),
             ("what belongs together is read to its end", &[part(500, true)], 9_999, Read),
             ("or waited for, however old", &[part(500, false)], 9_999, idle),
             ("then it closes", &[part(500, true), read(1, true)], 0, Close),
@@ -245,13 +271,13 @@ mod tests {
 
     #[test]
     fn one_that_rolls_up_reads_on_until_it_is_full() {
-        use Event::{Closed, Committed};
+        use Event::Closed;
         let idle = Action::Wait { until_us: None };
         let cases: &[(&str, &[Event], Action)] = &[
             ("large enough: it closes", &[read(100, true)], Action::Close),
             ("large, and one commits: it reads on", &[read(10, true), Closed, read(500, true)], Action::Read),
             ("until it is full", &[read(10, true), Closed, read(500, true), FULL], idle),
-            ("or until the commit is done", &[read(10, true), Closed, read(500, true), Committed], Action::Close),
+            ("or until the commit is done", &[read(10, true), Closed, read(500, true), COMMITTED], Action::Close),
         ];
         for (name, events, expected) in cases {
             assert_eq!(after_with(Limits { rolls_up: true, ..LIMITS }, events).next(0), *expected, "{name}");
@@ -259,8 +285,37 @@ mod tests {
     }
 
     #[test]
+    fn one_that_rests_closes_later_or_when_nothing_more_comes() {
+        use Action::{Close, Read};
+        use Event::{Closed, StopAsked};
+        let rests = Event::Committed { rest_us: 5_000 };
+        let before = [(0, read(10, false)), (0, Closed), (10, rests)];
+        type Case<'c> = (&'c str, &'c [(u64, Event)], u64, Action);
+        let cases: &[Case<'_>] = &[
+            ("not before it is rested", &[(9, read(9, false))], 1_500, Action::Wait { until_us: Some(2_009) }),
+            ("though it is large and old", &[(9, read(500, true))], 2_000, Read),
+            ("for as long as something comes", &[(9, read(9, true)), (4_000, read(9, true))], 4_500, Read),
+            ("but not longer", &[(9, read(9, true)), (4_000, read(9, true))], 5_010, Close),
+            ("nothing came for a while", &[(9, read(9, false))], 2_009, Close),
+            ("it is full", &[(9, FULL)], 10, Close),
+            ("asked to stop", &[(9, read(9, true)), (10, StopAsked)], 10, Close),
+            (
+                "and the one after it does not",
+                &[(9, FULL), (10, Closed), (11, COMMITTED), (12, read(9, false))],
+                12,
+                Close,
+            ),
+        ];
+        for (name, events, now_us, expected) in cases {
+            let mut lifecycle = Lifecycle::new(Limits { rolls_up: true, ..LIMITS });
+            before.iter().chain(*events).for_each(|(at_us, event)| lifecycle.on(*event, *at_us));
+            assert_eq!(lifecycle.next(*now_us), *expected, "{name}");
+        }
+    }
+
+    #[test]
     fn back_pressure_is_a_transaction_that_is_due_and_cannot_close() {
-        use Event::{Closed, Committed, Woken};
+        use Event::{Closed, Woken};
         type Case<'c> = (&'c str, &'c [(u64, Event)], u64, Option<u64>);
         let cases: &[Case<'_>] = &[
             ("nothing is in flight", &[(0, read(100, true))], 5_000, None),
@@ -271,19 +326,19 @@ mod tests {
             ("it is full", &[(0, read(9, true)), (1, Closed), (7, FULL)], 8, Some(7)),
             (
                 "one waits after the other",
-                &[(0, FULL), (1, Closed), (2, FULL), (9, Committed), (9, Closed), (10, read(9, true))],
+                &[(0, FULL), (1, Closed), (2, FULL), (9, COMMITTED), (9, Closed), (10, read(9, true))],
                 11,
                 Some(2),
             ),
             (
                 "until one is committed before the next is due",
-                &[(0, FULL), (1, Closed), (2, FULL), (9, Committed), (9, Closed), (10, read(9, true)), (11, Committed)],
+                &[(0, FULL), (1, Closed), (2, FULL), (9, COMMITTED), (9, Closed), (10, read(9, true)), (11, COMMITTED)],
                 12,
                 None,
             ),
             (
                 "also where there is no next",
-                &[(0, FULL), (1, Closed), (2, FULL), (9, Committed), (9, Closed), (10, Committed), (11, Woken)],
+                &[(0, FULL), (1, Closed), (2, FULL), (9, COMMITTED), (9, Closed), (10, COMMITTED), (11, Woken)],
                 9_999,
                 None,
             ),
@@ -311,6 +366,6 @@ mod tests {
         assert!(after(&[read(0, false)]).is_idle());
         assert!(!after(&[read(1, false)]).is_idle());
         assert!(!after(&[read(1, false), Event::Closed]).is_idle());
-        assert!(after(&[read(1, false), Event::Closed, Event::Committed]).is_idle());
+        assert!(after(&[read(1, false), Event::Closed, COMMITTED]).is_idle());
     }
 }

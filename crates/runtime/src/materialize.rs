@@ -33,6 +33,13 @@ const BLOCK_BYTES: usize = 512 << 10;
 /// What an open transaction may have on disk; when that is reached it is merged, and half of it is the most that may be left.
 const SPILLED_BYTES_MAX: u64 = 1 << 30;
 
+/// A destination rests only after a transaction that took longer than this …
+const TOOK_US_MIN: u64 = 1_000_000;
+/// … for so many times as long as it took if all its rows were there, for less if fewer were, …
+const RESTS_MAX: f64 = 2.0;
+/// … but not longer than this.
+const REST_US_MAX: u64 = 5_000_000;
+
 /// A materialization's shard.
 pub(crate) struct MaterializeTask {
     context: Context,
@@ -56,6 +63,8 @@ pub(crate) struct MaterializeTask {
     destination: Worker,
     /// How far the transaction with the destination reaches.
     reaches: Offsets,
+    /// How long the destination had better not be asked for another transaction, in microseconds.
+    rest_us: u64,
 }
 
 /// A closed transaction.
@@ -65,8 +74,25 @@ struct Transaction {
     now_us: u64,
 }
 
-/// What the destination's thread says of a transaction: its combiners, empty again.
-type Outcome = Result<Vec<SpillingCombiner>, Failure>;
+/// What the destination's thread says of a transaction.
+type Outcome = Result<Done, Failure>;
+
+/// A transaction that is durable at the destination, or what recovery finished.
+#[derive(Default)]
+struct Done {
+    /// Its combiners, empty again.
+    combiners: Vec<SpillingCombiner>,
+    rest_us: u64,
+}
+
+/// What a transaction took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Effort {
+    /// Rows stored, or documents sent.
+    stored: u64,
+    /// Rows among them that were there before.
+    updated: u64,
+}
 
 impl MaterializeTask {
     pub(crate) fn recover(
@@ -129,6 +155,7 @@ impl MaterializeTask {
             arena: Arena::new(),
             destination,
             reaches,
+            rest_us: 0,
         })
     }
 
@@ -195,12 +222,17 @@ impl Task for MaterializeTask {
 
     fn committed(&mut self) -> Result<bool, Failure> {
         let Some(outcome) = self.destination.outcome() else { return Ok(false) };
-        let combiners = outcome?;
+        let Done { combiners, rest_us } = outcome?;
+        self.rest_us = rest_us;
         if !combiners.is_empty() || self.spare.is_none() {
             self.spare = Some(combiners);
         }
         self.context.progress.committed(self.reaches.clone());
         Ok(true)
+    }
+
+    fn rest_us(&self) -> u64 {
+        self.rest_us
     }
 
     fn recovered_in_flight(&self) -> bool {
@@ -212,8 +244,18 @@ impl Task for MaterializeTask {
 trait Finisher: Send + 'static {
     /// Finishes what was under way when the task stopped last.
     fn recover(&mut self) -> Result<(), Failure>;
-    /// Makes a transaction durable at the destination; how many rows or documents it took.
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure>;
+    /// Makes a transaction durable at the destination.
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Effort, Failure>;
+}
+
+/// How long a destination that took so long had better wait for more: a row that was there already would have been written once, had
+/// the transaction that wrote it waited for this one. What took little time may be as up to date as it can be.
+fn rest_us(took_us: u64, effort: Effort) -> u64 {
+    if took_us < TOOK_US_MIN {
+        return 0;
+    }
+    let updated = effort.updated as f64 / effort.stored.max(1) as f64;
+    ((took_us as f64 * RESTS_MAX * updated) as u64).min(REST_US_MAX)
 }
 
 /// The destination's thread.
@@ -230,16 +272,18 @@ impl Worker {
         let (report, outcomes) = bounded::<Outcome>(1);
         let context = context.clone();
         let work = move || {
-            let recovered = finisher.recover().map(|()| Vec::new());
+            let recovered = finisher.recover().map(|()| Done::default());
             let mut failed = recovered.is_err();
             if report.send(recovered).is_err() {
                 return;
             }
             context.signal.notify();
             while !failed && let Ok(mut transaction) = incoming.recv() {
-                let outcome = finisher.finish(&mut transaction).map(|stored| {
-                    context.counters.documents_out.fetch_add(stored, Ordering::Relaxed);
-                    transaction.combiners
+                let began_us = context.clock.now_us();
+                let outcome = finisher.finish(&mut transaction).map(|effort| {
+                    context.counters.documents_out.fetch_add(effort.stored, Ordering::Relaxed);
+                    let took_us = context.clock.now_us().saturating_sub(began_us);
+                    Done { combiners: transaction.combiners, rest_us: rest_us(took_us, effort) }
                 });
                 failed = outcome.is_err();
                 if report.send(outcome).is_err() {
@@ -271,6 +315,25 @@ impl Drop for Worker {
         self.transactions = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_rests_when_most_of_what_it_wrote_was_there() {
+        for (took_us, stored, updated, expected) in [
+            (999_999, 100, 100, 0),
+            (2_000_000, 100, 0, 0),
+            (2_000_000, 100, 25, 1_000_000),
+            (2_000_000, 100, 100, 4_000_000),
+            (60_000_000, 100, 100, 5_000_000),
+            (2_000_000, 0, 0, 0),
+        ] {
+            assert_eq!(rest_us(took_us, Effort { stored, updated }), expected, "{took_us} {stored} {updated}");
         }
     }
 }

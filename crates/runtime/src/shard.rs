@@ -32,6 +32,10 @@ pub(crate) trait Task {
     fn close(&mut self, now_us: u64) -> Result<(), Failure>;
     /// Whether the commit in flight is done. Never blocks.
     fn committed(&mut self) -> Result<bool, Failure>;
+    /// Behind a commit: how long the next transaction had better grow before it closes, in microseconds.
+    fn rest_us(&self) -> u64 {
+        0
+    }
     /// Whether recovery left a commit to finish before the first transaction may close.
     fn recovered_in_flight(&self) -> bool {
         false
@@ -220,7 +224,7 @@ fn turn<T: Task>(context: &Context, mut task: T, attempts: &mut u32) -> Result<(
             *attempts = 0;
             context.counters.set_state(State::Running);
             context.counters.transactions.fetch_add(1, Ordering::Relaxed);
-            lifecycle.on(Event::Committed, now());
+            lifecycle.on(Event::Committed { rest_us: task.rest_us() }, now());
         }
         let pressed_since_us = lifecycle.back_pressured_since_us(now()).unwrap_or(0);
         context.counters.pressed_since_us.store(pressed_since_us, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use journal::{Commit, Delta, KeyRange, Piece};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Finisher, Transaction};
+use super::{Effort, Finisher, Transaction};
 use crate::capture::finish;
 use crate::connector::{ConnectorError, Hook, Request, Retry};
 use crate::dead_letters::{DeadLetters, Letter};
@@ -42,7 +42,7 @@ impl Finisher for HookFinisher {
         self.send_outbox()
     }
 
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Effort, Failure> {
         let mut delta = self.delta(transaction.now_us);
         let mut documents = 0;
         for (binding, combiner) in transaction.combiners.iter_mut().enumerate() {
@@ -68,7 +68,7 @@ impl Finisher for HookFinisher {
         self.context.log.commit(delta).wait()?;
         durable_point("hook.outbox_committed");
         self.send_outbox()?;
-        Ok(documents)
+        Ok(Effort { stored: documents, ..Effort::default() })
     }
 }
 

@@ -9,7 +9,7 @@ use doc::{Arena, Combiner, Node, Pointer, Schema};
 use journal::KeyRange;
 use journal::failpoint::defect;
 
-use super::{Finisher, Transaction};
+use super::{Effort, Finisher, Transaction};
 use crate::connector::{Row, Table};
 use crate::position::{self, Position};
 use crate::shard::{Context, Failure};
@@ -72,8 +72,8 @@ impl Finisher for TableFinisher {
         Ok(())
     }
 
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
-        let mut stored = 0;
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Effort, Failure> {
+        let mut effort = Effort::default();
         let position = position::to_checkpoint(&transaction.position.encode());
         if defect("checkpoint-before-data") {
             self.table.commit(&position)?;
@@ -89,7 +89,7 @@ impl Finisher for TableFinisher {
                 if !drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(combining)? {
                     break;
                 }
-                stored += self.finish_chunk(binding)?;
+                self.finish_chunk(binding, &mut effort)?;
             }
         }
         if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")).map(str::to_owned) {
@@ -97,7 +97,7 @@ impl Finisher for TableFinisher {
         }
         self.table.commit(&position)?;
         self.tell();
-        Ok(stored)
+        Ok(effort)
     }
 }
 
@@ -126,8 +126,8 @@ impl TableFinisher {
         report.notes.into_iter().for_each(|note| self.counters.note(note));
     }
 
-    /// Reduces the documents of a chunk into those that are stored, and stores the rows; how many.
-    fn finish_chunk(&mut self, binding: usize) -> Result<u64, Failure> {
+    /// Reduces the documents of a chunk into those that are stored, and stores the rows.
+    fn finish_chunk(&mut self, binding: usize, effort: &mut Effort) -> Result<(), Failure> {
         let Self { table, bindings, arena, .. } = self;
         let Bound { schema, keys, values, delta_updates, chunk, keys_max } = &mut bindings[binding];
         arena.reset();
@@ -154,6 +154,7 @@ impl TableFinisher {
                 }
             })?;
             read?;
+            effort.updated += stored.iter().flatten().count() as u64;
             *keys_max = match stored_bytes {
                 bytes if bytes > STORED_BYTES_MAX => (*keys_max / 2).max(1),
                 bytes if bytes < STORED_BYTES_MAX / 4 => (*keys_max * 2).min(ROWS_MAX),
@@ -174,7 +175,8 @@ impl TableFinisher {
             let rows: Vec<Row<'_>> = rows.collect();
             table.store(binding, &rows)?;
         }
-        Ok(documents.len() as u64)
+        effort.stored += documents.len() as u64;
+        Ok(())
     }
 }
 

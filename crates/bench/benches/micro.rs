@@ -192,7 +192,8 @@ fn commit(c: &mut Criterion) {
     group.bench_function("commit of documents and registers", |b| {
         let delta = || {
             n += 1;
-            let register = |at: u64| ((n * COUNT as u64 + at).to_be_bytes().to_vec(), Some(text[..200].to_vec()));
+            let register =
+                |at: u64| ((n * COUNT as u64 + at).to_be_bytes().as_slice().into(), Some(text[..200].into()));
             Delta {
                 task: "bench".into(),
                 epoch,

@@ -16,6 +16,6 @@ pub use directory::OpenError;
 pub use embedded::{Embedded, Finding, Fragments, Options, Stats, Verified, verify};
 pub use fragment::{Codec, FragmentInfo};
 pub use keys::{KeyRange, Part, Piece, take_over};
-pub use log::{Append, Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
+pub use log::{Append, Block, Clock, Commit, Delta, Head, Log, LogError, Opened, Register};
 pub use remote::check as check_store;
 pub use template::Template;

@@ -28,6 +28,9 @@ pub struct Opened {
     pub outbox: Vec<(u64, Vec<u8>)>,
 }
 
+/// A key, and its value; `None` where it has none any more. Whoever commits it may go on sharing it.
+pub type Register = (Arc<[u8]>, Option<Arc<[u8]>>);
+
 /// Everything one transaction of a shard makes durable.
 #[derive(Debug, Default)]
 pub struct Delta {
@@ -40,7 +43,7 @@ pub struct Delta {
     /// Documents, at most one entry per journal.
     pub appends: Vec<Append>,
     /// Registers of the task to put (`Some`) or delete (`None`), by key.
-    pub registers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub registers: Vec<Register>,
     /// Outbox entries to add, by sequence number.
     pub outbox: Vec<(u64, Vec<u8>)>,
     /// Outbox entries to clear.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use catalog::{Capture, Catalog, Collection, Materialization};
 use doc::{Arena, Node};
-use journal::KeyRange;
+use journal::{KeyRange, Register};
 
 /// Opens what a catalog names.
 pub trait Connectors: Send + Sync {
@@ -48,7 +48,7 @@ pub trait Connectors: Send + Sync {
 pub type Kept<'k> = dyn Fn(&[&[u8]]) -> Result<Vec<Option<Bytes>>, LambdaError> + 'k;
 
 /// What a transaction changed of the state of lambdas: values by key, `None` where there is no longer one.
-pub type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub type Changes = Vec<Register>;
 
 /// Why a connector could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -66,6 +66,7 @@ impl Deriver {
         derivation: &Derivation,
         lambdas: Box<dyn Lambdas>,
         memory_bytes: usize,
+        is_new: bool,
     ) -> Result<Self, Failure> {
         let spec = |transform: &Transform| {
             let source = catalog.collection(&transform.source).ok_or_else(|| {
@@ -87,10 +88,11 @@ impl Deriver {
             name: collection.name.clone(),
             registers: match &derivation.using {
                 using if keeps_own_state(using) => Kind::Own,
-                _ if transforms.iter().any(|t| t.update) => Kind::Registers(Registers::new(
+                _ if Self::has_registers(derivation) => Kind::Registers(Registers::new(
                     Arc::clone(&derivation.register_schema),
                     &derivation.register_initial,
                     memory_bytes,
+                    is_new,
                 )),
                 _ => Kind::Initial(derivation.register_initial.clone()),
             },
@@ -102,6 +104,11 @@ impl Deriver {
     /// Whether shards can divide the keys among them: what lambdas keep themselves is one, registers are of one key each.
     pub(crate) fn can_divide(derivation: &Derivation) -> bool {
         !keeps_own_state(&derivation.using)
+    }
+
+    /// Whether there are registers that change.
+    pub(crate) fn has_registers(derivation: &Derivation) -> bool {
+        !keeps_own_state(&derivation.using) && derivation.transforms.iter().any(|transform| transform.update.is_some())
     }
 
     /// What to read: one read per transform, in their order.
@@ -365,6 +372,7 @@ impl DeriveTask {
             .ok_or_else(|| Failure::never(format!("{} is not derived", collection.name)))?;
         let task = format!("derivation/{}", collection.name);
         let opened = context.log.open(&task, range)?;
+        let is_new = opened.position.is_empty();
         let position = Position::decode(range, &opened.position)?;
         let kept = |keys: &[&[u8]]| {
             let found = context.log.registers(&task, keys);
@@ -380,7 +388,7 @@ impl DeriveTask {
             epoch: opened.epoch,
             reader: Reader::new(Arc::clone(&context.log), reads, range, position, Arc::clone(&context.started))
                 .holding(context.read_bytes),
-            deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes)?,
+            deriver: Deriver::new(catalog, collection, derivation, lambdas, context.memory_bytes, is_new)?,
             block_bytes: BLOCK_BYTES,
             reaches,
             target: Target::new(context, catalog, &collection.name)?,

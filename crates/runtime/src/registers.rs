@@ -1,7 +1,7 @@
 //! The registers of one derivation's shard: a cache over what the log holds, and what the open transaction changed.
 //!
 //! A register is kept as JSON text. It is looked up and parsed once per block of source documents that touches it, however many
-//! do, and written once. Sources: reference 4.2.
+//! do, and written once; cache and log share the text. Sources: reference 4.2.
 //!
 //! The cache has two generations. What is touched goes to the young one; when that has grown to its half of the memory it
 //! becomes the old one, and what was old and not touched since is dropped. Only what the log has is dropped: not what the
@@ -11,8 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doc::{Arena, Node, Schema};
-use foldhash::HashMap;
-use journal::LogError;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use journal::{LogError, Register};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::shard::Failure;
 
@@ -26,6 +28,8 @@ pub(crate) trait RegisterStore {
 const ENTRY_BYTES: usize = 128;
 /// The part of its memory that a transaction may change before it has to close; the one in flight has as much.
 const CHANGED_PARTS: usize = 4;
+/// The part of its memory that says which keys were dropped.
+const DROPPED_PARTS: usize = 16;
 
 pub(crate) struct Registers {
     schema: Arc<Schema>,
@@ -33,9 +37,11 @@ pub(crate) struct Registers {
     bytes_max: usize,
     young: Generation,
     old: Generation,
-    /// Keys changed by the open transaction, and what its registers take.
-    changed: Vec<Vec<u8>>,
+    /// What the open transaction changed, where it is. An entry that moved is here again.
+    changed: Vec<Place>,
     changed_bytes: usize,
+    /// What was dropped; `None` where the store may have more than that.
+    dropped: Option<Dropped>,
     /// Text of the registers that the last block touched.
     touched_bytes: usize,
     /// The number of the open transaction.
@@ -47,55 +53,86 @@ pub(crate) struct Registers {
 /// The first transaction; registers never changed were so in the zeroth, which is not in flight any more.
 const FIRST_TRANSACTION: u64 = 2;
 
+/// Entries keep their places until all go.
 #[derive(Default)]
 struct Generation {
-    registers: HashMap<Vec<u8>, Cached>,
+    number: u64,
+    registers: IndexMap<Arc<[u8]>, Cached, RandomState>,
     bytes: usize,
 }
 
+/// Where an entry is.
+#[derive(Clone, Copy)]
+struct Place {
+    generation: u64,
+    at: usize,
+}
+
+#[derive(Clone)]
 struct Cached {
     /// `None`: the store has none, so it is initial.
-    json: Option<Bytes>,
+    json: Option<Arc<[u8]>>,
     /// The transaction that changed it last.
     changed_in: u64,
     /// The block that touched it last, and its slot there.
     block: u64,
     slot: usize,
+    /// It is in the young generation now.
+    moved: bool,
 }
 
 impl Cached {
     fn bytes(&self, key: &[u8]) -> usize {
-        key.len() + self.json.as_ref().map_or(0, Bytes::len) + ENTRY_BYTES
+        key.len() + self.json.as_ref().map_or(0, |json| json.len()) + ENTRY_BYTES
     }
 }
 
 impl Generation {
-    fn insert(&mut self, key: Vec<u8>, cached: Cached) {
+    /// Adds one that is not there; where it is.
+    fn insert(&mut self, key: Arc<[u8]>, cached: Cached) -> usize {
         self.bytes += cached.bytes(&key);
-        self.registers.insert(key, cached);
+        self.registers.insert_full(key, cached).0
     }
 
-    /// Changes one that is there.
-    fn replace(&mut self, key: &[u8], change: impl FnOnce(&mut Cached)) {
-        let cached = self.registers.get_mut(key).expect("it is there");
+    fn set(&mut self, at: usize, json: Option<Arc<[u8]>>) {
+        let (key, cached) = self.registers.get_index_mut(at).expect("entries keep their places");
         let before = cached.bytes(key);
-        change(cached);
+        cached.json = json;
         self.bytes = self.bytes - before + cached.bytes(key);
     }
+}
 
-    fn remove(&mut self, key: &[u8]) -> Option<(Vec<u8>, Cached)> {
-        let (key, cached) = self.registers.remove_entry(key)?;
-        self.bytes -= cached.bytes(&key);
-        Some((key, cached))
+/// Which keys were dropped: never says no of one that was, and seldom yes of another (a Bloom filter).
+struct Dropped(Vec<u64>);
+
+impl Dropped {
+    fn new(bytes: usize) -> Self {
+        Self(vec![0; (bytes / 8).max(1)])
+    }
+
+    /// The places of a key's bits.
+    fn bits(&self, key: &[u8]) -> [usize; 3] {
+        let (hash, bits) = (xxh3_64(key), self.0.len() as u64 * 64);
+        let step = hash >> 32 | 1;
+        [hash, hash.wrapping_add(step), hash.wrapping_add(step.wrapping_mul(2))].map(|bit| (bit % bits) as usize)
+    }
+
+    fn insert(&mut self, key: &[u8]) {
+        self.bits(key).into_iter().for_each(|bit| self.0[bit / 64] |= 1 << (bit % 64));
+    }
+
+    fn may_contain(&self, key: &[u8]) -> bool {
+        self.bits(key).into_iter().all(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
     }
 }
 
 /// The registers one block of documents touches, as nodes in the block's arena.
-pub(crate) struct Touched<'a>(Vec<Register<'a>>);
+pub(crate) struct Touched<'a>(Vec<Loaded<'a>>);
 
 /// One of them.
-struct Register<'a> {
-    key: &'a [u8],
+struct Loaded<'a> {
+    /// Where it is in the young generation.
+    at: usize,
     value: Node<'a>,
     is_changed: bool,
     /// Whether it is known to be valid: one that the store had may be of another schema.
@@ -103,16 +140,17 @@ struct Register<'a> {
 }
 
 impl Registers {
-    /// Registers of a schema, whose cache takes about so many bytes.
-    pub(crate) fn new(schema: Arc<Schema>, initial: &str, bytes_max: usize) -> Self {
+    /// Registers of a schema, whose cache takes about so many bytes; `is_new` if the store has none.
+    pub(crate) fn new(schema: Arc<Schema>, initial: &str, bytes_max: usize, is_new: bool) -> Self {
         Self {
             schema,
             initial: initial.as_bytes().to_vec(),
             bytes_max,
-            young: Generation::default(),
+            young: Generation { number: 1, ..Generation::default() },
             old: Generation::default(),
             changed: Vec::new(),
             changed_bytes: 0,
+            dropped: is_new.then(|| Dropped::new(bytes_max / DROPPED_PARTS)),
             touched_bytes: 0,
             transaction: FIRST_TRANSACTION,
             block: 0,
@@ -121,7 +159,8 @@ impl Registers {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        (self.young, self.old) = Default::default();
+        (self.young.registers, self.young.bytes) = Default::default();
+        (self.old.registers, self.old.bytes) = Default::default();
         self.changed.clear();
         self.changed_bytes = 0;
     }
@@ -147,55 +186,86 @@ impl Registers {
             self.age();
         }
         self.block += 1;
-        let mut registers = Vec::with_capacity(keys.len());
+        // Where each register is in the young generation.
+        let mut places = Vec::with_capacity(keys.len());
         let mut slots = Vec::with_capacity(keys.len());
         let mut missing: Vec<(&[u8], usize)> = Vec::new();
         for key in keys {
-            let next = registers.len();
-            if let Some(cached) = self.young.registers.get_mut(*key) {
+            let next = places.len();
+            let at = if let Some((at, _, cached)) = self.young.registers.get_full_mut(*key) {
                 if cached.block == self.block {
                     slots.push(cached.slot);
                     continue;
                 }
                 (cached.block, cached.slot) = (self.block, next);
-                registers.push((*key, cached.json.clone(), cached.changed_in));
-            } else if let Some((owned, cached)) = self.old.remove(key) {
-                registers.push((*key, cached.json.clone(), cached.changed_in));
-                self.young.insert(owned, Cached { block: self.block, slot: next, ..cached });
+                at
+            } else if let Some((key, cached)) = self.rejuvenate(key) {
+                let cached = Cached { block: self.block, slot: next, ..cached };
+                self.insert(key, cached)
             } else {
-                missing.push((*key, next));
-                registers.push((*key, None, 0));
                 // What the store has follows; should it fail, the shard starts anew, and so does all this.
-                let cached = Cached { json: None, changed_in: 0, block: self.block, slot: next };
-                self.young.insert(key.to_vec(), cached);
-            }
+                let cached = Cached { json: None, changed_in: 0, block: self.block, slot: next, moved: false };
+                let at = self.young.insert((*key).into(), cached);
+                if self.dropped.as_ref().is_none_or(|dropped| dropped.may_contain(key)) {
+                    missing.push((*key, at));
+                }
+                at
+            };
             slots.push(next);
+            places.push(at);
         }
-        let sought: Vec<&[u8]> = missing.iter().map(|(key, _)| *key).collect();
-        for ((key, slot), json) in missing.into_iter().zip(store.get(&sought)?) {
-            if json.is_some() {
-                self.young.replace(key, |cached| cached.json = json.clone());
-                registers[slot].1 = json;
+        if !missing.is_empty() {
+            let sought: Vec<&[u8]> = missing.iter().map(|(key, _)| *key).collect();
+            for ((_, at), json) in missing.into_iter().zip(store.get(&sought)?) {
+                if let Some(json) = json {
+                    self.young.set(at, Some((*json).into()));
+                }
             }
         }
         self.touched_bytes = 0;
-        let touched = registers.into_iter().map(|(key, stored, changed_in)| {
+        let touched = places.into_iter().map(|at| {
+            let Cached { json, changed_in, .. } = &self.young.registers[at];
             // The text may leave the cache while nodes point into it, so the block has a copy of its own.
-            let json = arena.alloc_slice_copy(stored.as_deref().unwrap_or(&self.initial));
-            self.touched_bytes += json.len();
-            let value = doc::parse(arena, json)
+            let text = arena.alloc_slice_copy(json.as_deref().unwrap_or(&self.initial));
+            self.touched_bytes += text.len();
+            let value = doc::parse(arena, text)
                 .map_err(|e| Failure::never(format!("a stored register cannot be read: {e}")))?;
-            Ok(Register { key, value, is_changed: false, is_valid: stored.is_none() || changed_in > 0 })
+            Ok(Loaded { at, value, is_changed: false, is_valid: json.is_none() || *changed_in > 0 })
         });
         Ok((Touched(touched.collect::<Result<_, Failure>>()?), slots))
     }
 
+    /// Takes an entry out of the old generation.
+    fn rejuvenate(&mut self, key: &[u8]) -> Option<(Arc<[u8]>, Cached)> {
+        let (_, key, cached) = self.old.registers.get_full_mut(key).filter(|(.., cached)| !cached.moved)?;
+        let taken = cached.clone();
+        *cached = Cached { json: None, moved: true, ..*cached };
+        self.old.bytes -= taken.bytes(key);
+        Some((Arc::clone(key), taken))
+    }
+
+    /// Adds an entry to the young generation.
+    fn insert(&mut self, key: Arc<[u8]>, cached: Cached) -> usize {
+        let is_changed = cached.changed_in == self.transaction;
+        let at = self.young.insert(key, cached);
+        if is_changed {
+            self.changed.push(Place { generation: self.young.number, at });
+        }
+        at
+    }
+
     /// Makes the young the old, and drops of the old what the log has.
     fn age(&mut self) {
-        let young = std::mem::take(&mut self.young);
+        let number = self.young.number + 1;
+        let young = std::mem::replace(&mut self.young, Generation { number, ..Generation::default() });
         for (key, cached) in std::mem::replace(&mut self.old, young).registers {
+            if cached.moved {
+                continue;
+            }
             if cached.changed_in + 1 >= self.transaction {
-                self.young.insert(key, cached);
+                self.insert(key, cached);
+            } else if let Some(dropped) = self.dropped.as_mut().filter(|_| cached.json.is_some()) {
+                dropped.insert(&key);
             }
         }
     }
@@ -219,42 +289,41 @@ impl Registers {
             let invalid = |e| Failure::never(format!("the reduced register is invalid: {e}"));
             self.schema.validate(reduced).map_err(invalid)?;
         }
-        *register = Register { value: reduced, is_changed: true, is_valid: true, ..*register };
+        *register = Loaded { value: reduced, is_changed: true, is_valid: true, ..*register };
         Ok(())
     }
 
     /// Keeps what a block changed, for the transaction.
     pub(crate) fn keep(&mut self, touched: Touched<'_>) {
         let mut json = Vec::new();
-        let transaction = self.transaction;
-        for Register { key, value, .. } in touched.0.into_iter().filter(|register| register.is_changed) {
+        for Loaded { at, value, .. } in touched.0.into_iter().filter(|register| register.is_changed) {
             json.clear();
             doc::write(value, &mut json);
-            let (changed, changed_bytes) = (&mut self.changed, &mut self.changed_bytes);
-            self.young.replace(key, |cached| {
-                if cached.changed_in == transaction {
-                    *changed_bytes -= cached.bytes(key);
-                } else {
-                    changed.push(key.to_vec());
-                }
-                cached.json = Some(Bytes::copy_from_slice(&json));
-                cached.changed_in = transaction;
-                *changed_bytes += cached.bytes(key);
-            });
+            let (key, cached) = self.young.registers.get_index_mut(at).expect("entries keep their places");
+            if cached.changed_in == self.transaction {
+                self.changed_bytes -= cached.bytes(key);
+            } else {
+                self.changed.push(Place { generation: self.young.number, at });
+                cached.changed_in = self.transaction;
+            }
+            self.young.set(at, Some(json.as_slice().into()));
+            let (key, cached) = self.young.registers.get_index(at).expect("entries keep their places");
+            self.changed_bytes += cached.bytes(key);
         }
     }
 
     /// What the transaction changed, to be committed. Nothing else of the shard may be in flight.
-    pub(crate) fn drain(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    pub(crate) fn drain(&mut self) -> Vec<Register> {
         self.transaction += 1;
         self.changed_bytes = 0;
-        let mut puts = Vec::with_capacity(self.changed.len());
-        for key in self.changed.drain(..) {
-            let cached = self.young.registers.get(&key).or_else(|| self.old.registers.get(&key));
-            let json = &cached.expect("changed registers are cached").json;
-            puts.push((key, json.as_ref().map(|json| json.to_vec())));
-        }
-        puts
+        let generations = [&self.young, &self.old];
+        let found = self.changed.drain(..).filter_map(|Place { generation, at }| {
+            // Where it is of a generation that is gone, it moved.
+            let generation = generations.into_iter().find(|found| found.number == generation)?;
+            let (key, cached) = generation.registers.get_index(at)?;
+            (!cached.moved).then(|| (Arc::clone(key), cached.json.clone()))
+        });
+        found.collect()
     }
 }
 
@@ -278,7 +347,7 @@ mod tests {
     #[derive(Default)]
     struct Store {
         committed: RefCell<BTreeMap<Vec<u8>, Bytes>>,
-        in_flight: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+        in_flight: Vec<Register>,
     }
 
     impl RegisterStore for Store {
@@ -288,17 +357,17 @@ mod tests {
     }
 
     impl Store {
-        fn commit(&mut self, next: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        fn commit(&mut self, next: Vec<Register>) {
             for (key, json) in std::mem::replace(&mut self.in_flight, next) {
-                self.committed.borrow_mut().insert(key, json.unwrap().into());
+                self.committed.borrow_mut().insert(key.to_vec(), Bytes::copy_from_slice(&json.unwrap()));
             }
         }
     }
 
-    fn sums(bytes_max: usize) -> Registers {
+    fn sums(bytes_max: usize, is_new: bool) -> Registers {
         let schema = Arc::new(serde_json::json!({"type": "integer", "reduce": {"strategy": "sum"}}));
         let schema = Schema::compile(&"test:/schema".parse().unwrap(), &|_| Some(Arc::clone(&schema))).unwrap();
-        Registers::new(Arc::new(schema), "0", bytes_max)
+        Registers::new(Arc::new(schema), "0", bytes_max, is_new)
     }
 
     proptest! {
@@ -307,8 +376,9 @@ mod tests {
         fn registers_are_what_was_added_to_them(
             blocks in prop::collection::vec((prop::collection::vec((0u8..40, 1u64..9), 1..8), any::<bool>()), 1..60),
             bytes_max in prop::sample::select(vec![0, 300, 1_000, 4_000, 1 << 20]),
+            is_new in any::<bool>(),
         ) {
-            let (mut registers, mut store, mut model) = (sums(bytes_max), Store::default(), [0u64; 40]);
+            let (mut registers, mut store, mut model) = (sums(bytes_max, is_new), Store::default(), [0u64; 40]);
             for (updates, closes) in blocks {
                 let arena = Arena::new();
                 let keys: Vec<&[u8]> = updates.iter().map(|(key, _)| &*arena.alloc_slice_copy(&[*key])).collect();
@@ -335,7 +405,7 @@ mod tests {
 
     #[test]
     fn memory_follows_its_bound_and_not_the_number_of_keys() {
-        let (mut registers, mut store) = (sums(100_000), Store::default());
+        let (mut registers, mut store) = (sums(100_000, true), Store::default());
         for block in 0..2_000u32 {
             let arena = Arena::new();
             let keys: Vec<&[u8]> =

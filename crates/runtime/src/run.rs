@@ -131,10 +131,11 @@ impl Runtime {
         let (stop, stop_sources) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let jitter = Jitter::new(options.random);
         let parts = |can_divide: bool| if can_divide { options.shards.clamp(1, SHARDS_MAX) } else { 1 };
-        let derivations = catalog.collections.iter().filter_map(|c| c.derivation.as_ref());
-        let derivations: u32 = derivations.map(|derivation| parts(Deriver::can_divide(derivation))).sum();
+        let derivations = || catalog.collections.iter().filter_map(|collection| collection.derivation.as_ref());
+        let shards = |derivation: &Derivation| parts(Deriver::can_divide(derivation)) as usize;
         let tables: u32 = catalog.materializations.iter().map(|spec| parts(connectors.can_divide(spec))).sum();
-        let shares = (derivations + tables).max(1) as usize;
+        let reading = derivations().map(shards).sum::<usize>() + tables as usize;
+        let keeping = derivations().filter(|d| Deriver::has_registers(d)).map(shards).sum::<usize>() + tables as usize;
         let heads = catalog.collections.iter().flat_map(|collection| log.heads(&prefix(&collection.name)));
         let started: Arc<Ends> = Arc::new(heads.map(|head| (head.journal, head.end)).collect());
         let context = |stop: &Arc<AtomicBool>, rolls_up| Context {
@@ -151,8 +152,8 @@ impl Runtime {
                 age_us_max: options.transaction_age_ms_max * 1_000,
                 rolls_up,
             },
-            memory_bytes: options.memory_bytes / shares,
-            read_bytes: options.read_bytes / shares,
+            memory_bytes: options.memory_bytes / keeping.max(1),
+            read_bytes: options.read_bytes / reading.max(1),
             spill: Arc::clone(spill),
         };
         let ingestion = context(&stop_sources, false);

@@ -5,6 +5,7 @@
 //! collections and registers. Source: reference 7.3.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use catalog::{Catalog, Period, Place, Selector, Step, StepKind, Test};
@@ -102,7 +103,7 @@ struct Stored {
 }
 
 #[derive(Default)]
-struct Registers(HashMap<Vec<u8>, Bytes>);
+struct Registers(HashMap<Arc<[u8]>, Bytes>);
 
 impl RegisterStore for Registers {
     fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Bytes>>, LogError> {
@@ -120,7 +121,8 @@ impl<'c> Tests<'c> {
             let lambdas = connectors
                 .open_lambdas(catalog, collection, &nothing)
                 .map_err(|e| format!("{}: {e}", collection.name))?;
-            let deriver = Deriver::new(catalog, collection, spec, lambdas, REGISTERS_BYTES_MAX).map_err(|e| e.why)?;
+            let deriver =
+                Deriver::new(catalog, collection, spec, lambdas, REGISTERS_BYTES_MAX, true).map_err(|e| e.why)?;
             let read = |transform: &'c catalog::Transform| Read {
                 source: &transform.source,
                 filter: JournalFilter::of(&transform.selector),
@@ -284,7 +286,7 @@ impl<'c> Tests<'c> {
         let mut publish = |node| Ok(published.combine_right(&arena, node).map(drop)?);
         deriver.extend(&arena, registers, &sources, &mut publish).map_err(|e| e.why)?;
         for (key, register) in deriver.finish(&arena, &mut publish).map_err(|e| e.why)? {
-            registers.0.insert(key, Bytes::from(register.unwrap_or_default()));
+            registers.0.insert(key, Bytes::from_owner(register.unwrap_or_default()));
         }
         let collection = *collection;
         let spec = self.catalog.collection(collection).ok_or("the collection is not in the catalog")?;

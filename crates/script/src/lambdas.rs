@@ -151,7 +151,7 @@ impl Lambdas for Typescript {
 
     fn changes(&mut self) -> Result<Changes, LambdaError> {
         let state = if self.modern { self.engine.start_commit()? } else { None };
-        Ok(state.map(|state| (STATE.to_vec(), Some(state.as_bytes().to_vec()))).into_iter().collect())
+        Ok(state.map(|state| (STATE.into(), Some(state.as_bytes().into()))).into_iter().collect())
     }
 
     fn reset(&mut self) -> Result<(), LambdaError> {

@@ -185,7 +185,7 @@ impl Request {
         let registers: usize = delta
             .registers
             .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + OPERATION_BYTES)
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len()) + OPERATION_BYTES)
             .sum();
         let outbox: usize = delta.outbox.iter().map(|(_, entry)| entry.len() + OPERATION_BYTES).sum();
         let position: usize = delta.position.iter().map(|piece| piece.position.len() + OPERATION_BYTES).sum();
@@ -598,10 +598,10 @@ fn refusal(delta: &Delta, range: KeyRange) -> Option<LogError> {
     if keys > KEY_BYTES_MAX {
         return refused(&delta.task, format!("a register's key has {keys} bytes, more than {KEY_BYTES_MAX}"));
     }
-    let registers = delta.registers.iter().filter_map(|(_, value)| value.as_ref());
+    let registers = delta.registers.iter().filter_map(|(_, value)| value.as_ref().map(|value| value.len()));
     let position: usize = delta.position.iter().map(|piece| piece.position.len()).sum();
-    let values = registers.chain(delta.outbox.iter().map(|(_, entry)| entry));
-    let values = values.map(Vec::len).max().unwrap_or(0).max(position);
+    let values = registers.chain(delta.outbox.iter().map(|(_, entry)| entry.len()));
+    let values = values.max().unwrap_or(0).max(position);
     if values > VALUE_BYTES_MAX {
         return refused(&delta.task, format!("a value has {values} bytes, more than {VALUE_BYTES_MAX}"));
     }

@@ -196,11 +196,10 @@ fn never_opened(log: Arc<dyn Log>) {
     assert!(matches!(commit(&*log, delta("shard", u64::MAX, vec![])), Err(LogError::Fenced { .. })));
 }
 
-type Registers = Vec<(Vec<u8>, Option<Vec<u8>>)>;
-
 fn set(shard: &str, epoch: u64, registers: &[(&str, Option<&str>)]) -> Delta {
-    let registers: Registers =
-        registers.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.map(|value| value.into()))).collect();
+    let register =
+        |(key, value): &(&str, Option<&str>)| (key.as_bytes().into(), value.map(|value| value.as_bytes().into()));
+    let registers = registers.iter().map(register).collect();
     Delta { registers, ..delta(shard, epoch, vec![]) }
 }
 

@@ -49,7 +49,7 @@ fn write(log: &Embedded, mut acknowledge: impl FnMut(u64)) {
                     appends: [1, 2]
                         .map(|part| Append { journal: format!("c/part={part}"), documents: line(n, part).into() })
                         .into(),
-                    registers: vec![(b"n".to_vec(), Some(n.to_be_bytes().to_vec()))],
+                    registers: vec![(b"n".as_slice().into(), Some(n.to_be_bytes().as_slice().into()))],
                     position: Piece::whole((n + 1).to_be_bytes()),
                     ..Delta::default()
                 })

@@ -75,7 +75,7 @@ fn a_nearly_full_disk_takes_nothing_in_and_lets_the_rest_drain() {
     assert!(matches!(log.room(), Err(LogError::Full { .. })));
     // Registers grow as well.
     let epoch = log.open("derivation", KeyRange::ALL).unwrap().epoch;
-    let registers = vec![(b"key".to_vec(), Some(b"value".to_vec()))];
+    let registers = vec![(b"key".as_slice().into(), Some(b"value".as_slice().into()))];
     let refused = commit(&log, Delta { registers, ..delta("derivation", epoch, Vec::new()) }).unwrap_err();
     assert!(matches!(refused, LogError::Full { .. }), "{refused}");
 

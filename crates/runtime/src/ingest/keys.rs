@@ -149,7 +149,13 @@ impl Keys {
         }
         let position = Position { version: TAKEN_VERSION, next: self.next };
         let position = serde_json::to_vec(&position).expect("numbers are JSON");
-        (std::mem::take(&mut self.changes).into_iter().collect(), Some(position))
+        (
+            std::mem::take(&mut self.changes)
+                .into_iter()
+                .map(|(key, value)| (key.into(), value.map(Into::into)))
+                .collect(),
+            Some(position),
+        )
     }
 }
 

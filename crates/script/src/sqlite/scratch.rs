@@ -103,6 +103,7 @@ impl Scratch {
 
     /// What was committed to the file since the last call.
     pub(super) fn changes(&mut self, connection: &Connection) -> io::Result<Changes> {
+        let key = |number: u32| number.to_be_bytes().as_slice().into();
         let mut changes = Changes::new();
         let before = self.pages;
         if before == 0 {
@@ -111,22 +112,22 @@ impl Scratch {
             let file = std::fs::read(&self.path)?;
             self.pages = (file.len() / PAGE_BYTES) as u32;
             let pages = (1..).zip(file.chunks_exact(PAGE_BYTES));
-            changes.extend(pages.map(|(number, page): (u32, _)| (number.to_be_bytes().to_vec(), Some(page.to_vec()))));
+            changes.extend(pages.map(|(number, page)| (key(number), Some(page.into()))));
         } else {
             let wal = self.fresh_frames()?;
             let committed = Committed::of(&wal);
             self.read += committed.bytes as u64;
             self.pages = committed.pages.unwrap_or(before);
             let within = committed.frames.into_iter().filter(|(number, _)| *number <= self.pages);
-            changes.extend(within.map(|(number, page)| (number.to_be_bytes().to_vec(), Some(page.to_vec()))));
+            changes.extend(within.map(|(number, page)| (key(number), Some(page.into()))));
             if self.read > WAL_BYTES_MAX {
                 self.checkpoint(connection)?;
             }
         }
-        changes.extend((self.pages + 1..=before).map(|number| (number.to_be_bytes().to_vec(), None)));
+        changes.extend((self.pages + 1..=before).map(|number| (key(number), None)));
         if self.pages != before {
             let header = Header { version: VERSION, pages: self.pages };
-            changes.push((HEADER.to_vec(), Some(serde_json::to_vec(&header)?)));
+            changes.push((HEADER.into(), Some(serde_json::to_vec(&header)?.into())));
         }
         Ok(changes)
     }

@@ -86,8 +86,8 @@ fn open(catalog: &Catalog, scratch: Option<&Path>, store: &Store) -> Result<Box<
 fn commit(lambdas: &mut dyn Lambdas, store: &mut Store) {
     for (key, value) in lambdas.changes().unwrap() {
         match value {
-            Some(value) => store.insert(key, value),
-            None => store.remove(&key),
+            Some(value) => store.insert(key.to_vec(), value.to_vec()),
+            None => store.remove(&key[..]),
         };
     }
 }

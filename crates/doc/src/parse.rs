@@ -399,26 +399,35 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// From `at`, the index of the first byte that a string cannot hold as it is: a quote, a backslash, a control character; or
-/// the length. Looks at eight bytes at a time.
-pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+/// Marks, in their highest bits, the bytes of a word that a string cannot hold as they are. A borrow may mark bytes above a
+/// true hit too.
+fn marks(word: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([0x01; 8]);
     const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
     const QUOTES: u64 = u64::from_le_bytes([b'"'; 8]);
     const BACKSLASHES: u64 = u64::from_le_bytes([b'\\'; 8]);
     const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    let (quote, backslash) = (word ^ QUOTES, word ^ BACKSLASHES);
+    (quote.wrapping_sub(ONES) & !quote | backslash.wrapping_sub(ONES) & !backslash | word.wrapping_sub(SPACES) & !word)
+        & HIGHS
+}
+
+/// From `at`, the index of the first byte that a string cannot hold as it is: a quote, a backslash, a control character; or
+/// the length. Looks at eight bytes at a time.
+pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let (quote, backslash) = (word ^ QUOTES, word ^ BACKSLASHES);
-        // A borrow can only mark bytes above a true hit, and the lowest mark is what counts.
-        let marks = (quote.wrapping_sub(ONES) & !quote
-            | backslash.wrapping_sub(ONES) & !backslash
-            | word.wrapping_sub(SPACES) & !word)
-            & HIGHS;
+        let marks = marks(u64::from_le_bytes(*chunk));
         if marks != 0 {
             return at + (marks.trailing_zeros() / 8) as usize;
         }
         at += 8;
+    }
+    // Most short strings are plain as a whole.
+    if let rest @ [_, _, _, _, ..] = &bytes[at..]
+        && let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>())
+        && marks(u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last))) == 0
+    {
+        return bytes.len();
     }
     while let Some(&byte) = bytes.get(at) {
         if byte == b'"' || byte == b'\\' || byte < b' ' {

@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use bumpalo::collections::Vec;
+
 use crate::node::order;
 use crate::schema::annotations::Strategy;
 use crate::schema::validate::shorten;
@@ -151,10 +153,10 @@ impl<'a> Reduction<'a, '_> {
             (Strategy::Append, Some(left)) => match (left, right) {
                 (Node::Null, Node::Array(_)) => Ok(Some(Node::Null)),
                 (Node::Array(a), Node::Array(b)) => {
-                    let items = a.iter().chain(b).copied();
-                    let mut all = Vec::with_capacity(a.len() + b.len());
-                    all.extend(items);
-                    Ok(Some(Node::array(self.arena, &all)))
+                    let mut all = Vec::with_capacity_in(a.len() + b.len(), self.arena);
+                    all.extend_from_slice_copy(a);
+                    all.extend_from_slice_copy(b);
+                    Ok(Some(Node::Array(all.into_bump_slice())))
                 }
                 _ => Err(ReduceError::new(Reason::Append, left, right)),
             },
@@ -225,11 +227,11 @@ impl<'a> Reduction<'a, '_> {
     }
 
     fn merge_objects(&self, below: &Active, left: &'a [Field<'a>], right: &'a [Field<'a>]) -> Result<'a> {
-        let mut fields = Vec::with_capacity(left.len() + right.len());
+        let mut fields = Vec::with_capacity_in(left.len() + right.len(), self.arena);
         let mut rest = left;
         for field in right {
             let ahead = rest.iter().take_while(|left| order(left.name, field.name).is_lt()).count();
-            fields.extend_from_slice(&rest[..ahead]);
+            fields.extend_from_slice_copy(&rest[..ahead]);
             rest = &rest[ahead..];
             let mut same = None;
             if let Some((first, others)) = rest.split_first()
@@ -241,23 +243,23 @@ impl<'a> Reduction<'a, '_> {
             let value = self.value(&active, same, field.value).map_err(|error| error.within(field.name))?;
             fields.extend(value.map(|value| Field { name: field.name, value }));
         }
-        fields.extend_from_slice(rest);
-        Ok(Some(Node::Object(self.arena.alloc_slice_copy(&fields))))
+        fields.extend_from_slice_copy(rest);
+        Ok(Some(Node::Object(fields.into_bump_slice())))
     }
 
     /// Item by item.
     fn merge_arrays(&self, below: &Active, left: &'a [Node<'a>], right: &'a [Node<'a>]) -> Result<'a> {
-        let mut items = Vec::with_capacity(left.len().max(right.len()));
+        let mut items = Vec::with_capacity_in(left.len().max(right.len()), self.arena);
         for (at, item) in right.iter().enumerate() {
             items.extend(self.item(below, at, left.get(at).copied(), *item)?);
         }
         items.extend(left.iter().skip(right.len()));
-        Ok(Some(Node::array(self.arena, &items)))
+        Ok(Some(Node::Array(items.into_bump_slice())))
     }
 
     /// Joins two arrays that are both sorted by the key.
     fn merge_sorted(&self, below: &Active, key: &[Pointer], left: &'a [Node<'a>], right: &'a [Node<'a>]) -> Result<'a> {
-        let mut items = Vec::with_capacity(left.len() + right.len());
+        let mut items = Vec::with_capacity_in(left.len() + right.len(), self.arena);
         let mut rest = left;
         for (at, item) in right.iter().enumerate() {
             let mut same = None;
@@ -274,8 +276,8 @@ impl<'a> Reduction<'a, '_> {
             }
             items.extend(self.item(below, at, same, *item)?);
         }
-        items.extend_from_slice(rest);
-        Ok(Some(Node::array(self.arena, &items)))
+        items.extend_from_slice_copy(rest);
+        Ok(Some(Node::Array(items.into_bump_slice())))
     }
 
     fn item(&self, below: &Active, at: usize, left: Option<Node<'a>>, right: Node<'a>) -> Result<'a> {

@@ -22,6 +22,7 @@ mod registers;
 mod retry;
 pub mod rows;
 mod run;
+mod seen;
 mod shard;
 mod status;
 mod tail;

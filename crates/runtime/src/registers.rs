@@ -14,8 +14,8 @@ use doc::{Arena, Node, Schema};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use journal::{LogError, Register};
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::seen::Seen;
 use crate::shard::Failure;
 
 /// What registers are loaded from.
@@ -41,7 +41,7 @@ pub(crate) struct Registers {
     changed: Vec<Place>,
     changed_bytes: usize,
     /// What was dropped; `None` where the store may have more than that.
-    dropped: Option<Dropped>,
+    dropped: Option<Seen>,
     /// Text of the registers that the last block touched.
     touched_bytes: usize,
     /// The number of the open transaction.
@@ -102,30 +102,6 @@ impl Generation {
     }
 }
 
-/// Which keys were dropped: never says no of one that was, and seldom yes of another (a Bloom filter).
-struct Dropped(Vec<u64>);
-
-impl Dropped {
-    fn new(bytes: usize) -> Self {
-        Self(vec![0; (bytes / 8).max(1)])
-    }
-
-    /// The places of a key's bits.
-    fn bits(&self, key: &[u8]) -> [usize; 3] {
-        let (hash, bits) = (xxh3_64(key), self.0.len() as u64 * 64);
-        let step = hash >> 32 | 1;
-        [hash, hash.wrapping_add(step), hash.wrapping_add(step.wrapping_mul(2))].map(|bit| (bit % bits) as usize)
-    }
-
-    fn insert(&mut self, key: &[u8]) {
-        self.bits(key).into_iter().for_each(|bit| self.0[bit / 64] |= 1 << (bit % 64));
-    }
-
-    fn may_contain(&self, key: &[u8]) -> bool {
-        self.bits(key).into_iter().all(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1)
-    }
-}
-
 /// The registers one block of documents touches, as nodes in the block's arena.
 pub(crate) struct Touched<'a>(Vec<Loaded<'a>>);
 
@@ -150,7 +126,7 @@ impl Registers {
             old: Generation::default(),
             changed: Vec::new(),
             changed_bytes: 0,
-            dropped: is_new.then(|| Dropped::new(bytes_max / DROPPED_PARTS)),
+            dropped: is_new.then(|| Seen::new(bytes_max / DROPPED_PARTS)),
             touched_bytes: 0,
             transaction: FIRST_TRANSACTION,
             block: 0,

@@ -230,7 +230,7 @@ pub struct Serving {
     /// Divide the keys of each derivation and table among so many threads; may change from run to run
     #[arg(long, value_name = "N", default_value_t = 1, env = "SEGTIDE_SHARDS", value_parser = shards())]
     pub shards: u32,
-    /// The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 1 GiB
+    /// The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 512 MiB
     #[arg(long, value_name = "SIZE", env = "SEGTIDE_MEMORY", value_parser = memory)]
     pub memory: Option<ByteSize>,
     /// Run all TypeScript lambdas in QuickJS, those too that need no script engine

@@ -13,7 +13,7 @@ const MIB: u64 = 1 << 20;
 /// Below this not even a document of usual size would have room everywhere.
 const BYTES_MIN: u64 = 128 * MIB;
 /// What is taken without being asked for more.
-const DEFAULT_BYTES_MAX: u64 = 1024 * MIB;
+const DEFAULT_BYTES_MAX: u64 = 512 * MIB;
 /// A transaction smaller than this is all overhead, a larger one no faster.
 const TRANSACTION_BYTES: (usize, usize) = (256 << 10, 16 << 20);
 /// Memory of one script engine: lambdas need some however many there are, and are not worth more.
@@ -215,11 +215,11 @@ mod tests {
         let meminfo = ("/proc/meminfo", "MemTotal:       24731708 kB\nMemFree:  2598384 kB\n");
         type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u64);
         let cases: &[Case<'_>] = &[
-            ("a large machine", &[meminfo], 1024),
-            ("a small one", &[("/proc/meminfo", "MemTotal: 2097152 kB\n")], 512),
+            ("a large machine", &[meminfo], 512),
+            ("a small one", &[("/proc/meminfo", "MemTotal: 1048576 kB\n")], 256),
             ("a tiny one", &[("/proc/meminfo", "MemTotal: 262144 kB\n")], 128),
-            ("nothing to read", &[], 1024),
-            ("no limit", &[meminfo, ("/proc/self/cgroup", v2), ("/sys/fs/cgroup/memory.max", "max\n")], 1024),
+            ("nothing to read", &[], 512),
+            ("no limit", &[meminfo, ("/proc/self/cgroup", v2), ("/sys/fs/cgroup/memory.max", "max\n")], 512),
             (
                 "a group",
                 &[
@@ -235,9 +235,9 @@ mod tests {
                     meminfo,
                     ("/proc/self/cgroup", v2),
                     ("/sys/fs/cgroup/system.slice/segtide.service/memory.max", "max\n"),
-                    ("/sys/fs/cgroup/system.slice/memory.max", "1073741824\n"),
+                    ("/sys/fs/cgroup/system.slice/memory.max", "629145600\n"),
                 ],
-                768,
+                450,
             ),
             (
                 "a container, which sees itself as the root",

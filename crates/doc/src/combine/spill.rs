@@ -88,7 +88,7 @@ impl SpillingCombiner {
         self.runs.iter().map(|run| run.bytes).sum()
     }
 
-    /// Puts what is in memory elsewhere, and gives the memory back. After an error it must be given up.
+    /// Puts what is in memory elsewhere. The memory stays for what comes next. After an error it must be given up.
     pub fn spill(&mut self) -> Result<(), CombineError> {
         self.spill_memory()?;
         if self.runs.len() >= RUNS_MAX { self.merge() } else { Ok(()) }
@@ -125,6 +125,7 @@ impl SpillingCombiner {
             });
         }
         self.spill_memory()?;
+        self.memory = self.memory.like();
         SpillDrain::of_runs(&mut self.runs)
     }
 
@@ -134,7 +135,6 @@ impl SpillingCombiner {
         }
         let mut run = Writer::create(&self.spill)?;
         self.memory.drain_by_key().try_for_each(|drained| run.write(drained))?;
-        self.memory = self.memory.like();
         self.runs.push(run.finish()?);
         Ok(())
     }

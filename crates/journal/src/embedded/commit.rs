@@ -553,9 +553,7 @@ impl Group {
             self.heads.insert(name, record);
             ends.push(record.end);
         }
-        for (key, value) in &delta.registers {
-            batch.set_register(to.task, key, value.as_deref());
-        }
+        batch.set_registers(to.task, &delta.registers);
         for (sequence, entry) in &delta.outbox {
             batch.put_outbox(to.task, *sequence, entry);
         }

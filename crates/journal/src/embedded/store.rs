@@ -19,7 +19,7 @@ use crate::directory::{Directory, OpenError, rename_durably, sync_directory};
 use crate::failpoint::{defect, durable_point};
 use crate::fragment::FragmentInfo;
 use crate::keys::{KeyRange, Part, Piece};
-use crate::log::LogError;
+use crate::log::{LogError, Register};
 
 /// What the store may hold in its journals before it must move it into tables; recovery reads this much at most.
 const JOURNALING_BYTES_MAX: u64 = 512 << 20;
@@ -382,13 +382,19 @@ impl Batch {
         self.batch.remove(&self.tables.state, layout::outbox_key(task, sequence));
     }
 
-    /// Puts or deletes a register.
-    pub(crate) fn set_register(&mut self, task: u64, key: &[u8], value: Option<&[u8]>) {
-        layout::register_key(task, key, &mut self.key);
-        let key = Slice::from(self.key.as_slice());
-        match value {
-            Some(value) => self.batch.insert(&self.tables.registers, key, value),
-            None => self.batch.remove(&self.tables.registers, key),
+    /// Puts or deletes registers, in the order of their keys, so that each is looked for near the one before it.
+    pub(crate) fn set_registers(&mut self, task: u64, registers: &[Register]) {
+        let full = |(key, value): &'_ Register| {
+            layout::register_key(task, key, &mut self.key);
+            (Slice::from(self.key.as_slice()), value.clone())
+        };
+        let mut registers: Vec<_> = registers.iter().map(full).collect();
+        registers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, value) in registers {
+            match value {
+                Some(value) => self.batch.insert(&self.tables.registers, key, &value[..]),
+                None => self.batch.remove(&self.tables.registers, key),
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use journal::failpoint::defect;
 use super::{Effort, Finisher, Transaction};
 use crate::connector::{Row, Table};
 use crate::position::{self, Position};
+use crate::seen::Seen;
 use crate::shard::{Context, Failure};
 use crate::status::Counters;
 
@@ -21,6 +22,8 @@ const ROWS_MAX: usize = 1_000;
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// Where the stored documents of a chunk were longer than this, together, the next one has fewer rows.
 const STORED_BYTES_MAX: usize = 8 << 20;
+/// The part of the task's memory that says which rows there are.
+const STORED_PARTS: usize = 16;
 
 /// A binding: where its fields are in its documents, and the chunk of them that is being stored.
 struct Bound {
@@ -28,13 +31,16 @@ struct Bound {
     keys: Vec<Pointer>,
     values: Vec<Pointer>,
     delta_updates: bool,
+    /// The keys of all rows there are; `None` where there may be others.
+    stored: Option<Seen>,
     chunk: Combiner,
     /// How many keys the next chunk may have.
     keys_max: usize,
 }
 
 impl Bound {
-    fn new(binding: &Binding, collection: &Collection) -> Self {
+    /// `seen_bytes`: what a binding whose table has no rows yet may remember of them.
+    fn new(binding: &Binding, collection: &Collection, seen_bytes: Option<usize>) -> Self {
         let pointers = |names: &[String]| {
             names.iter().filter_map(|name| collection.projection(name)).map(|p| p.pointer.clone()).collect()
         };
@@ -43,6 +49,7 @@ impl Bound {
             keys: pointers(&binding.fields.keys),
             values: pointers(&binding.fields.values),
             delta_updates: binding.delta_updates,
+            stored: seen_bytes.filter(|_| !binding.delta_updates).map(Seen::new),
             chunk: Combiner::new(Arc::clone(&collection.read_schema), Arc::clone(&collection.key)),
             keys_max: ROWS_MAX,
         }
@@ -111,8 +118,10 @@ impl TableFinisher {
         range: KeyRange,
     ) -> Result<(Position, Self), Failure> {
         let stored = table.checkpoint().map(position::from_checkpoint).transpose().map_err(Failure::never)?;
+        let bindings = materialization.bindings.iter().zip(collections);
+        let seen_bytes = stored.is_none().then(|| context.memory_bytes / STORED_PARTS / bindings.len().max(1));
         let position = Position::decode(range, &stored.unwrap_or_default())?;
-        let bindings = materialization.bindings.iter().zip(collections).map(|(b, c)| Bound::new(b, c)).collect();
+        let bindings = bindings.map(|(b, c)| Bound::new(b, c, seen_bytes)).collect();
         let counters = Arc::clone(&context.counters);
         let mut finisher = Self { table, bindings, counters, arena: Arena::new() };
         finisher.tell();
@@ -129,12 +138,20 @@ impl TableFinisher {
     /// Reduces the documents of a chunk into those that are stored, and stores the rows.
     fn finish_chunk(&mut self, binding: usize, effort: &mut Effort) -> Result<(), Failure> {
         let Self { table, bindings, arena, .. } = self;
-        let Bound { schema, keys, values, delta_updates, chunk, keys_max } = &mut bindings[binding];
+        let Bound { schema, keys, values, delta_updates, stored: there, chunk, keys_max } = &mut bindings[binding];
         arena.reset();
         let (arena, keys, values): (&Arena, &[Pointer], &[Pointer]) = (arena, keys, values);
         let mut documents: Vec<Document<'_>> = Vec::with_capacity(chunk.len());
         let mut ends = Vec::with_capacity(chunk.len());
+        // Of which keys there may be a row.
+        let mut sought = Vec::with_capacity(chunk.len());
         for drained in chunk.drain_by_key() {
+            if there.as_ref().is_none_or(|there| there.may_contain(drained.key)) {
+                sought.push(ends.len());
+            }
+            if let Some(there) = there.as_mut() {
+                there.insert(drained.key);
+            }
             for text in drained.documents() {
                 documents.push(Document { text, node: parse(arena, text)?, is_deleted: false });
             }
@@ -143,13 +160,13 @@ impl TableFinisher {
         if !*delta_updates {
             let begins: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).take(ends.len()).collect();
             let looked_up: Vec<&[Node<'_>]> =
-                begins.iter().map(|begin| fields(arena, documents[*begin].node, keys)).collect();
-            let mut stored: Vec<Option<Node<'_>>> = vec![None; looked_up.len()];
+                sought.iter().map(|nth| fields(arena, documents[begins[*nth]].node, keys)).collect();
+            let mut stored: Vec<Option<Node<'_>>> = vec![None; begins.len()];
             let (mut stored_bytes, mut read) = (0, Ok(()));
             table.load(binding, &looked_up, &mut |n, text| {
                 stored_bytes += text.len();
                 match parse(arena, arena.alloc_slice_copy(text)) {
-                    Ok(node) => stored[n] = Some(node),
+                    Ok(node) => stored[sought[n]] = Some(node),
                     Err(failure) => read = Err(failure),
                 }
             })?;

@@ -216,7 +216,7 @@ fn of_each_command() {
                       [default: 1]
 
                   --memory <SIZE>
-                      The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 1 GiB
+                      The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 512 MiB
 
                       [env: SEGTIDE_MEMORY=]
 

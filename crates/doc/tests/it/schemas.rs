@@ -88,6 +88,42 @@ fn invalid_documents_are_told_why() {
 }
 
 #[test]
+fn what_is_wrong_with_items() {
+    let arena = Arena::new();
+    for (schema, document, expected) in [
+        (json!({"items": [true], "additionalItems": false}), json!([1, 2]), "[1,2] has more than 1 item"),
+        (json!({"uniqueItems": true}), json!([1, 1.0]), "[1,1.0] has an item twice"),
+        (json!({"contains": {"const": 1}}), json!([2]), "[2] has too few items of those that `contains` describes"),
+        (
+            json!({"contains": {"const": 1}, "minContains": 2}),
+            json!([1, 2]),
+            "[1,2] has too few items of those that `contains` describes",
+        ),
+        (
+            json!({"contains": {"const": 1}, "minContains": 0, "maxContains": 1}),
+            json!([1, 1]),
+            "[1,1] has too many items of those that `contains` describes",
+        ),
+    ] {
+        let compiled = schemas_of("file:///w/s.json", [("file:///w/s.json", schema.clone())]).unwrap();
+        assert_eq!(compiled.validate(node(&arena, &document)).unwrap_err().message, expected, "{schema}");
+    }
+}
+
+/// Would catch a reference into a schema that nobody read, which is taken for a mistake.
+#[test]
+fn what_stands_for_a_document_stands_for_its_parts() {
+    let schema = json!({"properties": {
+        "a": {"$ref": "far.json#/$defs/a"},
+        "b": {"$ref": "far.json#B", "type": "string"},
+    }});
+    let schema = schemas_of("file:///w/s.json", [("file:///w/s.json", schema), ("file:///w/far.json", json!(true))]);
+    let (schema, arena) = (schema.unwrap(), Arena::new());
+    assert!(schema.is_valid(node(&arena, &json!({"a": 1, "b": "x"}))));
+    assert!(!schema.is_valid(node(&arena, &json!({"b": 1}))));
+}
+
+#[test]
 fn references_lead_to_other_documents() {
     let derived = json!({
         "$defs": {

@@ -163,7 +163,7 @@ async fn open_socket(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let why = "documents are taken by POST, or by a WebSocket";
     let upgrade = upgrade.map_err(|_| refuse(StatusCode::METHOD_NOT_ALLOWED, why))?;
-    socket::open(upgrade, &api.sockets, api.ingest.clone(), collection, scope)
+    socket::open(upgrade, &api.sockets, api.ingest.clone(), collection, scope).await
 }
 
 /// Whether a request comes from no page, or from one that this server serves.

@@ -513,6 +513,14 @@ fn documents_come_by_websocket() {
         assert!(open.len() < 1_000, "connections are not bounded");
     };
     assert!(refusal.contains("429"), "{refusal}");
+    // Those who keep silent make room in time.
+    let full = std::time::Instant::now();
+    while connect().is_err() {
+        assert!(full.elapsed() < SOON, "silent connections keep others out");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let told = open[0].read().unwrap();
+    assert!(told.to_string().contains("another connection needs the place"), "{told}");
     drop(open);
     let freed = std::time::Instant::now();
     while connect().is_err() {

@@ -67,12 +67,13 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
         .with_input()
         .with_surroundings()
         .native_lambdas(!args.no_native_lambdas);
-    let place = Place { log: Arc::new(log), data, program, tail: !until.poll, shards: args.shards, memory };
+    let run = data::name_of_run();
+    let place = Place { log: Arc::new(log), data, run, program, tail: !until.poll, shards: args.shards, memory };
     let mut running = Running::start(&catalog, place)?;
     let served = Served::new(running.api(&catalog, access));
     let _server = port.serve(http::routes(served.clone()));
     // A disk too full for it is told of by those who wait; without it only `status` is lost.
-    let announced = data::announce(running.data(), number);
+    let announced = data::announce(running.data(), number, running.name());
     if let Err(error) = &announced {
         tell(&format!("{error:#}; `segtide status` will not find this run"));
     }
@@ -172,6 +173,8 @@ pub struct Place {
     pub tail: bool,
     /// Among how many shards keys are divided where they can be.
     pub shards: u32,
+    /// The run's name.
+    pub run: String,
     /// The memory to take, in bytes.
     pub memory: u64,
 }
@@ -219,6 +222,11 @@ impl Running {
         self.runtime.join();
         Self::over(catalog, self.place, self.version + 1)
     }
+    /// The run's name.
+    pub fn name(&self) -> &str {
+        &self.place.run
+    }
+
 
     /// What a server of it needs.
     pub fn api(&self, catalog: &Catalog, access: Access) -> Arc<Api> {
@@ -235,6 +243,7 @@ impl Running {
         })
     }
 
+            run: self.place.run.clone(),
     /// Tells which tasks stay whole although there are to be several shards.
     fn tell_undivided(&self, shards: u32) {
         let whole = self.runtime.status().into_iter().filter(|task| task.shards == 1 && task.kind != "ingestion");

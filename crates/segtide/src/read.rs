@@ -16,7 +16,6 @@ use crate::output::{Exit, fail};
 
 pub fn run(args: &Read) -> anyhow::Result<Exit> {
     let place = &args.place.directory;
-    // One that was killed left its address behind.
     if let Some(answer) = data::address(place).ok().and_then(|address| ask(args, &address)) {
         return print(answer);
     }

@@ -26,9 +26,9 @@ pub async fn status(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
-/// `{version, program}`: which version of the catalog runs, counted from one, and which of the program.
+/// `{version, program, run}`: which version of the catalog runs, counted from one, which of the program, and in which run.
 pub async fn version(State(api): State<Arc<Api>>) -> Response {
-    let body = json!({ "version": api.version, "program": env!("CARGO_PKG_VERSION") });
+    let body = json!({ "version": api.version, "program": env!("CARGO_PKG_VERSION"), "run": api.run });
     ([(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 

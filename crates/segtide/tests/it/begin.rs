@@ -81,10 +81,20 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read.out);
     let files = segtide(here, &["fragments", "ls", "acme/views"]).out;
     assert!(files.lines().all(|file| here.join(file).is_file()), "{files}");
-    // One that is killed leaves its address behind.
-    let (mut process, _) = Process::develop(here, "flow.yaml", &[]);
+    // One that is killed leaves its address behind, and then another one may be there.
+    let (mut process, port) = Process::develop(here, "flow.yaml", &[]);
     process.kill_9();
     assert_eq!(segtide(here, &["read", "acme/views"]).out, read.out);
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(elsewhere.path(), &["init", "file"]).code, 0);
+    let other = ["develop", "--port", &port.to_string()];
+    let mut other = Process::segtide(elsewhere.path(), &other);
+    other.wait_for_line("Listening at:", SOON);
+    assert_eq!(segtide(here, &["read", "acme/views"]).out, read.out);
+    let status = segtide(here, &["status"]);
+    assert_eq!((status.code, status.out.as_str()), (4, ""), "{status:?}");
+    assert!(status.err.contains("for segtide_develop; did it end by a crash?"), "{status:?}");
+    assert!(other.terminate(SOON).success(), "{}", other.output());
     fs::remove_file(here.join("segtide_develop/address")).unwrap();
     let status = segtide(here, &["status"]);
     assert_eq!(status.code, 4);

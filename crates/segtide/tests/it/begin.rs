@@ -104,6 +104,27 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     .assert_eq(&status.err);
 }
 
+/// Would catch files that are looked for, or unpacked, as if all were packed alike.
+#[test]
+fn files_can_be_read_however_they_are_packed() {
+    for codec in ["ZSTANDARD", "NONE"] {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        assert_eq!(segtide(here, &["init", "file"]).code, 0);
+        let catalog = fs::read_to_string(here.join("flow.yaml")).unwrap();
+        let key = "    key: [/id]\n";
+        let packed = format!("{key}    journals: {{ fragments: {{ compressionCodec: {codec} }} }}\n");
+        fs::write(here.join("flow.yaml"), catalog.replacen(key, &packed, 1)).unwrap();
+        let run = segtide(here, &["develop", "--port", "0", "--poll"]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let read = segtide(here, &["read", "acme/views"]).out;
+        assert_eq!(read.lines().count(), 3, "{read}");
+        assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read, "{codec}");
+        assert_eq!(segtide(here, &["fragments", "ls", "acme/views"]).out.lines().count(), 1, "{codec}");
+        assert_eq!(segtide(here, &["fragments", "ls", "acme/vews"]).code, 5);
+    }
+}
+
 /// Would catch an arrow that is not drawn.
 #[test]
 fn a_catalog_can_be_drawn() {

@@ -18,13 +18,15 @@ use crate::host::Program;
 use crate::http::{self, Access, Api, Port, Room, Served, Sockets};
 use crate::memory::{self, Shares, Tasks};
 use crate::output::{Exit, Paint, fail, log, paint, say, tell};
-use crate::progress::Foot;
+use crate::progress::{self, Foot};
 use crate::signals::Asked;
 use crate::watch::Watch;
 use crate::{data, output};
 
 /// How often it looks at its tasks, and whether to end.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it says how far it is where there is no terminal to keep a line on.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long it sees through what was captured before it stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
@@ -89,12 +91,16 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
     let started = Instant::now();
     let mut ended = false;
     let mut foot = Foot::on_terminal();
+    let mut told = Instant::now();
     while !asked.is_set() && !ended {
         std::thread::sleep(TICK);
         running.tell_changes();
         if let Some(foot) = &mut foot {
             let tasks = running.runtime.status();
             if until.poll { foot.show_rest(&tasks) } else { foot.show_rates(&tasks) }
+        } else if until.poll && progress::is_wanted() && told.elapsed() >= TELL_EVERY {
+            tell(&progress::so_far(&running.runtime.status(), started.elapsed()));
+            told = Instant::now();
         }
         if let Some(why) = running.broken() {
             // Nothing can be seen through any more, and what is in memory of it is not to be trusted.

@@ -173,14 +173,14 @@ pub struct Place {
     pub log: Arc<Embedded>,
     /// The data directory.
     pub data: PathBuf,
+    /// The run's name.
+    pub run: String,
     /// Connectors and lambdas.
     pub program: Program,
     /// Whether sources go on as they grow; otherwise they end with what is there.
     pub tail: bool,
     /// Among how many shards keys are divided where they can be.
     pub shards: u32,
-    /// The run's name.
-    pub run: String,
     /// The memory to take, in bytes.
     pub memory: u64,
 }
@@ -222,17 +222,17 @@ impl Running {
         &self.place.data
     }
 
+    /// The run's name.
+    pub fn name(&self) -> &str {
+        &self.place.run
+    }
+
     /// Lets every task commit what it has open, and starts those of another version of the catalog where these end.
     fn exchange(self, catalog: &Arc<Catalog>) -> anyhow::Result<Self> {
         self.runtime.stop();
         self.runtime.join();
         Self::over(catalog, self.place, self.version + 1)
     }
-    /// The run's name.
-    pub fn name(&self) -> &str {
-        &self.place.run
-    }
-
 
     /// What a server of it needs.
     pub fn api(&self, catalog: &Catalog, access: Access) -> Arc<Api> {
@@ -243,13 +243,13 @@ impl Running {
             log: Arc::<Embedded>::clone(&self.place.log),
             collections: catalog.collections.iter().map(|c| (c.name.clone(), c.derivation.is_none())).collect(),
             version: self.version,
+            run: self.place.run.clone(),
             room: Room::new(&self.shares),
             readers: Default::default(),
             sockets: Sockets::new(&self.shares),
         })
     }
 
-            run: self.place.run.clone(),
     /// Tells which tasks stay whole although there are to be several shards.
     fn tell_undivided(&self, shards: u32) {
         let whole = self.runtime.status().into_iter().filter(|task| task.shards == 1 && task.kind != "ingestion");

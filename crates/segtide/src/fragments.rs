@@ -25,7 +25,7 @@ pub fn run(args: &Fragments) -> anyhow::Result<Exit> {
             of.collection,
             data::path(&of.place.directory).display()
         ));
-        return Ok(Exit::Failed);
+        return Ok(Exit::NotFound);
     }
     for file in files {
         match print {

@@ -1,5 +1,6 @@
 //! The `segtide` program: what it is asked, and which part answers.
 
+mod annotations;
 mod build;
 mod check;
 mod cli;
@@ -40,9 +41,11 @@ use cli::Command;
 use output::{Exit, fail};
 
 fn main() -> ExitCode {
+    output::own_up_to_defects();
     #[cfg(feature = "failpoints")]
     failpoints::arm();
     let cli = cli::parse();
+    output::colour(cli.color);
     let exit = match cli.command {
         Command::Develop(args) => develop::develop(&args),
         Command::Run(args) => develop::produce(&args),

@@ -73,7 +73,7 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     views.write_all(b"{\"id\":\"d\",\"page\":\"/home\"}\n").unwrap();
     follower.wait_for_line(r#""id":"d""#, SOON);
     let unknown = segtide(here, &["read", "acme/vews"]);
-    assert_eq!((unknown.code, unknown.err.as_str()), (1, "error: the catalog has no collection of this name\n"));
+    assert_eq!((unknown.code, unknown.err.as_str()), (5, "error: the catalog has no collection of this name\n"));
     assert!(process.terminate(SOON).success(), "{}", process.output());
 
     let read = segtide(here, &["read", "acme/views"]);

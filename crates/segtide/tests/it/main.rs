@@ -18,6 +18,7 @@ mod lambdas;
 mod pressure;
 mod preview;
 mod refusals;
+mod reports;
 mod shards;
 mod strangers;
 mod watch;

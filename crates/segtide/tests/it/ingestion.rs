@@ -330,6 +330,15 @@ fn each_format_and_each_mistake_has_its_answer() {
         "#]],
         ),
         (
+            "a row that was cut off",
+            &[csv],
+            &rows(&row(30, "ann,1,\"readers,")),
+            400,
+            expect![[r#"
+            ingestion of collection "examples/segment/events": line 2: a quote is not closed
+        "#]],
+        ),
+        (
             "a row that the schema refuses",
             &[csv],
             &rows(&row(30, "ann,0,readers,")),

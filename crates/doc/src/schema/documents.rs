@@ -69,7 +69,7 @@ struct Reference {
 
 /// The keywords that refer to another schema; of several in one schema the first holds. Dynamic references lead where they
 /// would without anything dynamic.
-const REFERENCES: [&str; 3] = ["$ref", "$recursiveRef", "$dynamicRef"];
+pub(super) const REFERENCES: [&str; 3] = ["$ref", "$recursiveRef", "$dynamicRef"];
 
 type Fetch<'f> = &'f dyn Fn(&Url) -> Option<Arc<Value>>;
 
@@ -287,7 +287,7 @@ fn meta_schema(url: &Url) -> Option<Arc<Value>> {
 }
 
 /// The paths of the schemas directly within a schema.
-fn subschemas(schema: &Value) -> Vec<Vec<Cow<'_, str>>> {
+pub(super) fn subschemas(schema: &Value) -> Vec<Vec<Cow<'_, str>>> {
     let Value::Object(keywords) = schema else {
         return Vec::new();
     };

@@ -245,6 +245,22 @@ fn schemas_within_themselves_end() {
     }
 }
 
+/// Would catch a circle that nobody is told of, and a schema of a tree that is taken for one.
+#[test]
+fn references_that_say_nothing_are_doubted() {
+    for (document, expected) in [
+        (json!({"$ref": "#"}), "/$ref"),
+        (json!({"allOf": [{"$ref": "#"}]}), "/allOf/0/$ref"),
+        (json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}), "/$defs/b/$ref"),
+        (json!({"$ref": "#/$defs/a", "$defs": {"a": {"if": {"$ref": "#"}}}}), "/$defs/a/if/$ref"),
+        (json!({"properties": {"a": {"$ref": "#"}}, "items": {"$ref": "#"}, "contains": {"$ref": "#"}}), ""),
+        (json!({"$ref": "#/$defs/a", "allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"type": "object"}}}), ""),
+    ] {
+        let doubts: Vec<_> = schema(document.clone()).doubts().iter().map(|doubt| doubt.pointer.clone()).collect();
+        assert_eq!(doubts.join(" "), expected, "{document}");
+    }
+}
+
 #[test]
 fn long_chains_of_references_end() {
     let definitions: serde_json::Map<_, _> = (0..500)

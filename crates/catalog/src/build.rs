@@ -166,8 +166,11 @@ impl Build<'_, '_> {
             files.iter().flat_map(|file| file.raw.collections.iter().map(move |raw| (&file.url, raw))).collect();
         let words: Vec<&Word> = collections.iter().map(|(_, raw)| &raw.name).collect();
         let first = self.names("collection", &words, Form::Path);
+        // Those too that are no good: that they are is said of them, and not of who refers to them.
+        for (_, raw) in &collections {
+            self.names.entry(raw.name.value.clone()).or_insert(raw.name.place);
+        }
         for ((_, raw), _) in collections.iter().zip(&first).filter(|(_, first)| **first) {
-            self.names.insert(raw.name.value.clone(), raw.name.place);
             if let Some(built) = self.collection(raw) {
                 self.collections.insert(built.name.clone(), built);
             }

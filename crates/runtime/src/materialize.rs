@@ -10,7 +10,6 @@
 //! the outbox is sent again, the same bytes under the same id.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use catalog::{Catalog, Collection, Materialization};
@@ -212,8 +211,17 @@ impl Task for MaterializeTask {
 trait Finisher: Send + 'static {
     /// Finishes what was under way when the task stopped last.
     fn recover(&mut self) -> Result<(), Failure>;
-    /// Makes a transaction durable at the destination; how many rows or documents it took.
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure>;
+    /// Makes a transaction durable at the destination.
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Taken, Failure>;
+}
+
+/// What a transaction took to the destination.
+#[derive(Debug, Default, Clone, Copy)]
+struct Taken {
+    /// Rows, or documents of requests.
+    documents: u64,
+    /// The documents' bytes.
+    bytes: u64,
 }
 
 /// The destination's thread.
@@ -237,8 +245,8 @@ impl Worker {
             }
             context.signal.notify();
             while !failed && let Ok(mut transaction) = incoming.recv() {
-                let outcome = finisher.finish(&mut transaction).map(|stored| {
-                    context.counters.documents_out.fetch_add(stored, Ordering::Relaxed);
+                let outcome = finisher.finish(&mut transaction).map(|taken| {
+                    context.counters.went_out(taken.documents, taken.bytes);
                     transaction.combiners
                 });
                 failed = outcome.is_err();

@@ -9,7 +9,7 @@ use doc::{Arena, Combiner, Node, Pointer, Schema};
 use journal::KeyRange;
 use journal::failpoint::defect;
 
-use super::{Finisher, Transaction};
+use super::{Finisher, Taken, Transaction};
 use crate::connector::{Row, Table};
 use crate::position::{self, Position};
 use crate::shard::{Context, Failure};
@@ -72,8 +72,8 @@ impl Finisher for TableFinisher {
         Ok(())
     }
 
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<u64, Failure> {
-        let mut stored = 0;
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Taken, Failure> {
+        let mut taken = Taken::default();
         let position = position::to_checkpoint(&transaction.position.encode());
         if defect("checkpoint-before-data") {
             self.table.commit(&position)?;
@@ -89,7 +89,9 @@ impl Finisher for TableFinisher {
                 if !drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(combining)? {
                     break;
                 }
-                stored += self.finish_chunk(binding)?;
+                let Taken { documents, bytes } = self.finish_chunk(binding)?;
+                taken.documents += documents;
+                taken.bytes += bytes;
             }
         }
         if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")).map(str::to_owned) {
@@ -97,7 +99,7 @@ impl Finisher for TableFinisher {
         }
         self.table.commit(&position)?;
         self.tell();
-        Ok(stored)
+        Ok(taken)
     }
 }
 
@@ -126,8 +128,8 @@ impl TableFinisher {
         report.notes.into_iter().for_each(|note| self.counters.note(note));
     }
 
-    /// Reduces the documents of a chunk into those that are stored, and stores the rows; how many.
-    fn finish_chunk(&mut self, binding: usize) -> Result<u64, Failure> {
+    /// Reduces the documents of a chunk into those that are stored, and stores the rows.
+    fn finish_chunk(&mut self, binding: usize) -> Result<Taken, Failure> {
         let Self { table, bindings, arena, .. } = self;
         let Bound { schema, keys, values, delta_updates, chunk, keys_max } = &mut bindings[binding];
         arena.reset();
@@ -174,7 +176,8 @@ impl TableFinisher {
             let rows: Vec<Row<'_>> = rows.collect();
             table.store(binding, &rows)?;
         }
-        Ok(documents.len() as u64)
+        let bytes = documents.iter().map(|document| document.text.len() as u64).sum();
+        Ok(Taken { documents: documents.len() as u64, bytes })
     }
 }
 

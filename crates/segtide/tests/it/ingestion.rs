@@ -550,6 +550,7 @@ fn what_runs_can_be_asked() {
     let tasks = status["tasks"].as_array().unwrap();
     let ingestion = tasks.iter().find(|task| task["kind"] == "ingestion").unwrap();
     assert_eq!((&ingestion["state"], &ingestion["documents_out"]), (&"running".into(), &1.into()));
+    assert!(ingestion["bytes_out"].as_u64() > Some(100), "{ingestion}");
     let metrics = get("/metrics").body;
     let line = "segtide_documents_out_total{kind=\"ingestion\",task=\"ingestion\"} 1\n";
     assert!(metrics.contains(line), "{metrics}");

@@ -211,7 +211,10 @@ fn message(error: &ValidationError<'_>) -> String {
         }
         Kind::OneOfMultipleValid { .. } => format!("{} matches more than one alternative", value()),
         Kind::Format { format } if format == "regex" => {
-            format!("{} is no pattern that runs in linear time: no look-around, no back-references", value())
+            format!(
+                "{} is no pattern that runs in linear time and little memory: no look-around, no back-references, no vast repetition",
+                value()
+            )
         }
         Kind::Format { format } => format!("{} is not of format {format}", value()),
         _ => error.to_string(),

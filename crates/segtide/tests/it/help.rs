@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 
 use crate::kit::segtide;
 
@@ -327,6 +327,30 @@ fn of_each_command() {
               segtide webhook --log calls.ndjson                       keep every call as a line of JSON
         "#]],
     );
+}
+
+/// What a command says of itself, and what those below it do.
+fn describe(command: &[&str], text: &mut String) {
+    let said = segtide(Path::new("/"), &[command, &["--help"]].concat());
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let lines: Vec<&str> = said.out.lines().map(str::trim_end).collect();
+    let name = ["segtide"].iter().chain(command).copied().collect::<Vec<_>>().join(" ");
+    *text += &format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n"));
+    // Commands stand below headings, two spaces in, before the options.
+    let listed = lines.iter().take_while(|line| **line != "Options:").filter_map(|line| line.strip_prefix("  "));
+    let below = listed.filter_map(|line| line.split_once("  ")).map(|(name, _)| name);
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    for name in below.filter(|name| is_name(name) && *name != "help") {
+        describe(&[command, &[name]].concat(), text);
+    }
+}
+
+/// With `UPDATE_EXPECT=1` it is written anew.
+#[test]
+fn the_reference_is_what_help_says() {
+    let mut text = "# Commands\n\nWhat `--help` says of each. A test writes this page.\n".to_owned();
+    describe(&[], &mut text);
+    expect_file!["../../../../docs/cli.md"].assert_eq(&text);
 }
 
 #[test]

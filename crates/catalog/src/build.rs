@@ -73,7 +73,7 @@ fn build_and<T>(
     let mut report = Report::default();
     let (mut files, complete) = read_catalogs(root, &library, &mut report);
     named_endpoint::give_tasks(&mut files, complete, &mut report);
-    let modern = files.iter().any(|file| file.raw.collections.iter().any(|raw| raw.modern));
+    let modern = files.iter().any(|file| file.raw.modern);
     let catalogs: HashSet<Url> = files.iter().map(|file| file.url.clone()).collect();
     // The last of several for one prefix, as the last of several values for a key.
     let mappings = files.iter().flat_map(|file| &file.raw.storage);
@@ -128,7 +128,7 @@ fn read_catalogs(root: &Url, library: &Library, report: &mut Report) -> (Vec<Fil
         };
         let mut tree = (*document.tree).clone();
         tree::expand_merges(&mut tree, report);
-        let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url });
+        let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url, modern: false });
         complete &= !raw.incomplete;
         let imports = raw.imports.iter().filter(|import| seen.insert(import.value.clone()));
         queue.extend(imports.map(|import| (import.value.clone(), Some(import.place))));

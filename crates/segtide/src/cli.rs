@@ -71,6 +71,9 @@ pub enum Command {
     Doctor(Doctor),
     /// Print the documents of a collection
     Read(Read),
+    /// The same as `flowctl` calls it
+    #[command(subcommand, hide = true)]
+    Collections(Collections),
     /// Look at the files that documents are kept in
     #[command(subcommand)]
     Fragments(Fragments),
@@ -160,6 +163,37 @@ pub struct Flowctl {
     log_format: Option<String>,
 }
 
+/// The same for what runs a catalog.
+#[derive(Debug, Args)]
+pub struct FlowctlRun {
+    #[arg(long, hide = true)]
+    network: Option<String>,
+    #[arg(long = "log.level", hide = true)]
+    log_level: Option<String>,
+    #[arg(long = "log.format", hide = true)]
+    log_format: Option<String>,
+    #[arg(long = "debug.port", hide = true)]
+    debug_port: Option<u16>,
+}
+
+/// `flowctl collections`.
+#[derive(Debug, Subcommand)]
+pub enum Collections {
+    /// Print the documents of a collection
+    Read {
+        /// The collection
+        #[arg(long)]
+        collection: String,
+        /// Go on with the documents to come
+        #[arg(long)]
+        follow: bool,
+        #[arg(long, hide = true)]
+        uncommitted: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 #[derive(Debug, Args)]
 pub struct Report {
     /// How to report
@@ -213,6 +247,8 @@ pub struct Develop {
     /// End, with a failure, when a task halts
     #[arg(long)]
     pub fail_fast: bool,
+    #[command(flatten)]
+    pub flowctl: FlowctlRun,
 }
 
 #[derive(Debug, Args)]
@@ -373,6 +409,12 @@ pub struct Preview {
     /// Print no more documents than this
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    #[arg(long, hide = true)]
+    timeout: Option<String>,
+    #[arg(long, hide = true)]
+    sessions: Option<String>,
+    #[command(flatten)]
+    flowctl: FlowctlRun,
 }
 
 #[derive(Debug, Args)]

@@ -32,7 +32,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// `segtide develop`.
 pub fn develop(args: &Develop) -> anyhow::Result<Exit> {
-    let Develop { serving, poll, watch, fail_fast } = args;
+    let Develop { serving, poll, watch, fail_fast, flowctl: _ } = args;
     run(serving, LogFormat::Text, Until { poll: *poll, watch: *watch, fail_fast: *fail_fast })
 }
 

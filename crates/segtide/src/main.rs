@@ -64,6 +64,9 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Read(args) => read::run(&args),
+        Command::Collections(cli::Collections::Read { collection, follow, place, .. }) => {
+            read::run(&cli::Read { collection, follow, partition: Vec::new(), place })
+        }
         Command::Graph(args) => graph::run(&args),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man => cli::man(),

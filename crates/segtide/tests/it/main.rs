@@ -9,6 +9,7 @@ mod demo;
 mod develop;
 mod examples;
 mod failing;
+mod flowctl;
 mod full;
 mod guide;
 mod help;

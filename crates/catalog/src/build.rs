@@ -73,7 +73,7 @@ fn build_and<T>(
     let mut report = Report::default();
     let (mut files, complete) = read_catalogs(root, &library, &mut report);
     named_endpoint::give_tasks(&mut files, complete, &mut report);
-    let modern = files.iter().any(|file| file.raw.collections.iter().any(|raw| raw.modern));
+    let modern = files.iter().any(|file| file.raw.modern);
     let catalogs: HashSet<Url> = files.iter().map(|file| file.url.clone()).collect();
     // The last of several for one prefix, as the last of several values for a key.
     let mappings = files.iter().flat_map(|file| &file.raw.storage);
@@ -128,7 +128,7 @@ fn read_catalogs(root: &Url, library: &Library, report: &mut Report) -> (Vec<Fil
         };
         let mut tree = (*document.tree).clone();
         tree::expand_merges(&mut tree, report);
-        let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url });
+        let raw = parse::catalog(&tree, &mut Reader { library, report, file: &url, modern: false });
         complete &= !raw.incomplete;
         let imports = raw.imports.iter().filter(|import| seen.insert(import.value.clone()));
         queue.extend(imports.map(|import| (import.value.clone(), Some(import.place))));
@@ -166,8 +166,11 @@ impl Build<'_, '_> {
             files.iter().flat_map(|file| file.raw.collections.iter().map(move |raw| (&file.url, raw))).collect();
         let words: Vec<&Word> = collections.iter().map(|(_, raw)| &raw.name).collect();
         let first = self.names("collection", &words, Form::Path);
+        // Those too that are no good: that they are is said of them, and not of who refers to them.
+        for (_, raw) in &collections {
+            self.names.entry(raw.name.value.clone()).or_insert(raw.name.place);
+        }
         for ((_, raw), _) in collections.iter().zip(&first).filter(|(_, first)| **first) {
-            self.names.insert(raw.name.value.clone(), raw.name.place);
             if let Some(built) = self.collection(raw) {
                 self.collections.insert(built.name.clone(), built);
             }

@@ -201,6 +201,7 @@ pub const SLUGS: &[(&str, &str)] = &[
     ("resource-content", "an inlined resource is not Base64 of a text"),
     ("resource-duplicate", "two bindings have the same resource"),
     ("resource-invalid", "a connector does not accept a binding's resource"),
+    ("schema-circular", "a schema refers to itself for the same value, which says nothing of it"),
     ("schema-conflict", "a collection has `schema` besides `readSchema` or `writeSchema`"),
     ("schema-default-invalid", "a default is not valid by the schema it stands in"),
     ("schema-elsewhere", "a schema refers to one on the web, which is not read: it can be tested and not run"),

@@ -24,7 +24,7 @@ use crate::diagnostic::{Report, nearest};
 use crate::load::{Library, Unread, unreadable};
 use crate::tree::escaped;
 use crate::{Kind, Member, Period, Place, Tree};
-use definitions::{fields_hint, fields_of, shown};
+use definitions::{fields_hint, fields_of, is_since_2023, shown};
 
 /// Longer strings are not shown in messages.
 const SHOWN_BYTES_MAX: usize = 40;
@@ -74,6 +74,8 @@ pub(crate) struct RawCatalog {
     pub(crate) named_materializations: Vec<NamedUse<RawBinding>>,
     /// Whether it may define more collections than could be read.
     pub(crate) incomplete: bool,
+    /// Whether it has a field that there is since 2023.
+    pub(crate) modern: bool,
 }
 
 /// Reads a catalog file whose merge keys are expanded. An empty file is an empty catalog.
@@ -127,6 +129,7 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
     if let Some(map) = object.get("tests") {
         raw.tests = reader.map(map, "`tests`").iter().map(|member| test::read(member, reader)).collect();
     }
+    raw.modern = reader.modern;
     raw
 }
 
@@ -136,6 +139,8 @@ pub(crate) struct Reader<'a, 'f> {
     pub(crate) report: &'a mut Report,
     /// What references in the file are relative to.
     pub(crate) file: &'a Url,
+    /// Whether a field was read that there is since 2023.
+    pub(crate) modern: bool,
 }
 
 /// Something with a name: a member of a map, or an item of a list with the field `name`, as the first catalogs had it.
@@ -187,11 +192,12 @@ impl Reader<'_, '_> {
     /// An object of this kind that may have one more field.
     fn object_and<'t>(&mut self, tree: &'t Tree, what: &'static str, more: Option<&str>) -> Option<Object<'t>> {
         let fields = fields_of(what);
-        let what = shown(what);
         let Kind::Object(members) = &tree.kind else {
-            self.wrong(tree, what, "an object");
+            self.wrong(tree, shown(what), "an object");
             return None;
         };
+        self.modern |= members.iter().any(|member| is_since_2023(what, &member.key));
+        let what = shown(what);
         let known = |key: &str| fields.contains(&key) || more == Some(key);
         for member in members.iter().filter(|member| !known(&member.key)) {
             // Extensions are anyone's.

@@ -87,7 +87,7 @@ pub struct Projection {
     pub types: Types,
     /// Whether every valid document has it.
     pub must_exist: bool,
-    /// The `format` the schema proves for strings there.
+    /// The `format` that strings there are held to; in catalogs older than 2023 to none.
     pub format: Option<String>,
 }
 

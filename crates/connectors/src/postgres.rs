@@ -111,10 +111,11 @@ fn unnest(columns: &[Column]) -> (String, String) {
         Kind::Integer => "bigint",
         Kind::Number => "double precision",
         Kind::Boolean => "boolean",
-        Kind::Text | Kind::Json => "text",
+        Kind::Text | Kind::Formatted(_) | Kind::Json => "text",
     };
     let value = |(n, column): (usize, &Column)| match column.kind {
         Kind::Json => format!("CAST(k.c{n} AS json)"),
+        Kind::Formatted(kind) => format!("CAST(k.c{n} AS {kind})"),
         _ => format!("k.c{n}"),
     };
     let values = columns.iter().enumerate().map(value).collect::<Vec<_>>().join(", ");
@@ -144,6 +145,11 @@ impl Postgres {
         client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").map_err(failure)?;
         // Making a table that is being made at the same time fails, even with IF NOT EXISTS.
         client.batch_execute("SELECT pg_advisory_xact_lock(hashtext('segtide'))").map_err(failure)?;
+        for table in &mut tables {
+            if let Some(existing) = client.columns(&table.path)? {
+                table.stay_with(&existing);
+            }
+        }
         let Applied { fence, mut notes } = sql::apply(&mut client, DIALECT, &task.name, &tables, range, held)?;
         durable_point("pg.applied");
         client.batch_execute("COMMIT").map_err(failure)?;

@@ -64,7 +64,8 @@ impl Dialect {
             (Dialect::Postgres, Kind::Number) => "DOUBLE PRECISION",
             (_, Kind::Boolean) => "BOOLEAN",
             (Dialect::Postgres, Kind::Json) => "JSON",
-            (_, Kind::Json | Kind::Text) => "TEXT",
+            (Dialect::Postgres, Kind::Formatted(kind)) => kind,
+            (_, Kind::Json | Kind::Text | Kind::Formatted(_)) => "TEXT",
         }
     }
 }
@@ -76,6 +77,8 @@ pub(crate) enum Kind {
     Number,
     Boolean,
     Text,
+    /// Text of a format that the database has a type of its own for: this one.
+    Formatted(&'static str),
     /// An object or array, as JSON text.
     Json,
 }
@@ -94,6 +97,17 @@ impl Kind {
             _ => None,
         }
     }
+}
+
+/// The type of PostgreSQL for strings of a format, spelled as it is told of tables that are there.
+fn formatted(format: &str) -> Option<&'static str> {
+    Some(match format {
+        "date-time" => "TIMESTAMP WITH TIME ZONE",
+        "date" => "DATE",
+        "uuid" => "UUID",
+        "integer" | "number" => "NUMERIC",
+        _ => return None,
+    })
 }
 
 /// What may be done with each projection of a collection, in their order.
@@ -235,6 +249,16 @@ impl Table {
         self.path.iter().map(|part| quote(part)).collect::<Vec<_>>().join(".")
     }
 
+    /// Keeps as text what a table that is there has as text, for it was made when all strings were.
+    pub(crate) fn stay_with(&mut self, existing: &[Existing]) {
+        let is_text = |name: &str| existing.iter().any(|e| e.name == name && e.kind.eq_ignore_ascii_case("text"));
+        for column in &mut self.columns {
+            if matches!(column.kind, Kind::Formatted(_)) && is_text(&column.name) {
+                column.kind = Kind::Text;
+            }
+        }
+    }
+
     /// The columns of the key.
     pub(crate) fn key_columns(&self) -> &[Column] {
         &self.columns[..self.keys]
@@ -296,8 +320,16 @@ impl Column {
             return Err(error::user(format!("the field {field:?} cannot be a column: {mistake}")));
         }
         let kind = if pointer.is_root() { Some(Kind::Json) } else { Kind::of(*types) };
-        let kind =
+        let mut kind =
             kind.ok_or_else(|| error::user(format!("the field {field:?} of types {types} cannot be a column")))?;
+        // Two keys may be one moment, or one number.
+        if kind == Kind::Text
+            && dialect == Dialect::Postgres
+            && !projection.key
+            && let Some(own) = projection.format.as_deref().and_then(formatted)
+        {
+            kind = Kind::Formatted(own);
+        }
         let origin = if projection.explicit { "user-provided" } else { "auto-generated" };
         let comment = format!("{origin} projection of JSON at: {pointer} with inferred types: {types}");
         Ok(Self {

@@ -299,7 +299,7 @@ fn bind_all(
             Kind::Integer => statement.raw_bind_parameter(at, sql::integer(value).ok().flatten())?,
             Kind::Number => statement.raw_bind_parameter(at, sql::number(value).ok().flatten())?,
             Kind::Boolean => statement.raw_bind_parameter(at, sql::boolean(value).ok().flatten())?,
-            Kind::Text => statement.raw_bind_parameter(at, sql::text(value).ok().flatten())?,
+            Kind::Text | Kind::Formatted(_) => statement.raw_bind_parameter(at, sql::text(value).ok().flatten())?,
             Kind::Json if value.is_null() => statement.raw_bind_parameter(at, rusqlite::types::Null)?,
             Kind::Json => {
                 scratch.clear();

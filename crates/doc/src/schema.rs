@@ -10,6 +10,7 @@ use crate::reduce::Plan;
 use crate::{Arena, Node, ReduceError, Shape, Types};
 
 pub(crate) mod annotations;
+mod circles;
 pub(crate) mod documents;
 pub(crate) mod validate;
 
@@ -53,7 +54,7 @@ pub struct Schema {
     validator: Validator,
     shape: Shape,
     plan: Plan,
-    wrong_defaults: Vec<SchemaError>,
+    doubts: Vec<SchemaError>,
 }
 
 impl Schema {
@@ -78,10 +79,11 @@ impl Schema {
             }
         };
         let validator = bundle.validator(&documents, &place)?;
-        let wrong_defaults = check_defaults(&documents, &bundle)?;
+        let mut doubts = check_defaults(&documents, &bundle)?;
+        doubts.extend(circles::circles(&documents));
         let shape = Shape::infer(&documents, &place);
         let plan = Plan::compile(&documents, &bundle, &place)?;
-        Ok(Schema { documents, validator, shape, plan, wrong_defaults })
+        Ok(Schema { documents, validator, shape, plan, doubts })
     }
 
     /// Checks a document.
@@ -103,9 +105,10 @@ impl Schema {
         &self.shape
     }
 
-    /// Defaults that the schema they stand in refuses. It can be used all the same.
-    pub fn wrong_defaults(&self) -> &[SchemaError] {
-        &self.wrong_defaults
+    /// What is wrong with it although it can be used all the same: defaults that the schema they stand in refuses, and
+    /// references that lead back to their own schema.
+    pub fn doubts(&self) -> &[SchemaError] {
+        &self.doubts
     }
 
     /// Reduces `right`, a valid document, into `left`, the document before it. With `full`, `left` is all there was before.

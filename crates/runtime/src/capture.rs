@@ -1,7 +1,5 @@
 //! Captures: documents from a source into collections, with the source's cursor.
 
-use std::sync::atomic::Ordering;
-
 use catalog::{Capture, Catalog, Collection};
 use doc::Arena;
 use journal::failpoint::durable_point;
@@ -177,8 +175,8 @@ impl Task for CaptureTask {
             };
             published += target.publish(&mut self.stamper, now_us, &mut delta.appends, &mut set_aside)?;
         }
+        self.context.counters.went_out(published, appended(&delta));
         delta.appends.extend(self.dead_letters.take(&self.context.counters));
-        self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
         durable_point("capture.before_commit");
         self.committing = self.cursor.take();
         self.in_flight = Some(self.context.log.commit(delta));
@@ -192,6 +190,11 @@ impl Task for CaptureTask {
         }
         Ok(done)
     }
+}
+
+/// Bytes of the documents that a delta appends.
+pub(crate) fn appended(delta: &Delta) -> u64 {
+    delta.appends.iter().map(|append| append.documents.len() as u64).sum()
 }
 
 /// Takes the outcome of a commit in flight, if it is there.

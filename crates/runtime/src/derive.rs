@@ -12,7 +12,7 @@ use doc::{Arena, Node, Pointer, Schema};
 use journal::failpoint::durable_point;
 use journal::{Commit, Delta, KeyRange, Log, LogError};
 
-use crate::capture::finish;
+use crate::capture::{appended, finish};
 use crate::connector::{Changes, Connectors, LambdaError, Lambdas, Publish, Rows};
 use crate::position::{Offsets, Position};
 use crate::publish::{Target, Unpublishable};
@@ -465,7 +465,7 @@ impl Task for DeriveTask {
         let mut refuse =
             |_: &mut Stamper, _: &[u8], why: Unpublishable| Err(Failure::never(format!("{collection}: {why}")));
         let published = target.publish(&mut self.stamper, now_us, &mut delta.appends, &mut refuse)?;
-        self.context.counters.documents_out.fetch_add(published, Ordering::Relaxed);
+        self.context.counters.went_out(published, appended(&delta));
         durable_point("derive.before_commit");
         self.in_flight = Some(self.context.log.commit(delta));
         Ok(())

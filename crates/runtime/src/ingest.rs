@@ -377,11 +377,15 @@ impl Task for IngestTask {
         let Some(InFlight { commit, journals, waiting }) = self.in_flight.take() else { return Ok(true) };
         let ends = commit.wait();
         durable_point("ingest.committed");
+        if ends.is_ok() {
+            let bytes = journals.iter().map(|(_, appended)| *appended).sum();
+            let documents = waiting.iter().map(|request| request.accepted.documents).sum();
+            self.context.counters.went_out(documents, bytes);
+        }
         for request in waiting {
             let Accepted { reach, received, documents } = request.accepted;
             let answer = match &ends {
                 Ok(ends) => {
-                    self.context.counters.documents_out.fetch_add(documents, Ordering::Relaxed);
                     let offset = |(at, reach): &(usize, u64)| {
                         let (journal, appended) = &journals[*at];
                         (journal.clone(), ends[*at] - appended + reach)

@@ -10,7 +10,6 @@
 //! the outbox is sent again, the same bytes under the same id.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use catalog::{Catalog, Collection, Materialization};
@@ -85,11 +84,13 @@ struct Done {
     rest_us: u64,
 }
 
-/// What a transaction took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Effort {
-    /// Rows stored, or documents sent.
-    stored: u64,
+/// What a transaction took to the destination.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Taken {
+    /// Rows, or documents of requests.
+    documents: u64,
+    /// The documents' bytes.
+    bytes: u64,
     /// Rows among them that were there before.
     updated: u64,
 }
@@ -245,16 +246,16 @@ trait Finisher: Send + 'static {
     /// Finishes what was under way when the task stopped last.
     fn recover(&mut self) -> Result<(), Failure>;
     /// Makes a transaction durable at the destination.
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<Effort, Failure>;
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Taken, Failure>;
 }
 
 /// How long a destination that took so long had better wait for more: a row that was there already would have been written once, had
 /// the transaction that wrote it waited for this one. What took little time may be as up to date as it can be.
-fn rest_us(took_us: u64, effort: Effort) -> u64 {
+fn rest_us(took_us: u64, taken: Taken) -> u64 {
     if took_us < TOOK_US_MIN {
         return 0;
     }
-    let updated = effort.updated as f64 / effort.stored.max(1) as f64;
+    let updated = taken.updated as f64 / taken.documents.max(1) as f64;
     ((took_us as f64 * RESTS_MAX * updated) as u64).min(REST_US_MAX)
 }
 
@@ -280,10 +281,10 @@ impl Worker {
             context.signal.notify();
             while !failed && let Ok(mut transaction) = incoming.recv() {
                 let began_us = context.clock.now_us();
-                let outcome = finisher.finish(&mut transaction).map(|effort| {
-                    context.counters.documents_out.fetch_add(effort.stored, Ordering::Relaxed);
+                let outcome = finisher.finish(&mut transaction).map(|taken| {
+                    context.counters.went_out(taken.documents, taken.bytes);
                     let took_us = context.clock.now_us().saturating_sub(began_us);
-                    Done { combiners: transaction.combiners, rest_us: rest_us(took_us, effort) }
+                    Done { combiners: transaction.combiners, rest_us: rest_us(took_us, taken) }
                 });
                 failed = outcome.is_err();
                 if report.send(outcome).is_err() {
@@ -325,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_destination_rests_when_most_of_what_it_wrote_was_there() {
-        for (took_us, stored, updated, expected) in [
+        for (took_us, documents, updated, expected) in [
             (999_999, 100, 100, 0),
             (2_000_000, 100, 0, 0),
             (2_000_000, 100, 25, 1_000_000),
@@ -333,7 +334,8 @@ mod tests {
             (60_000_000, 100, 100, 5_000_000),
             (2_000_000, 0, 0, 0),
         ] {
-            assert_eq!(rest_us(took_us, Effort { stored, updated }), expected, "{took_us} {stored} {updated}");
+            let taken = Taken { documents, updated, bytes: 0 };
+            assert_eq!(rest_us(took_us, taken), expected, "{took_us} {taken:?}");
         }
     }
 }

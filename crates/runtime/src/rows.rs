@@ -162,6 +162,29 @@ impl Column {
     }
 }
 
+/// Whether a row ends within quotes, as one does that was cut off: nothing else tells it from a whole one.
+pub fn ends_in_quotes(row: &[u8], separator: u8) -> bool {
+    enum At {
+        Begin,
+        Plain,
+        Quoted,
+        /// Behind a quote within quotes, which a second one makes a character.
+        Quote,
+    }
+    let mut at = At::Begin;
+    for &byte in row {
+        at = match (at, byte) {
+            (At::Begin | At::Quote, b'"') => At::Quoted,
+            (At::Quoted, b'"') => At::Quote,
+            (At::Quoted, _) => At::Quoted,
+            (_, b'\r' | b'\n') => At::Begin,
+            (_, byte) if byte == separator => At::Begin,
+            _ => At::Plain,
+        };
+    }
+    matches!(at, At::Quoted)
+}
+
 /// The object of some fields; none where none of them has a value.
 fn object<'a>(arena: &'a Arena, fields: &[(String, Branch)], values: &[Option<Node<'a>>]) -> Option<Node<'a>> {
     let mut made = Vec::with_capacity(fields.len());
@@ -188,4 +211,28 @@ fn sort(fields: &mut [(String, Branch)]) {
 fn is_within(location: &Pointer, above: &Pointer) -> bool {
     let mut tokens = location.tokens();
     above.tokens().all(|token| tokens.next() == Some(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends_in_quotes;
+
+    #[test]
+    fn rows_that_are_cut_off() {
+        for (row, expected) in [
+            ("", false),
+            ("a,b\n", false),
+            ("a,\"b\"\n", false),
+            ("a,\"b\nc\"", false),
+            ("a,\"b\"\"", true),
+            ("a,\"b\"\"\"", false),
+            ("a,\"b\n", true),
+            ("a,\"", true),
+            ("a,b\"c", false),
+            ("a,\"b\"c\"", false),
+            ("a\n\"b", true),
+        ] {
+            assert_eq!(ends_in_quotes(row.as_bytes(), b','), expected, "{row:?}");
+        }
+    }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Counters {
     pub documents_in: AtomicU64,
     pub bytes_in: AtomicU64,
     pub documents_out: AtomicU64,
+    pub bytes_out: AtomicU64,
     pub transactions: AtomicU64,
     lag_bytes: AtomicU64,
     /// What of the lag of a derivation does not wait for a delay.
@@ -62,6 +63,12 @@ pub(crate) struct Counters {
 impl Counters {
     pub(crate) fn set_state(&self, state: State) {
         *self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(state);
+    }
+
+    /// Counts what went out.
+    pub(crate) fn went_out(&self, documents: u64, bytes: u64) {
+        self.documents_out.fetch_add(documents, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The state of a task of this kind.
@@ -110,6 +117,7 @@ impl Counters {
             documents_in: get(&self.documents_in),
             bytes_in: get(&self.bytes_in),
             documents_out: get(&self.documents_out),
+            bytes_out: get(&self.bytes_out),
             transactions: get(&self.transactions),
             lag_bytes: get(&self.lag_bytes),
             waiting_since_us: Some(get(&self.waiting_since_us)).filter(|us| *us > 0),
@@ -151,6 +159,7 @@ impl Status {
             documents_in: sum.documents_in + shard.documents_in,
             bytes_in: sum.bytes_in + shard.bytes_in,
             documents_out: sum.documents_out + shard.documents_out,
+            bytes_out: sum.bytes_out + shard.bytes_out,
             transactions: sum.transactions + shard.transactions,
             // Every shard reads the same journals.
             lag_bytes: sum.lag_bytes.max(shard.lag_bytes),
@@ -177,6 +186,8 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Documents published, rows stored, or documents sent.
     pub documents_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
     /// Transactions committed.
     pub transactions: u64,
     /// Bytes that wait to be read.

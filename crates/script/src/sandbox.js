@@ -66,6 +66,36 @@
   globalThis.console = {};
   for (const key of ['debug', 'error', 'info', 'log', 'trace', 'warn']) globalThis.console[key] = function () {};
 
+  // Not of the language, but where modules are written it is there: authors copy documents and state with it.
+  globalThis.structuredClone = function structuredClone(value) {
+    const copies = new Map();
+    const copy = (from) => {
+      if (typeof from === 'function' || typeof from === 'symbol') throw new TypeError(`a ${typeof from} cannot be cloned`);
+      if (typeof from !== 'object' || from === null) return from;
+      if (copies.has(from)) return copies.get(from);
+      const kept = (to) => (copies.set(from, to), to);
+      if (from instanceof Dated) return kept(new Dated(from.getTime()));
+      if (from instanceof RegExp) return kept(new RegExp(from.source, from.flags));
+      if (from instanceof Map) {
+        const to = kept(new Map());
+        from.forEach((value, key) => to.set(copy(key), copy(value)));
+        return to;
+      }
+      if (from instanceof Set) {
+        const to = kept(new Set());
+        from.forEach((value) => to.add(copy(value)));
+        return to;
+      }
+      const to = kept(isArray(from) ? [] : {});
+      if (isArray(from)) to.length = from.length;
+      for (const key of Object.keys(from)) {
+        defineProperty(to, key, { value: copy(from[key]), writable: true, enumerable: true, configurable: true });
+      }
+      return to;
+    };
+    return copy(value);
+  };
+
   // Code from strings: every constructor of functions, the nameless ones too.
   const refuse = function Function() {
     throw new TypeError('lambdas cannot make code from strings');

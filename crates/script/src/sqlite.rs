@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use catalog::{Catalog, Collection, Derivation, Lambda, Text};
-use doc::{Arena, Node};
+use catalog::{Catalog, Collection, Derivation, Lambda, Projection, Text};
+use doc::{Arena, Node, Types};
 use runtime::{Changes, Kept, LambdaError, Lambdas, Publish, Rows};
 
 use self::database::{Database, failed};
@@ -38,6 +38,8 @@ pub(crate) struct Sqlite {
     path: Option<PathBuf>,
     migrations: Vec<Text>,
     transforms: Vec<Transform>,
+    /// Properties of derived documents that may be booleans and no strings.
+    booleans: Vec<String>,
 }
 
 struct Transform {
@@ -68,7 +70,14 @@ impl Sqlite {
         // A `%` is in no collection's name, so each has a file of its own.
         let path = scratch.map(|directory| directory.join(format!("{}.sqlite", collection.name.replace('/', "%"))));
         let database = Database::open(path.as_deref(), kept, migrations)?;
-        let mut sqlite = Sqlite { database, path, migrations: migrations.to_vec(), transforms: Vec::new() };
+        let is_boolean =
+            |p: &&Projection| p.types.contains(Types::BOOLEAN) && p.types.without(Types::STRING) == p.types;
+        let property = |p: &Projection| match &*p.pointer.tokens().collect::<Vec<_>>() {
+            [one] => Some((*one).to_owned()),
+            _ => None,
+        };
+        let booleans = collection.projections.iter().filter(is_boolean).filter_map(property).collect();
+        let mut sqlite = Sqlite { database, path, migrations: migrations.to_vec(), transforms: Vec::new(), booleans };
         for transform in &derivation.transforms {
             let source = catalog
                 .collection(&transform.source)
@@ -132,6 +141,7 @@ impl Lambdas for Sqlite {
         sources: &[Publish<'a>],
     ) -> Result<Rows<'a>, LambdaError> {
         let Transform { fields, statements, .. } = &mut self.transforms[transform];
+        let of = (&*fields, &*self.booleans);
         let mut published = Rows::default();
         let mut bytes = 0;
         for (n, call) in sources.iter().enumerate() {
@@ -139,7 +149,7 @@ impl Lambdas for Sqlite {
             for statement in &mut *statements {
                 let taken = PUBLISHED_BYTES_MAX - bytes;
                 bytes += statement
-                    .execute(&self.database, arena, fields, call.source, taken, &mut published.documents)
+                    .execute(&self.database, arena, of, call.source, taken, &mut published.documents)
                     .map_err(|e| LambdaError { source_index: Some(n), ..e })?;
             }
             published.ends.push(published.documents.len());
@@ -164,7 +174,7 @@ impl Statement {
         &mut self,
         database: &Database,
         arena: &'a Arena,
-        fields: &Fields,
+        (fields, booleans): (&Fields, &[String]),
         source: Node<'a>,
         bytes_max: usize,
         published: &mut Vec<Node<'a>>,
@@ -180,7 +190,7 @@ impl Statement {
             let mut rows = prepared.raw_query();
             while let Some(row) = rows.next()? {
                 if bytes == 0 {
-                    columns.update(row, fields);
+                    columns.update(row, fields, booleans);
                 }
                 bytes += size(row, count);
                 if bytes > bytes_max {

@@ -2,19 +2,35 @@
 
 use catalog::{Collection, Lambda, Using};
 
-use crate::build::{For, build, load};
+use crate::annotations;
+use crate::build::{For, count, load, show};
 use crate::cli::{Check, Format};
 use crate::output::{Exit, plural, say};
 use crate::report;
 
 pub fn run(args: &Check) -> anyhow::Result<Exit> {
     let source = &args.source.source;
-    if args.report.output == Format::Json {
-        let built = load(source, For::Check)?;
-        say(&report::json(built.is_sound(), &built, None));
-        return Ok(if built.is_sound() { Exit::Ok } else { Exit::Failed });
+    let built = load(source, For::Check)?;
+    let exit = if built.is_sound() { Exit::Ok } else { Exit::Failed };
+    match args.report.format() {
+        Format::Text => show(&built),
+        Format::Json => {
+            say(&report::json(built.is_sound(), &built, None));
+            return Ok(exit);
+        }
+        Format::Sarif => {
+            say(&annotations::sarif(&built));
+            return Ok(exit);
+        }
     }
-    let Some(catalog) = build(source, For::Check)? else { return Ok(Exit::Failed) };
+    if annotations::are_read() {
+        annotations::of_diagnostics(&built);
+    }
+    if !built.is_sound() {
+        count(&built, source);
+        return Ok(exit);
+    }
+    let catalog = built.catalog;
     if args.verbose {
         catalog.collections.iter().for_each(tell_lambdas);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::output::{Exit, say};
+use crate::output::{Colour, Exit, say};
 
 /// Exact, live user segments from a stream of events.
 ///
@@ -20,6 +20,10 @@ use crate::output::{Exit, say};
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "WHEN", env = "SEGTIDE_COLOR")]
+    #[arg(value_enum, default_value_t = Colour::Auto, hide_possible_values = true)]
+    pub color: Colour,
 }
 
 const EXAMPLES: &str = "\
@@ -35,6 +39,8 @@ Exit status:
   2  the arguments are wrong
   3  the catalog has mistakes and was not run
   4  a file, directory or port cannot be used
+  5  what was asked for is not there
+ 70  segtide has a defect: please report it
  74  the data directory failed while it was written; starting again finds what is safe";
 
 #[derive(Debug, Subcommand)]
@@ -44,10 +50,12 @@ pub enum Command {
     /// Show it all: the segmentation catalog, running, in a folder of its own
     Demo(Demo),
     /// Find the mistakes of a catalog
+    #[command(aliases = ["validate", "lint"])]
     Check(Check),
     /// Run the tests of a catalog
     Test(Test),
     /// Run a catalog on this machine
+    #[command(alias = "dev")]
     Develop(Develop),
     /// Run a catalog in production
     Run(Run),
@@ -63,6 +71,9 @@ pub enum Command {
     Doctor(Doctor),
     /// Print the documents of a collection
     Read(Read),
+    /// The same as `flowctl` calls it
+    #[command(subcommand, hide = true)]
+    Collections(Collections),
     /// Look at the files that documents are kept in
     #[command(subcommand)]
     Fragments(Fragments),
@@ -152,11 +163,52 @@ pub struct Flowctl {
     log_format: Option<String>,
 }
 
+/// The same for what runs a catalog.
+#[derive(Debug, Args)]
+pub struct FlowctlRun {
+    #[arg(long, hide = true)]
+    network: Option<String>,
+    #[arg(long = "log.level", hide = true)]
+    log_level: Option<String>,
+    #[arg(long = "log.format", hide = true)]
+    log_format: Option<String>,
+    #[arg(long = "debug.port", hide = true)]
+    debug_port: Option<u16>,
+}
+
+/// `flowctl collections`.
+#[derive(Debug, Subcommand)]
+pub enum Collections {
+    /// Print the documents of a collection
+    Read {
+        /// The collection
+        #[arg(long)]
+        collection: String,
+        /// Go on with the documents to come
+        #[arg(long)]
+        follow: bool,
+        #[arg(long, hide = true)]
+        uncommitted: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 #[derive(Debug, Args)]
 pub struct Report {
     /// How to report
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub output: Format,
+    output: Format,
+    /// The same as --output json
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+impl Report {
+    /// How to report.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -165,6 +217,8 @@ pub enum Format {
     Text,
     /// One JSON object on standard output
     Json,
+    /// The catalog's mistakes as SARIF, which code reviews show
+    Sarif,
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +247,8 @@ pub struct Develop {
     /// End, with a failure, when a task halts
     #[arg(long)]
     pub fail_fast: bool,
+    #[command(flatten)]
+    pub flowctl: FlowctlRun,
 }
 
 #[derive(Debug, Args)]
@@ -353,9 +409,18 @@ pub struct Preview {
     /// Print no more documents than this
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    #[arg(long, hide = true)]
+    timeout: Option<String>,
+    #[arg(long, hide = true)]
+    sessions: Option<String>,
+    #[command(flatten)]
+    flowctl: FlowctlRun,
 }
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "segtide discover [OPTIONS] -- <COMMAND>...\n       segtide discover [OPTIONS] --image <IMAGE>"
+)]
 #[command(after_help = "\
 Run it twice: first it writes the connector's configuration with its defaults and what they mean; once you have filled that in,
 it asks the connector for its streams and writes a catalog of them.
@@ -449,8 +514,27 @@ fn stores(text: &str) -> Result<Stores, String> {
 pub struct Status {
     #[command(flatten)]
     pub place: Place,
-    #[command(flatten)]
-    pub report: Report,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// How to report
+    #[arg(short, long, value_enum, conflicts_with = "json")]
+    output: Option<StatusFormat>,
+}
+
+impl Status {
+    /// Whether to report as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json || self.output == Some(StatusFormat::Json)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum StatusFormat {
+    /// For people
+    Text,
+    /// One JSON object on standard output
+    Json,
 }
 
 #[derive(Debug, Args)]

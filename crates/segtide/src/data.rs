@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use catalog::Catalog;
@@ -21,8 +22,12 @@ pub fn path(directory: &Path) -> PathBuf {
     if directory == Path::new(".") { name.into() } else { directory.join(name) }
 }
 
-/// The file of a data directory that says where the program that runs it listens.
+/// The file of a data directory that says where the program that runs it listens, and how it is told from others: a line each.
 const ADDRESS: &str = "address";
+/// What says which run it is that answers.
+pub const VERSION_PATH: &str = "/api/v1/version";
+/// How long that may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Says where a running catalog listens, for as long as it runs.
 #[derive(Debug)]
@@ -34,22 +39,42 @@ impl Drop for Announced {
     }
 }
 
-/// Says that the catalog over a data directory listens at a port of this machine.
-pub fn announce(data: &Path, port: u16) -> anyhow::Result<Announced> {
+/// A name for a run that no other has.
+pub fn name_of_run() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// Says that the catalog over a data directory listens at a port of this machine, in the run of this name.
+pub fn announce(data: &Path, port: u16, run: &str) -> anyhow::Result<Announced> {
     let path = data.join(ADDRESS);
-    std::fs::write(&path, format!("http://localhost:{port}\n"))
+    std::fs::write(&path, format!("http://localhost:{port}\n{run}\n"))
         .with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(Announced(path))
 }
 
-/// Where the catalog over the data directory below `directory` listens; an error where none runs, as far as is known.
+/// Where the catalog over the data directory below `directory` listens; an error where none runs. One that was killed leaves
+/// its address behind, and another program may have the port by now.
 pub fn address(directory: &Path) -> anyhow::Result<String> {
     let data = path(directory);
-    let address = std::fs::read_to_string(data.join(ADDRESS)).map_err(|_| {
-        let hint = "run `segtide develop`, or name its place with --directory";
-        anyhow::anyhow!("no catalog runs over {}; {hint}", data.display())
-    })?;
-    Ok(address.trim_end().to_owned())
+    let hint = "run `segtide develop`, or name its place with --directory";
+    let announced = std::fs::read_to_string(data.join(ADDRESS))
+        .map_err(|_| anyhow::anyhow!("no catalog runs over {}; {hint}", data.display()))?;
+    let (address, run) = announced.split_once('\n').unwrap_or((&announced, ""));
+    anyhow::ensure!(
+        answers(address, run.trim_end()),
+        "nothing answers at {address} for {}; did it end by a crash? {hint}",
+        data.display()
+    );
+    Ok(address.to_owned())
+}
+
+/// Whether the run of this name answers at an address.
+fn answers(address: &str, run: &str) -> bool {
+    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(ANSWER_MAX)).proxy(None).build().into();
+    let answer = agent.get(format!("{address}{VERSION_PATH}")).call();
+    let text = answer.and_then(|mut answer| answer.body_mut().read_to_string());
+    let version = text.ok().and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+    version.is_some_and(|version| version["run"] == run)
 }
 
 /// How the log of a data directory is opened, whatever runs over it.

@@ -53,10 +53,11 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let inbox = Inbox::new(args.delay, None, Print::Nothing)?;
     let _receiver = receiver.serve(inbox.routes());
     let program = Program::with_scratch(data.join("scratch"));
-    let place = Place { log, data: data.clone(), program, tail: true, shards: 1, memory };
+    let run = data::name_of_run();
+    let place = Place { log, data: data.clone(), run, program, tail: true, shards: 1, memory };
     let mut running = Running::start(&catalog, place)?;
     let _server = port.serve(http::routes(Served::new(running.api(&catalog, Access::of(&catalog, true)))));
-    let _announced = data::announce(&data, number)?;
+    let _announced = data::announce(&data, number, running.name())?;
 
     let here = |path: &Path| path.display().to_string();
     let check = paint(Paint::Good, "✓");

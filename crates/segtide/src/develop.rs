@@ -18,19 +18,21 @@ use crate::host::Program;
 use crate::http::{self, Access, Api, Port, Room, Served, Sockets};
 use crate::memory::{self, Shares, Tasks};
 use crate::output::{Exit, Paint, fail, log, paint, say, tell};
-use crate::progress::Foot;
+use crate::progress::{self, Foot};
 use crate::signals::Asked;
 use crate::watch::Watch;
 use crate::{data, output};
 
 /// How often it looks at its tasks, and whether to end.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it says how far it is where there is no terminal to keep a line on.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How long it sees through what was captured before it stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// `segtide develop`.
 pub fn develop(args: &Develop) -> anyhow::Result<Exit> {
-    let Develop { serving, poll, watch, fail_fast } = args;
+    let Develop { serving, poll, watch, fail_fast, flowctl: _ } = args;
     run(serving, LogFormat::Text, Until { poll: *poll, watch: *watch, fail_fast: *fail_fast })
 }
 
@@ -67,12 +69,13 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
         .with_input()
         .with_surroundings()
         .native_lambdas(!args.no_native_lambdas);
-    let place = Place { log: Arc::new(log), data, program, tail: !until.poll, shards: args.shards, memory };
+    let run = data::name_of_run();
+    let place = Place { log: Arc::new(log), data, run, program, tail: !until.poll, shards: args.shards, memory };
     let mut running = Running::start(&catalog, place)?;
     let served = Served::new(running.api(&catalog, access));
     let _server = port.serve(http::routes(served.clone()));
     // A disk too full for it is told of by those who wait; without it only `status` is lost.
-    let announced = data::announce(running.data(), number);
+    let announced = data::announce(running.data(), number, running.name());
     if let Err(error) = &announced {
         tell(&format!("{error:#}; `segtide status` will not find this run"));
     }
@@ -88,12 +91,16 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
     let started = Instant::now();
     let mut ended = false;
     let mut foot = Foot::on_terminal();
+    let mut told = Instant::now();
     while !asked.is_set() && !ended {
         std::thread::sleep(TICK);
         running.tell_changes();
         if let Some(foot) = &mut foot {
             let tasks = running.runtime.status();
             if until.poll { foot.show_rest(&tasks) } else { foot.show_rates(&tasks) }
+        } else if until.poll && progress::is_wanted() && told.elapsed() >= TELL_EVERY {
+            tell(&progress::so_far(&running.runtime.status(), started.elapsed()));
+            told = Instant::now();
         }
         if let Some(why) = running.broken() {
             // Nothing can be seen through any more, and what is in memory of it is not to be trusted.
@@ -166,6 +173,8 @@ pub struct Place {
     pub log: Arc<Embedded>,
     /// The data directory.
     pub data: PathBuf,
+    /// The run's name.
+    pub run: String,
     /// Connectors and lambdas.
     pub program: Program,
     /// Whether sources go on as they grow; otherwise they end with what is there.
@@ -213,6 +222,11 @@ impl Running {
         &self.place.data
     }
 
+    /// The run's name.
+    pub fn name(&self) -> &str {
+        &self.place.run
+    }
+
     /// Lets every task commit what it has open, and starts those of another version of the catalog where these end.
     fn exchange(self, catalog: &Arc<Catalog>) -> anyhow::Result<Self> {
         self.runtime.stop();
@@ -229,6 +243,7 @@ impl Running {
             log: Arc::<Embedded>::clone(&self.place.log),
             collections: catalog.collections.iter().map(|c| (c.name.clone(), c.derivation.is_none())).collect(),
             version: self.version,
+            run: self.place.run.clone(),
             room: Room::new(&self.shares),
             readers: Default::default(),
             sockets: Sockets::new(&self.shares),

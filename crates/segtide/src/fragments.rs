@@ -1,7 +1,7 @@
 //! `segtide fragments`: the files that a collection's documents are kept in, while a catalog runs or not.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -9,6 +9,9 @@ use anyhow::Context as _;
 use crate::cli::{Fragments, FragmentsOf};
 use crate::data;
 use crate::output::{Exit, fail, say};
+
+/// How files may be packed, as `compressionCodec` says; by that their names end.
+const PACKED: [&str; 3] = ["gz", "zst", "raw"];
 
 pub fn run(args: &Fragments) -> anyhow::Result<Exit> {
     let (of, print) = match args {
@@ -22,7 +25,7 @@ pub fn run(args: &Fragments) -> anyhow::Result<Exit> {
             of.collection,
             data::path(&of.place.directory).display()
         ));
-        return Ok(Exit::Failed);
+        return Ok(Exit::NotFound);
     }
     for file in files {
         match print {
@@ -54,7 +57,7 @@ fn files(of: &FragmentsOf) -> anyhow::Result<Vec<PathBuf>> {
             let path = entry.with_context(|| format!("{} cannot be read", folder.display()))?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "gz") {
+            } else if PACKED.iter().any(|packed| path.extension().is_some_and(|extension| extension == *packed)) {
                 files.push(path);
             }
         }
@@ -66,7 +69,15 @@ fn files(of: &FragmentsOf) -> anyhow::Result<Vec<PathBuf>> {
 /// Prints the documents of a file; whether somebody still reads.
 fn cat(path: &Path) -> anyhow::Result<bool> {
     let file = File::open(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut documents = flate2::read::MultiGzDecoder::new(file);
+    let extension = path.extension().unwrap_or_default();
+    let mut documents: Box<dyn Read> = match extension.to_str() {
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Some("zst") => {
+            let unpacked = zstd::Decoder::new(file);
+            Box::new(unpacked.with_context(|| format!("{} cannot be read", path.display()))?)
+        }
+        _ => Box::new(file),
+    };
     let mut out = io::stdout().lock();
     match io::copy(&mut documents, &mut out).and_then(|_| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),

@@ -1,5 +1,6 @@
 //! The `segtide` program: what it is asked, and which part answers.
 
+mod annotations;
 mod build;
 mod check;
 mod cli;
@@ -44,9 +45,11 @@ use output::{Exit, fail};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    output::own_up_to_defects();
     #[cfg(feature = "failpoints")]
     failpoints::arm();
     let cli = cli::parse();
+    output::colour(cli.color);
     let exit = match cli.command {
         Command::Develop(args) => develop::develop(&args),
         Command::Run(args) => develop::produce(&args),
@@ -65,6 +68,9 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Read(args) => read::run(&args),
+        Command::Collections(cli::Collections::Read { collection, follow, place, .. }) => {
+            read::run(&cli::Read { collection, follow, partition: Vec::new(), place })
+        }
         Command::Graph(args) => graph::run(&args),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man => cli::man(),

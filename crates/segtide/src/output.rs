@@ -24,6 +24,8 @@ pub enum Exit {
     Invalid,
     /// A file, port or directory could not be used.
     Unreachable,
+    /// What was asked for is not there.
+    NotFound,
     /// The data directory could not be written while a catalog ran.
     Broken,
 }
@@ -36,10 +38,28 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Invalid => 3,
             Exit::Unreachable => 4,
+            Exit::NotFound => 5,
             // `EX_IOERR` of sysexits.h.
             Exit::Broken => 74,
         })
     }
+}
+
+/// `EX_SOFTWARE` of sysexits.h.
+const DEFECT: i32 = 70;
+
+/// From now on a panic, which is a defect of this program, says so and ends it.
+pub fn own_up_to_defects() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        // Without what `fail` needs, which may be what broke.
+        let please = "segtide has a defect: please report what stands above; what was acknowledged is safe";
+        let _ = writeln!(std::io::stderr(), "{please}");
+        if cfg!(panic = "abort") {
+            std::process::exit(DEFECT);
+        }
+    }));
 }
 
 /// What is drawn below everything that is written.
@@ -121,14 +141,35 @@ fn as_json(level: Level, task: Option<&str>, message: &str) -> String {
     line.to_string()
 }
 
-/// Whether output may be coloured: `NO_COLOR`, then `FORCE_COLOR`, then whether it goes to a terminal.
+/// When output is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal
+    Auto,
+    /// Also where it is written to a file
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// What was asked for; `Auto` until then.
+static COLOUR: AtomicU8 = AtomicU8::new(Colour::Auto as u8);
+
+/// From now on colours output so.
+pub fn colour(colour: Colour) {
+    COLOUR.store(colour as u8, Ordering::Relaxed);
+}
+
+/// Whether output may be coloured: `NO_COLOR`, then what was asked for, then `FORCE_COLOR`, then whether it goes to a terminal.
 pub fn is_coloured() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_json() {
         return false;
     }
     let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-    !is_set("NO_COLOR") && (is_set("FORCE_COLOR") || both)
+    let asked = COLOUR.load(Ordering::Relaxed);
+    let never = is_set("NO_COLOR") || asked == Colour::Never as u8;
+    !never && (asked == Colour::Always as u8 || is_set("FORCE_COLOR") || both)
 }
 
 /// Roles of text.

@@ -27,7 +27,7 @@ pub fn run(args: &Preview) -> anyhow::Result<Exit> {
         let names: Vec<&str> = derived.by_ref().collect();
         let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         fail(&format!("{} is not a derived collection of {}; there are {known}", args.name, args.source.source));
-        return Ok(Exit::Failed);
+        return Ok(Exit::NotFound);
     }
     let mut tests = match Tests::open(&catalog, &Program::new(Missing::StandIn)) {
         Ok(tests) => tests,

@@ -8,7 +8,7 @@ use journal::Clock as _;
 use runtime::Status;
 
 use crate::clock::SystemClock;
-use crate::output::{self, count, plural};
+use crate::output::{self, bytes, count, plural};
 
 /// How often it is drawn though nothing changed, and how often rates are measured anew.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
@@ -29,8 +29,7 @@ pub struct Foot {
 impl Foot {
     /// One, if standard error is a terminal that people look at.
     pub fn on_terminal() -> Option<Self> {
-        let hidden = std::env::var_os("SEGTIDE_NO_PROGRESS").is_some_and(|value| !value.is_empty());
-        if hidden || output::is_json() || !std::io::stderr().is_terminal() {
+        if !is_wanted() || output::is_json() || !std::io::stderr().is_terminal() {
             return None;
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -48,9 +47,7 @@ impl Foot {
 
     /// Shows how far a run is that ends with what is there.
     pub fn show_rest(&mut self, tasks: &[Status]) {
-        let waiting = sum(tasks, &["capture"], |task| task.counts.lag_bytes);
-        let read = sum(tasks, &["capture"], |task| task.counts.documents_in);
-        let stored = sum(tasks, &["materialization"], |task| task.counts.documents_out);
+        let waiting = waiting(tasks);
         if waiting > self.total {
             self.total = waiting;
             self.bar.set_length(waiting);
@@ -59,9 +56,7 @@ impl Foot {
             self.style(LINE);
         }
         self.bar.set_position(self.total - waiting);
-        let rate = count((read as f64 / self.bar.elapsed().as_secs_f64().max(0.001)) as u64);
-        let stored = if stored > 0 { format!(", {} stored", count(stored)) } else { String::new() };
-        self.show(format!("{} documents read, {rate}/s{stored}", count(read)));
+        self.show(done(tasks, self.bar.elapsed()));
     }
 
     /// Shows what a run does that goes on.
@@ -104,6 +99,32 @@ impl Drop for Foot {
         output::keep_below(None);
         self.bar.finish_and_clear();
     }
+}
+
+/// Whether anybody wants to know how far a run is.
+pub fn is_wanted() -> bool {
+    std::env::var_os("SEGTIDE_NO_PROGRESS").is_none_or(|value| value.is_empty())
+}
+
+/// How far a run is that ends with what is there, for where there is no terminal.
+pub fn so_far(tasks: &[Status], took: Duration) -> String {
+    match waiting(tasks) {
+        0 => done(tasks, took),
+        left => format!("{}, {} left to read", done(tasks, took), bytes(left)),
+    }
+}
+
+/// Bytes that sources know of and nobody has read.
+fn waiting(tasks: &[Status]) -> u64 {
+    sum(tasks, &["capture"], |task| task.counts.lag_bytes)
+}
+
+fn done(tasks: &[Status], took: Duration) -> String {
+    let read = sum(tasks, &["capture"], |task| task.counts.documents_in);
+    let stored = sum(tasks, &["materialization"], |task| task.counts.documents_out);
+    let rate = count((read as f64 / took.as_secs_f64().max(0.001)) as u64);
+    let stored = if stored > 0 { format!(", {} stored", count(stored)) } else { String::new() };
+    format!("{} documents read, {rate}/s{stored}", count(read))
 }
 
 fn sum(tasks: &[Status], kinds: &[&str], of: fn(&Status) -> u64) -> u64 {

@@ -12,11 +12,10 @@ use ureq::http::Response;
 use crate::cli::Read;
 use crate::data;
 use crate::http::include;
-use crate::output::{Exit, fail};
+use crate::output::{Exit, fail, tell};
 
 pub fn run(args: &Read) -> anyhow::Result<Exit> {
     let place = &args.place.directory;
-    // One that was killed left its address behind.
     if let Some(answer) = data::address(place).ok().and_then(|address| ask(args, &address)) {
         return print(answer);
     }
@@ -35,11 +34,17 @@ pub fn run(args: &Read) -> anyhow::Result<Exit> {
     args.partition.iter().for_each(|(field, value)| include(&mut selector, field, value));
     let mut tail = Tail::new(log, &args.collection, selector);
     let mut out = io::stdout().lock();
+    let mut found = false;
     loop {
         let documents = tail.read()?;
+        if documents.is_empty() && !found {
+            // Which collections a catalog has is not known where none runs.
+            tell(&format!("{} has no documents of {}", path.display(), args.collection));
+        }
         if documents.is_empty() {
             return Ok(Exit::Ok);
         }
+        found = true;
         for document in documents {
             // Whoever read may have seen enough.
             if out.write_all(&document).is_err() {
@@ -62,7 +67,7 @@ fn ask(args: &Read, address: &str) -> Option<Response<Body>> {
 fn print(mut answer: Response<Body>) -> anyhow::Result<Exit> {
     if answer.status() != 200 {
         fail(answer.body_mut().read_to_string().unwrap_or_default().trim_end());
-        return Ok(Exit::Failed);
+        return Ok(if answer.status() == 404 { Exit::NotFound } else { Exit::Failed });
     }
     let mut out = io::stdout().lock();
     match io::copy(&mut answer.body_mut().as_reader(), &mut out) {

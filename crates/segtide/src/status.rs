@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::cli::{Format, Status};
+use crate::cli::Status;
 use crate::data;
 use crate::output::{Exit, Paint, bytes, count, paint, say};
 
@@ -29,9 +29,9 @@ const COUNT_WIDTH: usize = 14;
 
 pub fn run(args: &Status) -> anyhow::Result<Exit> {
     let tasks = Asker::new(&args.place.directory)?.tasks()?;
-    match args.report.output {
-        Format::Json => say(&serde_json::json!({ "version": 1, "tasks": tasks }).to_string()),
-        Format::Text => table(&tasks).iter().for_each(|line| say(line)),
+    match args.is_json() {
+        true => say(&serde_json::json!({ "version": 1, "tasks": tasks }).to_string()),
+        false => table(&tasks).iter().for_each(|line| say(line)),
     }
     let halted = tasks.iter().any(|task| task["state"] == "halted");
     Ok(if halted { Exit::Failed } else { Exit::Ok })

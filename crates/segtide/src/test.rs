@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use catalog::{Built, Catalog, Sources, StepKind, Test};
 use runtime::testing::{Difference, Failed, Tests, Why};
 
+use crate::annotations;
 use crate::build::{For, count, load, show};
 use crate::cli::{self, Format};
 use crate::host::Program;
@@ -42,7 +43,7 @@ pub fn run(args: &cli::Test) -> anyhow::Result<Exit> {
 /// Runs the tests; also the files they were read from.
 fn run_once(args: &cli::Test) -> anyhow::Result<(Exit, Sources)> {
     let built = load(&args.source.source, For::Tests)?;
-    let for_people = args.report.output == Format::Text;
+    let for_people = args.report.format() == Format::Text;
     if for_people {
         show(&built);
     }
@@ -54,8 +55,14 @@ fn run_once(args: &cli::Test) -> anyhow::Result<(Exit, Sources)> {
         count(&built, &args.source.source);
     }
     let passed = tested.as_ref().is_some_and(|tested| tested.iter().all(|test| test.failure.is_none()));
-    if !for_people {
-        say(&report::json(passed, &built, tested.as_deref()));
+    match args.report.format() {
+        Format::Text => {}
+        Format::Json => say(&report::json(passed, &built, tested.as_deref())),
+        Format::Sarif => say(&annotations::sarif(&built)),
+    }
+    if for_people && annotations::are_read() {
+        annotations::of_diagnostics(&built);
+        annotations::of_tests(tested.as_deref().unwrap_or_default());
     }
     let Some(tested) = tested else { return Ok((Exit::Invalid, built.catalog.sources)) };
     if let Some(file) = &args.junit {

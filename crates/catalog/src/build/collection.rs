@@ -84,7 +84,8 @@ impl Build<'_, '_> {
             partition: false,
             types: located.shape.types,
             must_exist: located.exists == Exists::Must,
-            format: located.shape.format.clone(),
+            // Before 2023 nothing came of a format.
+            format: located.shape.format.clone().filter(|_| modern),
         };
         let mut add = |pointer: Pointer, located: Located| {
             if located.exists > Exists::Implicit || pointer.is_root() {

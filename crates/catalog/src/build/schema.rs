@@ -20,6 +20,8 @@ use crate::{FetchError, Kind, Place, Tree};
 const COLLECTION_SCHEME: &str = "flow";
 /// How `doc` calls a reference into a file that leads nowhere.
 const NO_FRAGMENT: &str = "schema-fragment-not-found";
+/// How it calls a default that its schema refuses.
+const WRONG_DEFAULT: &str = "schema-default-invalid";
 /// The types that can be part of a key.
 const KEY_TYPES: Types = Types::INTEGER.union(Types::STRING).union(Types::BOOLEAN);
 /// How often a schema is compiled again without definitions that turn out to be broken.
@@ -48,13 +50,14 @@ impl Build<'_, '_> {
         }
         let compiled = self.compile(url, write).map(Arc::new);
         if let Some(schema) = &compiled {
-            for wrong in schema.wrong_defaults() {
-                let place = self.library.place(&wrong.url, &wrong.pointer).unwrap_or(url.place);
+            for doubt in schema.doubts() {
+                let place = self.library.place(&doubt.url, &doubt.pointer).unwrap_or(url.place);
                 // Before 2023 nothing came of a default.
-                match self.modern {
-                    true => self.report.error(wrong.slug, place, &*wrong.message),
-                    false => self.report.warning(wrong.slug, place, &*wrong.message),
+                let diagnostic = match self.modern && doubt.slug == WRONG_DEFAULT {
+                    true => self.report.error(doubt.slug, place, &*doubt.message),
+                    false => self.report.warning(doubt.slug, place, &*doubt.message),
                 };
+                diagnostic.hint = doubt.hint.clone();
             }
             for inspection in schema.shape().inspect() {
                 let place = place_of(self.library, &url.value, &inspection.pointer).unwrap_or(url.place);

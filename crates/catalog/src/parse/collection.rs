@@ -17,8 +17,6 @@ pub(crate) struct RawCollection {
     pub(crate) projections: Vec<RawProjection>,
     pub(crate) derivation: Option<RawDerivation>,
     pub(crate) fragments: Fragments,
-    /// Whether it has a field that there is since 2023.
-    pub(crate) modern: bool,
 }
 
 /// A projection as written.
@@ -38,7 +36,6 @@ pub(super) fn read(entity: &Entity, reader: &mut Reader) -> RawCollection {
         projections: Vec::new(),
         derivation: None,
         fragments: Fragments::default(),
-        modern: ["derive", "readSchema", "writeSchema"].iter().any(|name| entity.value.get(name).is_some()),
     };
     let at = entity.at.clone();
     let Some(object) = reader.definition(entity, "a collection") else {

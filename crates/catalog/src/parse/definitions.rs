@@ -127,6 +127,26 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str])] = &[
     ("a `verify` step", &["collection", "documents", "partitions", "description"]),
 ];
 
+/// Fields that no catalog had before 2023: one that has them means by the others what they mean since.
+const SINCE_2023: &[(&str, &[&str])] = &[
+    ("a collection", &["derive", "readSchema", "writeSchema", "expectPubId", "reset", "redactSalt"]),
+    ("a capture", &["autoDiscover", "expectPubId", "redactSalt", "restartSubtasks"]),
+    ("a binding of a capture", &["disable", "backfill"]),
+    (
+        "a materialization",
+        &["source", "sourceCapture", "onIncompatibleSchemaChange", "triggers", "expectPubId", "reset"],
+    ),
+    ("a binding of a materialization", &["disable", "priority", "backfill", "onIncompatibleSchemaChange"]),
+    ("a field selection", &["require", "groupBy"]),
+    ("a source", &["notBefore", "notAfter"]),
+    ("a test", &["steps", "expectPubId"]),
+];
+
+/// Whether no catalog had this field before 2023.
+pub(crate) fn is_since_2023(what: &str, field: &str) -> bool {
+    SINCE_2023.iter().any(|(name, fields)| *name == what && fields.contains(&field))
+}
+
 /// The fields of a kind of object.
 pub(crate) fn fields_of(what: &str) -> &'static [&'static str] {
     let found = DEFINITIONS.iter().find(|(name, _)| *name == what);
@@ -158,6 +178,13 @@ mod tests {
             found.insert(title.to_owned(), properties.keys().cloned().collect());
         }
         schema["$defs"].as_object().into_iter().flat_map(|defs| defs.values()).for_each(|def| titled(def, found));
+    }
+
+    #[test]
+    fn what_is_new_is_known() {
+        for (what, fields) in SINCE_2023 {
+            assert!(fields.iter().all(|field| fields_of(what).contains(field)), "{what}: {fields:?}");
+        }
     }
 
     #[test]

@@ -313,6 +313,36 @@ fn formats_are_asserted_in_later_catalogs() {
     }
 }
 
+/// Would catch a later catalog that derives nothing and is read as an older one, in whose keys nothing may be null.
+#[test]
+fn later_catalogs_are_known_by_any_field_that_is_new() {
+    let capture = |more: &str| {
+        let bindings = "bindings: [{ resource: { name: a }, target: acme/a }]";
+        format!("captures: {{ acme/c: {{ {more} endpoint: {{ ingest: {{}} }}, {bindings} }} }}")
+    };
+    let verify = "{ verify: { collection: acme/a, documents: [] } }";
+    let table = |source: &str| {
+        let bindings = format!("bindings: [{{ resource: {{ table: a }}, source: {source} }}]");
+        format!("materializations: {{ acme/m: {{ endpoint: {{ sqlite: {{ path: x.db }} }}, {bindings} }} }}")
+    };
+    for (more, is_later) in [
+        (String::new(), false),
+        (format!("tests: {{ a: [{verify}] }}"), false),
+        (format!("tests: {{ a: {{ steps: [{verify}] }} }}"), true),
+        (capture(""), false),
+        (capture("autoDiscover: {},"), true),
+        (table("acme/a"), false),
+        (table("{ name: acme/a, notBefore: 2020-01-01T00:00:00Z }"), true),
+    ] {
+        let mut files = Memory::golden();
+        let schema = "{ type: object, properties: { id: { type: [string, 'null'] } }, required: [id] }";
+        let catalog = format!("collections: {{ acme/a: {{ schema: {schema}, key: [/id] }} }}\n{more}\n");
+        files.0.insert("catalog.yaml".into(), catalog);
+        let report = render(&files.build());
+        assert_eq!(report.contains("key-type"), !is_later, "{more}: {report}");
+    }
+}
+
 /// Since 2023 tables keep when a document was published; before, where they are asked to. A name of the catalog's own goes first.
 #[test]
 fn when_documents_were_published_is_a_field() {

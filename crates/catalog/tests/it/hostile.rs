@@ -123,9 +123,9 @@ fn hostile_catalogs_end_soon() {
         deep JSON: yaml-syntax
         deep block: yaml-too-deep
         schema that is itself: key-unknown
-        schema cycle of two: is taken
+        schema cycle of two: schema-circular
         recursive schema: is taken
-        long chain of references: is taken
+        long chain of references: schema-circular
         evil pattern: ingest-invalid
         evil property pattern: is taken
         huge repetition: schema-pattern-invalid

@@ -1,6 +1,7 @@
 //! Asking a connector what it needs, whether a configuration works, and which streams it has.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -17,6 +18,12 @@ use crate::surroundings::{Surroundings, printable};
 
 /// How long an answer may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long Docker may take to say that it is there: where it is elsewhere, and that cannot be reached, it would for ever.
+const DOCKER_TIME_MAX: Duration = Duration::from_secs(3);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(5);
+/// What is read of its reasons.
+const SAID_BYTES_MAX: u64 = 4 << 10;
 
 /// A connector that is asked.
 #[derive(Clone)]
@@ -141,15 +148,57 @@ pub(super) fn docker() -> Result<(), String> {
     static ANSWER: OnceLock<Result<(), String>> = OnceLock::new();
     let ask = || {
         let mut asked = Command::new("docker");
-        asked.args(["version", "--format", "{{.Server.Version}}"]).stdin(Stdio::null());
-        match asked.output() {
-            Ok(output) if output.status.success() => Ok(()),
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                Err(printable(said.lines().next().unwrap_or("it does not answer")))
-            }
-            Err(reason) => Err(format!("`docker` cannot be started: {reason}")),
-        }
+        asked.args(["version", "--format", "{{.Server.Version}}"]);
+        answers(&mut asked, DOCKER_TIME_MAX)
     };
     ANSWER.get_or_init(ask).clone()
+}
+
+/// Whether a command succeeds in time, and if not, the first line of what it said.
+fn answers(command: &mut Command, time: Duration) -> Result<(), String> {
+    let name = command.get_program().display().to_string();
+    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = started.map_err(|reason| format!("`{name}` cannot be started: {reason}"))?;
+    let begun = Instant::now();
+    let ended = loop {
+        match child.try_wait() {
+            Ok(None) if begun.elapsed() < time => std::thread::sleep(LOOK),
+            Ok(ended) => break ended,
+            Err(reason) => return Err(format!("`{name}` cannot be waited for: {reason}")),
+        }
+    };
+    match ended {
+        Some(status) if status.success() => Ok(()),
+        Some(_) => {
+            let mut said = String::new();
+            let _ = child.stderr.take().map(|stderr| stderr.take(SAID_BYTES_MAX).read_to_string(&mut said));
+            Err(printable(said.lines().next().unwrap_or("it does not answer")))
+        }
+        None => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(format!("`{name}` does not answer within {} s", time.as_secs_f32()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_answer_is_not_waited_for() {
+        for (script, expected) in [
+            ("true", Ok(())),
+            ("echo no, >&2; echo never >&2; exit 1", Err("no,")),
+            ("exit 1", Err("it does not answer")),
+            ("exec sleep 60", Err("`sh` does not answer within 0.1 s")),
+        ] {
+            let time = Duration::from_millis(if script.contains("sleep") { 100 } else { 30_000 });
+            let answer = answers(Command::new("sh").args(["-c", script]), time);
+            assert_eq!(answer, expected.map_err(str::to_owned), "{script}");
+        }
+        let missing = answers(&mut Command::new("/nothing/here"), Duration::from_secs(1)).unwrap_err();
+        assert!(missing.starts_with("`/nothing/here` cannot be started: "), "{missing}");
+    }
 }

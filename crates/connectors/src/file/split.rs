@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use doc::Arena;
 use runtime::Batch;
-use runtime::rows::{Fields, Header};
+use runtime::rows::{Fields, Header, ends_in_quotes};
 use serde::{Deserialize, Serialize};
 
 /// How a file holds documents.
@@ -188,7 +188,11 @@ fn rows(separator: u8, bytes: &[u8], last: bool, place: &mut Place, into: &mut T
         let at = record.position().map_or(0, csv::Position::byte) as usize;
         let at = at + bytes[at..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
         let line = place.lines + newlines(&bytes[taken..at]) + 1;
-        let row: Result<Vec<&str>, String> = record.iter().map(text).collect();
+        let end = reader.position().byte() as usize;
+        let row: Result<Vec<&str>, String> = match end == bytes.len() && ends_in_quotes(&bytes[at..end], separator) {
+            true => Err("a quote is not closed".to_owned()),
+            false => record.iter().map(text).collect(),
+        };
         match &header {
             None => {
                 let names: Vec<String> = row?.into_iter().map(str::to_owned).collect();
@@ -208,7 +212,6 @@ fn rows(separator: u8, bytes: &[u8], last: bool, place: &mut Place, into: &mut T
                 }
             },
         }
-        let end = reader.position().byte() as usize;
         place.lines += newlines(&bytes[taken..end]);
         place.offset = begin + end as u64;
         taken = end;

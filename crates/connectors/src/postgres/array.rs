@@ -21,7 +21,9 @@ impl<'a> Array<'a> {
             Kind::Integer => Array::Integers(values.map(|value| sql::integer(value).ok().flatten()).collect()),
             Kind::Number => Array::Numbers(values.map(|value| sql::number(value).ok().flatten()).collect()),
             Kind::Boolean => Array::Booleans(values.map(|value| sql::boolean(value).ok().flatten()).collect()),
-            Kind::Text => Array::Texts(values.map(|value| sql::text(value).ok().flatten()).collect()),
+            Kind::Text | Kind::Formatted(_) => {
+                Array::Texts(values.map(|value| sql::text(value).ok().flatten()).collect())
+            }
             Kind::Json => Array::Json(values.map(|value| (!value.is_null()).then(|| value.to_json())).collect()),
         }
     }

@@ -37,7 +37,7 @@ fn check(dialect: Dialect, column: &Column, value: Node<'_>) -> Result<(), Misfi
         Kind::Number => number(value).map(drop),
         Kind::Boolean => boolean(value).map(drop),
         Kind::Json => Ok(()),
-        Kind::Text => match text(value)? {
+        Kind::Text | Kind::Formatted(_) => match text(value)? {
             Some(text) if dialect == Dialect::Postgres && text.contains('\0') => Err(NUL),
             _ => Ok(()),
         },

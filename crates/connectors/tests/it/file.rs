@@ -197,7 +197,7 @@ fn an_array_may_be_written_again_with_more_in_it() {
 
 #[test]
 fn documents_that_cannot_be_used_have_a_reason_and_a_place() {
-    let wrong = "id,name\n1,a\nx,b\n\n2,b,c\n\"3\n\",d\n";
+    let wrong = "id,name\n1,a\nx,b\n\n2,b,c\n\"3\n\",d\n4,\"cut";
     let broken = "[{\"n\":1},\nnull and void, {\"n\":2]}\n";
     let dir = dir(&[("a.csv", wrong), ("b.json", broken), ("c.csv", "")]);
     fs::write(dir.path().join("data/c.csv"), b"id,name\n4,\xff\n").unwrap();
@@ -214,6 +214,7 @@ fn documents_that_cannot_be_used_have_a_reason_and_a_place() {
         r#"a.csv:3 "x,b" field "id": "x" is no integer"#,
         r#"a.csv:5 "2,b,c" row has 3 columns, but header had only 2"#,
         r#"a.csv:6 "3\n,d" field "id": "3\n" is no integer"#,
+        r#"a.csv:8 "4,cut" a quote is not closed"#,
         r#"b.json:1 "{\"n\":1}" -"#,
         r#"b.json:2 "null" -"#,
         r#"b.json:2 "and" -"#,

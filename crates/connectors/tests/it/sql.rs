@@ -55,6 +55,7 @@ fn postgres_conforms() {
         // The name is one that has to be quoted.
         case(&Backend::postgres(&cluster, &format!("Case \"{n}\"")));
     }
+    formats_have_types(&cluster);
     lost_connections(&mut cluster);
 }
 
@@ -205,6 +206,73 @@ fn rows_and_checkpoint(backend: &Backend<'_>) {
         ]
     );
     assert_eq!(backend.query("SELECT materialization, fence FROM flow_checkpoints_v1"), [["acme/tables", "2"]]);
+}
+
+/// Strings of a format are columns of a type of the server's, but for those of a key and those that were text before.
+fn formats_have_types(cluster: &Postgres) {
+    let backend = Backend::postgres(cluster, "formats");
+    let fields: [Field<'_>; 7] = [
+        ("k", "/k", Types::STRING, true, true),
+        ("at", "/at", Types::STRING, true, false),
+        ("day", "/day", Types::STRING.union(Types::NULL), false, false),
+        ("id", "/id", Types::STRING, false, false),
+        ("n", "/n", Types::STRING, false, false),
+        ("x", "/x", Types::STRING, false, false),
+        ("host", "/host", Types::STRING, false, false),
+    ];
+    let formats = [
+        ("k", "date-time"),
+        ("at", "date-time"),
+        ("day", "date"),
+        ("id", "uuid"),
+        ("n", "integer"),
+        ("x", "number"),
+        ("host", "hostname"),
+    ];
+    let open = |table: &str, are_formatted: bool| {
+        let mut collection = collection("acme/c", &fields);
+        for projection in collection.projections.iter_mut().filter(|_| are_formatted) {
+            let format = formats.iter().find(|(field, _)| *field == projection.field);
+            projection.format = format.map(|(_, format)| (*format).to_owned());
+        }
+        let binding = binding(json!({"table": table}), &collection.name, &fields, false);
+        let task = materialization(&format!("acme/{table}"), backend.endpoint(), vec![binding]);
+        match builtin().open_destination(&task, &[&collection], KeyRange::ALL).unwrap() {
+            Destination::Table(table) => table,
+            Destination::Hook(_) => panic!("a table is no webhook"),
+        }
+    };
+    let row = |key: &str, at: &str| {
+        let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+        doc(json!([key]), json!([at, null, id, "123456789012345678901234567890", "1.50", "h"]), "{}")
+    };
+    let mut table = open("new", true);
+    let moment = "2021-07-22T21:09:34.746014+02:00";
+    let rows = [row("2021-01-01T00:00:00Z", moment), row("2021-01-01T01:00:00+01:00", "0000-01-01T00:00:00Z")];
+    store(&mut *table, 0, &rows).unwrap();
+    table.commit(&at("{}")).unwrap();
+    let named = "SELECT string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position)
+        FROM information_schema.columns WHERE table_schema = 'formats' AND table_name = ";
+    assert_eq!(
+        backend.query(&format!("{named} 'new'")),
+        [[
+            "k text, at timestamp with time zone, day date, id uuid, n numeric, x numeric, host text, flow_document json"
+        ]]
+    );
+    let stored = "SELECT at AT TIME ZONE 'UTC', day, n + 1, x FROM";
+    assert_eq!(
+        backend.query(&format!("{stored} new")),
+        [["2021-07-22 19:09:34.746014", "NULL", "123456789012345678901234567891", "1.50"]]
+    );
+    // No year is zero, in PostgreSQL.
+    assert_eq!(backend.query("SELECT key FROM segtide_dead_letters"), [[r#"["2021-01-01T01:00:00+01:00"]"#]]);
+    drop(table);
+
+    drop(open("old", false));
+    let mut table = open("old", true);
+    store(&mut *table, 0, &[row("a", moment)]).unwrap();
+    table.commit(&at("{}")).unwrap();
+    assert_eq!(backend.query("SELECT at FROM old"), [[moment]]);
 }
 
 fn odd_names(backend: &Backend<'_>) {

@@ -69,7 +69,7 @@ struct Reference {
 
 /// The keywords that refer to another schema; of several in one schema the first holds. Dynamic references lead where they
 /// would without anything dynamic.
-const REFERENCES: [&str; 3] = ["$ref", "$recursiveRef", "$dynamicRef"];
+pub(super) const REFERENCES: [&str; 3] = ["$ref", "$recursiveRef", "$dynamicRef"];
 
 type Fetch<'f> = &'f dyn Fn(&Url) -> Option<Arc<Value>>;
 
@@ -224,6 +224,10 @@ impl Documents {
     /// The place a URL means; looks at it, where no keyword led there before.
     fn resolve(&mut self, url: &Url, waiting: &mut Vec<Reference>) -> Option<Place> {
         let resource = self.resources.get(&without_fragment(url))?.clone();
+        // What stands for a document that nobody has read stands for all of it.
+        if *self.schema(&resource) == Value::Bool(true) {
+            return Some(resource);
+        }
         let fragment = percent_decode_str(url.fragment().unwrap_or("")).decode_utf8().ok()?.into_owned();
         if !fragment.is_empty() && !fragment.starts_with('/') {
             // A document goes by where it was read from as well as by its `$id`, which anchors are kept under.
@@ -283,7 +287,7 @@ fn meta_schema(url: &Url) -> Option<Arc<Value>> {
 }
 
 /// The paths of the schemas directly within a schema.
-fn subschemas(schema: &Value) -> Vec<Vec<Cow<'_, str>>> {
+pub(super) fn subschemas(schema: &Value) -> Vec<Vec<Cow<'_, str>>> {
     let Value::Object(keywords) = schema else {
         return Vec::new();
     };

@@ -184,6 +184,13 @@ fn message(error: &ValidationError<'_>) -> String {
         }
         Kind::MinItems { limit } => format!("{} has less than {}", value(), count(*limit, "item")),
         Kind::MaxItems { limit } => format!("{} has more than {}", value(), count(*limit, "item")),
+        Kind::AdditionalItems { limit } => format!("{} has more than {}", value(), count(*limit as u64, "item")),
+        Kind::UniqueItems => format!("{} has an item twice", value()),
+        Kind::Contains => {
+            let many = error.schema_path().as_str().ends_with("/maxContains");
+            let amount = if many { "many" } else { "few" };
+            format!("{} has too {amount} items of those that `contains` describes", value())
+        }
         Kind::Pattern { pattern } => format!("{} does not match {pattern:?}", value()),
         Kind::Required { property } => format!("the property {property} is missing"),
         Kind::FalseSchema => format!("nothing may be here, but there is {}", value()),
@@ -204,7 +211,10 @@ fn message(error: &ValidationError<'_>) -> String {
         }
         Kind::OneOfMultipleValid { .. } => format!("{} matches more than one alternative", value()),
         Kind::Format { format } if format == "regex" => {
-            format!("{} is no pattern that runs in linear time: no look-around, no back-references", value())
+            format!(
+                "{} is no pattern that runs in linear time and little memory: no look-around, no back-references, no vast repetition",
+                value()
+            )
         }
         Kind::Format { format } => format!("{} is not of format {format}", value()),
         _ => error.to_string(),

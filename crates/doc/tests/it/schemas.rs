@@ -88,6 +88,42 @@ fn invalid_documents_are_told_why() {
 }
 
 #[test]
+fn what_is_wrong_with_items() {
+    let arena = Arena::new();
+    for (schema, document, expected) in [
+        (json!({"items": [true], "additionalItems": false}), json!([1, 2]), "[1,2] has more than 1 item"),
+        (json!({"uniqueItems": true}), json!([1, 1.0]), "[1,1.0] has an item twice"),
+        (json!({"contains": {"const": 1}}), json!([2]), "[2] has too few items of those that `contains` describes"),
+        (
+            json!({"contains": {"const": 1}, "minContains": 2}),
+            json!([1, 2]),
+            "[1,2] has too few items of those that `contains` describes",
+        ),
+        (
+            json!({"contains": {"const": 1}, "minContains": 0, "maxContains": 1}),
+            json!([1, 1]),
+            "[1,1] has too many items of those that `contains` describes",
+        ),
+    ] {
+        let compiled = schemas_of("file:///w/s.json", [("file:///w/s.json", schema.clone())]).unwrap();
+        assert_eq!(compiled.validate(node(&arena, &document)).unwrap_err().message, expected, "{schema}");
+    }
+}
+
+/// Would catch a reference into a schema that nobody read, which is taken for a mistake.
+#[test]
+fn what_stands_for_a_document_stands_for_its_parts() {
+    let schema = json!({"properties": {
+        "a": {"$ref": "far.json#/$defs/a"},
+        "b": {"$ref": "far.json#B", "type": "string"},
+    }});
+    let schema = schemas_of("file:///w/s.json", [("file:///w/s.json", schema), ("file:///w/far.json", json!(true))]);
+    let (schema, arena) = (schema.unwrap(), Arena::new());
+    assert!(schema.is_valid(node(&arena, &json!({"a": 1, "b": "x"}))));
+    assert!(!schema.is_valid(node(&arena, &json!({"b": 1}))));
+}
+
+#[test]
 fn references_lead_to_other_documents() {
     let derived = json!({
         "$defs": {
@@ -180,7 +216,7 @@ fn mistakes_are_found_with_their_place() {
     check(
         json!({"properties": {"a": {"pattern": "(?=a)b"}}}),
         expect![[r#"
-            schema-invalid file:///w/a.json#/properties/a/pattern: "(?=a)b" is no pattern that runs in linear time: no look-around, no back-references
+            schema-invalid file:///w/a.json#/properties/a/pattern: "(?=a)b" is no pattern that runs in linear time and little memory: no look-around, no back-references, no vast repetition
         "#]],
     );
     check(
@@ -206,6 +242,22 @@ fn schemas_within_themselves_end() {
         let _ = schema.is_valid(deep);
         let _ = schema.reduce(&arena, Some(deep), deep, true).unwrap();
         assert!(schema.shape().locations().len() < 100, "{document}");
+    }
+}
+
+/// Would catch a circle that nobody is told of, and a schema of a tree that is taken for one.
+#[test]
+fn references_that_say_nothing_are_doubted() {
+    for (document, expected) in [
+        (json!({"$ref": "#"}), "/$ref"),
+        (json!({"allOf": [{"$ref": "#"}]}), "/allOf/0/$ref"),
+        (json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}), "/$defs/b/$ref"),
+        (json!({"$ref": "#/$defs/a", "$defs": {"a": {"if": {"$ref": "#"}}}}), "/$defs/a/if/$ref"),
+        (json!({"properties": {"a": {"$ref": "#"}}, "items": {"$ref": "#"}, "contains": {"$ref": "#"}}), ""),
+        (json!({"$ref": "#/$defs/a", "allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"type": "object"}}}), ""),
+    ] {
+        let doubts: Vec<_> = schema(document.clone()).doubts().iter().map(|doubt| doubt.pointer.clone()).collect();
+        assert_eq!(doubts.join(" "), expected, "{document}");
     }
 }
 

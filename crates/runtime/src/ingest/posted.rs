@@ -10,7 +10,7 @@ use doc::{Arena, Node};
 use serde_json::value::RawValue;
 
 use super::IngestError;
-use crate::rows::Fields;
+use crate::rows::{Fields, ends_in_quotes};
 
 /// Documents as somebody posts them: all of them are kept, or none.
 #[derive(Debug)]
@@ -174,11 +174,17 @@ fn rows<'a>(
     let header = Fields::of(collection).header(header.iter())?;
     let (mut documents, mut numbers) = (Vec::new(), Vec::new());
     let mut record = csv::StringRecord::new();
+    let mut last = (0, 1);
     while reader.read_record(&mut record).map_err(|e| format!("a row cannot be read: {e}"))? {
         let line = record.position().map_or(0, csv::Position::line);
+        last = (record.position().map_or(0, csv::Position::byte) as usize, line);
         let row: Vec<&str> = record.iter().collect();
         documents.push(header.document(arena, &row).map_err(|e| format!("line {line}: {e}"))?);
         numbers.push(line);
+    }
+    let (begin, line) = last;
+    if ends_in_quotes(&text[begin..], separator) {
+        return Err(format!("line {line}: a quote is not closed"));
     }
     Ok((documents, Names::Lines(numbers)))
 }

@@ -12,7 +12,7 @@ use journal::{Commit, Delta, KeyRange, Piece};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Effort, Finisher, Transaction};
+use super::{Finisher, Taken, Transaction};
 use crate::capture::finish;
 use crate::connector::{ConnectorError, Hook, Request, Retry};
 use crate::dead_letters::{DeadLetters, Letter};
@@ -42,17 +42,18 @@ impl Finisher for HookFinisher {
         self.send_outbox()
     }
 
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<Effort, Failure> {
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Taken, Failure> {
         let mut delta = self.delta(transaction.now_us);
-        let mut documents = 0;
+        let mut taken = Taken::default();
         for (binding, combiner) in transaction.combiners.iter_mut().enumerate() {
             if combiner.is_empty() {
                 continue;
             }
             let combiner = combiner.in_memory();
-            documents += combiner.len() as u64;
+            taken.documents += combiner.len() as u64;
             // In the order of arrival, so that what happened to one user is told in the order it happened in.
             let texts: Vec<&[u8]> = combiner.drain_by_arrival().flat_map(|drained| drained.documents()).collect();
+            taken.bytes += texts.iter().map(|text| text.len() as u64).sum::<u64>();
             for request in self.hook.encode(binding, &texts) {
                 delta.outbox.push((self.next_sequence, encode_request(&request)));
                 self.outbox.push_back((self.next_sequence, request));
@@ -68,7 +69,7 @@ impl Finisher for HookFinisher {
         self.context.log.commit(delta).wait()?;
         durable_point("hook.outbox_committed");
         self.send_outbox()?;
-        Ok(Effort { stored: documents, ..Effort::default() })
+        Ok(taken)
     }
 }
 

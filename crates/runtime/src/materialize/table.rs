@@ -9,7 +9,7 @@ use doc::{Arena, Combiner, Node, Pointer, Schema};
 use journal::KeyRange;
 use journal::failpoint::defect;
 
-use super::{Effort, Finisher, Transaction};
+use super::{Finisher, Taken, Transaction};
 use crate::connector::{Row, Table};
 use crate::position::{self, Position};
 use crate::seen::Seen;
@@ -79,8 +79,8 @@ impl Finisher for TableFinisher {
         Ok(())
     }
 
-    fn finish(&mut self, transaction: &mut Transaction) -> Result<Effort, Failure> {
-        let mut effort = Effort::default();
+    fn finish(&mut self, transaction: &mut Transaction) -> Result<Taken, Failure> {
+        let mut taken = Taken::default();
         let position = position::to_checkpoint(&transaction.position.encode());
         if defect("checkpoint-before-data") {
             self.table.commit(&position)?;
@@ -96,7 +96,7 @@ impl Finisher for TableFinisher {
                 if !drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(combining)? {
                     break;
                 }
-                self.finish_chunk(binding, &mut effort)?;
+                self.finish_chunk(binding, &mut taken)?;
             }
         }
         if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")).map(str::to_owned) {
@@ -104,7 +104,7 @@ impl Finisher for TableFinisher {
         }
         self.table.commit(&position)?;
         self.tell();
-        Ok(effort)
+        Ok(taken)
     }
 }
 
@@ -136,7 +136,7 @@ impl TableFinisher {
     }
 
     /// Reduces the documents of a chunk into those that are stored, and stores the rows.
-    fn finish_chunk(&mut self, binding: usize, effort: &mut Effort) -> Result<(), Failure> {
+    fn finish_chunk(&mut self, binding: usize, taken: &mut Taken) -> Result<(), Failure> {
         let Self { table, bindings, arena, .. } = self;
         let Bound { schema, keys, values, delta_updates, stored: there, chunk, keys_max } = &mut bindings[binding];
         arena.reset();
@@ -171,7 +171,7 @@ impl TableFinisher {
                 }
             })?;
             read?;
-            effort.updated += stored.iter().flatten().count() as u64;
+            taken.updated += stored.iter().flatten().count() as u64;
             *keys_max = match stored_bytes {
                 bytes if bytes > STORED_BYTES_MAX => (*keys_max / 2).max(1),
                 bytes if bytes < STORED_BYTES_MAX / 4 => (*keys_max * 2).min(ROWS_MAX),
@@ -192,7 +192,8 @@ impl TableFinisher {
             let rows: Vec<Row<'_>> = rows.collect();
             table.store(binding, &rows)?;
         }
-        effort.stored += documents.len() as u64;
+        taken.documents += documents.len() as u64;
+        taken.bytes += documents.iter().map(|document| document.text.len() as u64).sum::<u64>();
         Ok(())
     }
 }

@@ -13,13 +13,14 @@ use super::field::Fields;
 pub(super) struct Columns {
     /// The names as SQLite has them.
     names: Vec<String>,
-    /// The properties of the document.
-    properties: Vec<String>,
+    /// The properties of the document, and whether each is a boolean where the schema has its way.
+    properties: Vec<(String, bool)>,
 }
 
 impl Columns {
-    /// Brings itself up to date with the statement a row is of: its columns change when a table does.
-    pub(super) fn update(&mut self, row: &Row<'_>, fields: &Fields) {
+    /// Brings itself up to date with the statement a row is of: its columns change when a table does. SQLite has no booleans
+    /// but those of JSON, which come as text; they are told from other text by the properties that are to be `booleans`.
+    pub(super) fn update(&mut self, row: &Row<'_>, fields: &Fields, booleans: &[String]) {
         let statement: &rusqlite::Statement<'_> = row.as_ref();
         if !statement.column_names().eq(self.names.iter().map(String::as_str)) {
             self.names = statement.column_names().map(str::to_owned).collect();
@@ -27,7 +28,12 @@ impl Columns {
                 true => fields.find(name).map_or_else(|| name.clone(), |field| field.name.clone()),
                 false => name.clone(),
             };
-            self.properties = self.names.iter().map(property).collect();
+            let typed = |name: &String| {
+                let name = property(name);
+                let is_boolean = booleans.contains(&name);
+                (name, is_boolean)
+            };
+            self.properties = self.names.iter().map(typed).collect();
         }
     }
 
@@ -42,8 +48,13 @@ impl Columns {
             });
         }
         let mut fields = Vec::with_capacity(self.properties.len());
-        for (n, name) in self.properties.iter().enumerate() {
-            fields.push(Field { name: arena.alloc_str(name), value: value(arena, row.get_ref(n)?) });
+        for (n, (name, is_boolean)) in self.properties.iter().enumerate() {
+            let value = match row.get_ref(n)? {
+                ValueRef::Text(b"true") if *is_boolean => Node::Bool(true),
+                ValueRef::Text(b"false") if *is_boolean => Node::Bool(false),
+                other => value(arena, other),
+            };
+            fields.push(Field { name: arena.alloc_str(name), value });
         }
         Ok(Node::object(arena, fields))
     }

@@ -42,6 +42,33 @@ fn dates_are_values_without_a_present_or_a_place() {
 }
 
 #[test]
+fn values_can_be_cloned() {
+    let cases = [
+        (
+            "((a) => { const b = structuredClone(a); b.c[0].d = 2; return [a, b]; })({ c: [{ d: 1 }, null, 'x'] })",
+            r#"[{"c":[{"d":1},null,"x"]},{"c":[{"d":2},null,"x"]}]"#,
+        ),
+        (
+            "structuredClone(new Map([[{ k: 1 }, new Set([new Date(5)])]])).entries().next().value.map((v: any) => [...(v.k ? [v.k] : v)])",
+            r#"[[1],["1970-01-01T00:00:00.005Z"]]"#,
+        ),
+        (
+            "((a: any) => { a.self = a; const b = structuredClone(a); return [b === a, b.self === b]; })({})",
+            "[false,true]",
+        ),
+        ("((l: any) => { l[3] = 1; const m = structuredClone(l); return [m.length, 1 in m]; })([0])", "[4,false]"),
+        ("Object.keys(structuredClone(JSON.parse('{\"__proto__\":1}')))", r#"["__proto__"]"#),
+        ("structuredClone(7)", "7"),
+    ];
+    for (expression, expected) in cases {
+        let got = call(&method(&format!("return [{expression}] as any;")), "m", &["{}"]);
+        assert_eq!(got.map_err(|e| e.message), Ok(vec![format!("[{expected}]")]), "{expression}");
+    }
+    let error = call(&method("return [structuredClone({ f() {} })] as any;"), "m", &["{}"]).unwrap_err();
+    assert!(error.message.contains("a function cannot be cloned"), "{error}");
+}
+
+#[test]
 fn what_is_written_to_the_console_goes_nowhere() {
     let got = call(&method("console.log('seen', 1); console.error({}); return [1] as any;"), "m", &["{}"]);
     assert_eq!(got.unwrap(), ["[1]"]);

@@ -55,7 +55,7 @@ collections:
     projections:
       renamed: /text
   t/derived:
-    schema: { type: object, properties: { id: { type: integer } }, required: [id] }
+    schema: { type: object, properties: { id: { type: integer }, done: { type: boolean } }, required: [id] }
     key: [/id]
     derive:
 "#;
@@ -176,6 +176,12 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "SELECT $list, $place;",
         FULL,
         r#"{"list":[1,"a"],"place":{"lat":3.25,"the street":"Main"}}"#,
+    ),
+    (
+        "a boolean of JSON is one where the schema has no text",
+        "SELECT JSON('true') AS done, JSON('true') AS text, 1 AS one; SELECT 'false' AS done, 2 AS two;",
+        FULL,
+        r#"{"done":true,"one":1,"text":"true"} {"done":false,"two":2}"#,
     ),
     ("a blob is base64", "SELECT x'00ff' AS b, $bytes;", FULL, r#"{"b":"AP8=","bytes":"aGk="}"#),
     (

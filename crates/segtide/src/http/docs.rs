@@ -136,3 +136,33 @@ fn html(collections: &[String]) -> String {
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use expect_test::expect_file;
+
+    use super::*;
+
+    /// With `UPDATE_EXPECT=1` it is written anew.
+    #[test]
+    fn the_reference_is_what_is_served() {
+        let mut text = "# Requests\n\nWhat a running catalog answers to on its port; `/docs` and `/openapi.json` of it say the same. A test \
+                        writes this page.\n\n| request | what for | body |\n|---|---|---|\n"
+            .to_owned();
+        for (method, path, about, bodies) in OPERATIONS {
+            let bodies = bodies.iter().map(|media| format!("`{media}`")).collect::<Vec<_>>().join(", ");
+            writeln!(text, "| `{} {path}` | {about} | {bodies} |", method.to_uppercase()).unwrap();
+        }
+        text += "\nDocuments are answered with:\n\n| status | what it means |\n|---|---|\n";
+        for (code, means) in ANSWERS {
+            writeln!(text, "| {code} | {means} |").unwrap();
+        }
+        expect_file!["../../../../docs/http.md"].assert_eq(&text);
+        // Nothing is described that programs are not told of, and the other way round.
+        let described = describe(&["a/b".to_owned()]);
+        let operations = described["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len());
+        assert_eq!(operations.sum::<usize>(), OPERATIONS.len());
+    }
+}

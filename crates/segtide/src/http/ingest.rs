@@ -18,6 +18,7 @@ use super::access::{Access, Shown};
 use super::body::Room;
 use super::read::{self, Readers};
 use super::{Refusal, Sockets, docs, refuse, socket, status};
+use crate::data::VERSION_PATH;
 
 /// Longest `Idempotency-Key`, in bytes.
 const KEY_BYTES_MAX: usize = 255;
@@ -32,6 +33,8 @@ pub struct Api {
     pub collections: Vec<(String, bool)>,
     /// Counts how often the catalog was exchanged for another version of it, from one.
     pub version: u64,
+    /// The run's name.
+    pub run: String,
     pub room: Room,
     pub readers: Readers,
     pub sockets: Sockets,
@@ -66,7 +69,7 @@ pub fn routes(served: Served) -> Router {
         .route("/ingest", post(receive_named).put(receive_named))
         .route("/ingest/{*collection}", post(receive_one).put(receive_one).get(open_socket))
         .route("/api/v1/status", get(status::status))
-        .route("/api/v1/version", get(status::version))
+        .route(VERSION_PATH, get(status::version))
         .route("/api/v1/documents/{*collection}", get(read::documents))
         .route("/metrics", get(status::metrics))
         .route("/healthz", get(status::healthz))
@@ -163,7 +166,7 @@ async fn open_socket(
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let why = "documents are taken by POST, or by a WebSocket";
     let upgrade = upgrade.map_err(|_| refuse(StatusCode::METHOD_NOT_ALLOWED, why))?;
-    socket::open(upgrade, &api.sockets, api.ingest.clone(), collection, scope)
+    socket::open(upgrade, &api.sockets, api.ingest.clone(), collection, scope).await
 }
 
 /// Whether a request comes from no page, or from one that this server serves.

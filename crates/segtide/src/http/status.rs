@@ -26,9 +26,9 @@ pub async fn status(State(api): State<Arc<Api>>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
-/// `{version, program}`: which version of the catalog runs, counted from one, and which of the program.
+/// `{version, program, run}`: which version of the catalog runs, counted from one, which of the program, and in which run.
 pub async fn version(State(api): State<Arc<Api>>) -> Response {
-    let body = json!({ "version": api.version, "program": env!("CARGO_PKG_VERSION") });
+    let body = json!({ "version": api.version, "program": env!("CARGO_PKG_VERSION"), "run": api.run });
     ([(header::CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }
 
@@ -68,11 +68,12 @@ pub fn state(state: &TaskState) -> &'static str {
 }
 
 /// Each count of a task: its name, what it is, its value.
-fn counts(counts: &Counts) -> [(&'static str, &'static str, u64); 7] {
+fn counts(counts: &Counts) -> [(&'static str, &'static str, u64); 8] {
     [
         ("documents_in", "Documents read.", counts.documents_in),
         ("bytes_in", "Bytes of documents read.", counts.bytes_in),
         ("documents_out", "Documents published, rows stored, or documents sent.", counts.documents_out),
+        ("bytes_out", "Bytes of documents published, stored or sent.", counts.bytes_out),
         ("transactions", "Transactions committed.", counts.transactions),
         ("failures", "Attempts that failed and were made again, or halted the task.", counts.failures),
         ("set_aside", "Documents that could not be used and were set aside.", counts.set_aside),
@@ -176,6 +177,7 @@ mod tests {
             documents_in: 10,
             bytes_in: 1000,
             documents_out: 4,
+            bytes_out: 400,
             transactions: 2,
             lag_bytes: 250,
             waiting_since_us: Some(1_500_000),
@@ -188,7 +190,7 @@ mod tests {
             &[Status { kind: "materialization", name: "a\"b".into(), shards: 1, state, counts, notes }],
             4_000_000,
         );
-        expect![[r#"
+        expect![[r##"
             # HELP segtide_documents_in_total Documents read.
             # TYPE segtide_documents_in_total counter
             segtide_documents_in_total{kind="materialization",task="a\"b"} 10
@@ -198,6 +200,9 @@ mod tests {
             # HELP segtide_documents_out_total Documents published, rows stored, or documents sent.
             # TYPE segtide_documents_out_total counter
             segtide_documents_out_total{kind="materialization",task="a\"b"} 4
+            # HELP segtide_bytes_out_total Bytes of documents published, stored or sent.
+            # TYPE segtide_bytes_out_total counter
+            segtide_bytes_out_total{kind="materialization",task="a\"b"} 400
             # HELP segtide_transactions_total Transactions committed.
             # TYPE segtide_transactions_total counter
             segtide_transactions_total{kind="materialization",task="a\"b"} 2
@@ -228,7 +233,7 @@ mod tests {
             # HELP segtide_back_pressured Whether the task waits for what it commits to.
             # TYPE segtide_back_pressured gauge
             segtide_back_pressured{kind="materialization",task="a\"b"} 0
-        "#]]
+        "##]]
         .assert_eq(&text);
     }
 }

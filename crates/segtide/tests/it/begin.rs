@@ -73,7 +73,7 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     views.write_all(b"{\"id\":\"d\",\"page\":\"/home\"}\n").unwrap();
     follower.wait_for_line(r#""id":"d""#, SOON);
     let unknown = segtide(here, &["read", "acme/vews"]);
-    assert_eq!((unknown.code, unknown.err.as_str()), (1, "error: the catalog has no collection of this name\n"));
+    assert_eq!((unknown.code, unknown.err.as_str()), (5, "error: the catalog has no collection of this name\n"));
     assert!(process.terminate(SOON).success(), "{}", process.output());
 
     let read = segtide(here, &["read", "acme/views"]);
@@ -81,10 +81,20 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read.out);
     let files = segtide(here, &["fragments", "ls", "acme/views"]).out;
     assert!(files.lines().all(|file| here.join(file).is_file()), "{files}");
-    // One that is killed leaves its address behind.
-    let (mut process, _) = Process::develop(here, "flow.yaml", &[]);
+    // One that is killed leaves its address behind, and then another one may be there.
+    let (mut process, port) = Process::develop(here, "flow.yaml", &[]);
     process.kill_9();
     assert_eq!(segtide(here, &["read", "acme/views"]).out, read.out);
+    let elsewhere = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(elsewhere.path(), &["init", "file"]).code, 0);
+    let other = ["develop", "--port", &port.to_string()];
+    let mut other = Process::segtide(elsewhere.path(), &other);
+    other.wait_for_line("Listening at:", SOON);
+    assert_eq!(segtide(here, &["read", "acme/views"]).out, read.out);
+    let status = segtide(here, &["status"]);
+    assert_eq!((status.code, status.out.as_str()), (4, ""), "{status:?}");
+    assert!(status.err.contains("for segtide_develop; did it end by a crash?"), "{status:?}");
+    assert!(other.terminate(SOON).success(), "{}", other.output());
     fs::remove_file(here.join("segtide_develop/address")).unwrap();
     let status = segtide(here, &["status"]);
     assert_eq!(status.code, 4);
@@ -92,6 +102,27 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
         error: no catalog runs over segtide_develop; run `segtide develop`, or name its place with --directory
     "#]]
     .assert_eq(&status.err);
+}
+
+/// Would catch files that are looked for, or unpacked, as if all were packed alike.
+#[test]
+fn files_can_be_read_however_they_are_packed() {
+    for codec in ["ZSTANDARD", "NONE"] {
+        let directory = tempfile::tempdir().unwrap();
+        let here = directory.path();
+        assert_eq!(segtide(here, &["init", "file"]).code, 0);
+        let catalog = fs::read_to_string(here.join("flow.yaml")).unwrap();
+        let key = "    key: [/id]\n";
+        let packed = format!("{key}    journals: {{ fragments: {{ compressionCodec: {codec} }} }}\n");
+        fs::write(here.join("flow.yaml"), catalog.replacen(key, &packed, 1)).unwrap();
+        let run = segtide(here, &["develop", "--port", "0", "--poll"]);
+        assert_eq!(run.code, 0, "{run:?}");
+        let read = segtide(here, &["read", "acme/views"]).out;
+        assert_eq!(read.lines().count(), 3, "{read}");
+        assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read, "{codec}");
+        assert_eq!(segtide(here, &["fragments", "ls", "acme/views"]).out.lines().count(), 1, "{codec}");
+        assert_eq!(segtide(here, &["fragments", "ls", "acme/vews"]).code, 5);
+    }
 }
 
 /// Would catch an arrow that is not drawn.

@@ -11,7 +11,7 @@ use crate::kit::{Process, Project, Run, segtide, write_events};
 
 const EVENTS: u64 = 20_000;
 const KILLS: u64 = 8;
-/// How long each run lives: from before it has begun to after it has ended.
+/// How long each run lives at first: from before it has begun to after it has ended.
 const LIFE_MS: Range<u64> = 50..900;
 
 /// Would catch a document read twice or never, a row ahead of its checkpoint or behind it, a toggle published twice, and a call
@@ -37,8 +37,9 @@ fn killed_at_random_moments_nothing_is_lost_and_nothing_counts_twice() {
         written = EVENTS.min(written + count);
     };
     let mut interrupted = 0;
+    let mut longest_ms = LIFE_MS.end;
     for n in 0..KILLS {
-        let life = Duration::from_millis(random.random_range(LIFE_MS));
+        let life = Duration::from_millis(random.random_range(LIFE_MS.start..longest_ms));
         let mut process;
         if n % 2 == 0 {
             // A large piece at once, beside what the last run left undone: large transactions.
@@ -54,7 +55,11 @@ fn killed_at_random_moments_nothing_is_lost_and_nothing_counts_twice() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        interrupted += u64::from(process.kill_9());
+        match process.kill_9() {
+            true => interrupted += 1,
+            // It was over before it was killed: those to come live less long.
+            false => longest_ms = (longest_ms / 2).max(LIFE_MS.start + 1),
+        }
     }
     write(EVENTS);
     let last = segtide(project.directory(), &poll);

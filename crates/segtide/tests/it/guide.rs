@@ -26,7 +26,7 @@ fn run(command: &str, directory: &Path) -> Result<String, String> {
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(format!("{command} 2>&1")).current_dir(directory).env("PATH", path).env("NO_COLOR", "1");
-    for name in ["SEGTIDE_SOURCE", "SEGTIDE_PORT", "SEGTIDE_DIRECTORY"] {
+    for name in ["SEGTIDE_SOURCE", "SEGTIDE_PORT", "SEGTIDE_DIRECTORY", "SEGTIDE_COLOR", "GITHUB_ACTIONS"] {
         shell.env_remove(name);
     }
     let output = shell.output().unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 
 use crate::kit::segtide;
 
@@ -23,7 +23,7 @@ fn of_the_program() {
 
             Reads a catalog of captures, collections, derivations and materializations, checks it, tests it, and runs it on this machine with nothing else to install.
 
-            Usage: segtide <COMMAND>
+            Usage: segtide [OPTIONS] <COMMAND>
 
             Start:
               init         Begin a catalog in this folder
@@ -57,6 +57,12 @@ fn of_the_program() {
               help         Print this message or the help of the given subcommand(s)
 
             Options:
+                  --color <WHEN>
+                      Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
+
+                      [env: SEGTIDE_COLOR=]
+                      [default: auto]
+
               -h, --help
                       Print help (see a summary with '-h')
 
@@ -75,6 +81,8 @@ fn of_the_program() {
               2  the arguments are wrong
               3  the catalog has mistakes and was not run
               4  a file, directory or port cannot be used
+              5  what was asked for is not there
+             70  segtide has a defect: please report it
              74  the data directory failed while it was written; starting again finds what is safe
         "#]],
     );
@@ -85,18 +93,21 @@ fn of_each_command() {
     check(
         &["demo", "--help"],
         &expect![[r#"
-        Show it all: the segmentation catalog, running, in a folder of its own
+            Show it all: the segmentation catalog, running, in a folder of its own
 
-        Usage: segtide demo [OPTIONS]
+            Usage: segtide demo [OPTIONS]
 
-        Options:
-              --directory <DIR>  The folder of the demo: its catalog, its files, its tables [env: SEGTIDE_DIRECTORY=] [default: segtide-demo]
-              --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
-              --rate <N>         Events the generator makes in a second [default: 1000]
-              --delay <TIME>     How long the demo's webhook receiver takes to answer [default: 50ms]
-              --for <TIME>       End by itself after so long
-          -h, --help             Print help
-    "#]],
+            Options:
+                  --directory <DIR>  The folder of the demo: its catalog, its files, its tables [env: SEGTIDE_DIRECTORY=] [default: segtide-demo]
+                  --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
+                  --rate <N>         Events the generator makes in a second [default: 1000]
+                  --delay <TIME>     How long the demo's webhook receiver takes to answer [default: 50ms]
+                  --for <TIME>       End by itself after so long
+              -h, --help             Print help
+
+            Everywhere:
+                  --color <WHEN>  Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR=] [default: auto]
+        "#]],
     );
     check(
         &["check", "--help"],
@@ -119,13 +130,24 @@ fn of_each_command() {
                       How to report
 
                       Possible values:
-                      - text: For people
-                      - json: One JSON object on standard output
+                      - text:  For people
+                      - json:  One JSON object on standard output
+                      - sarif: The catalog's mistakes as SARIF, which code reviews show
 
                       [default: text]
 
+                  --json
+                      The same as --output json
+
               -h, --help
                       Print help (see a summary with '-h')
+
+            Everywhere:
+                  --color <WHEN>
+                      Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
+
+                      [env: SEGTIDE_COLOR=]
+                      [default: auto]
         "#]],
     );
     check(
@@ -155,13 +177,24 @@ fn of_each_command() {
                       How to report
 
                       Possible values:
-                      - text: For people
-                      - json: One JSON object on standard output
+                      - text:  For people
+                      - json:  One JSON object on standard output
+                      - sarif: The catalog's mistakes as SARIF, which code reviews show
 
                       [default: text]
 
+                  --json
+                      The same as --output json
+
               -h, --help
                       Print help (see a summary with '-h')
+
+            Everywhere:
+                  --color <WHEN>
+                      Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
+
+                      [env: SEGTIDE_COLOR=]
+                      [default: auto]
 
             Examples:
               segtide test --source tests.flow.yaml
@@ -258,6 +291,13 @@ fn of_each_command() {
               -h, --help
                       Print help (see a summary with '-h')
 
+            Everywhere:
+                  --color <WHEN>
+                      Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
+
+                      [env: SEGTIDE_COLOR=]
+                      [default: auto]
+
             Examples:
               segtide develop --source flow.yaml
               segtide develop --source flow.yaml --poll                process what is there, then end
@@ -268,29 +308,56 @@ fn of_each_command() {
     check(
         &["webhook", "--help"],
         &expect![[r#"
-        Receive webhooks and print them
+            Receive webhooks and print them
 
-        Usage: segtide webhook [OPTIONS]
+            Usage: segtide webhook [OPTIONS]
 
-        Options:
-              --port <PORT>   The port to listen on, on loopback; 0 takes any that is free [default: 9000]
-              --delay <TIME>  How long to wait before answering [default: 50ms]
-              --log <FILE>    Append each call to this file as {"id", "path", "body"}, before answering
-          -q, --quiet         Print one line per call instead of its body
-          -h, --help          Print help
+            Options:
+                  --port <PORT>   The port to listen on, on loopback; 0 takes any that is free [default: 9000]
+                  --delay <TIME>  How long to wait before answering [default: 50ms]
+                  --log <FILE>    Append each call to this file as {"id", "path", "body"}, before answering
+              -q, --quiet         Print one line per call instead of its body
+              -h, --help          Print help
 
-        Examples:
-          segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
-          segtide webhook --log calls.ndjson                       keep every call as a line of JSON
-    "#]],
+            Everywhere:
+                  --color <WHEN>  Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR=] [default: auto]
+
+            Examples:
+              segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
+              segtide webhook --log calls.ndjson                       keep every call as a line of JSON
+        "#]],
     );
+}
+
+/// What a command says of itself, and what those below it do.
+fn describe(command: &[&str], text: &mut String) {
+    let said = segtide(Path::new("/"), &[command, &["--help"]].concat());
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let lines: Vec<&str> = said.out.lines().map(str::trim_end).collect();
+    let name = ["segtide"].iter().chain(command).copied().collect::<Vec<_>>().join(" ");
+    *text += &format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n"));
+    // Commands stand below headings, two spaces in, before the options.
+    let listed = lines.iter().take_while(|line| **line != "Options:").filter_map(|line| line.strip_prefix("  "));
+    let below = listed.filter_map(|line| line.split_once("  ")).map(|(name, _)| name);
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase());
+    for name in below.filter(|name| is_name(name) && *name != "help") {
+        describe(&[command, &[name]].concat(), text);
+    }
+}
+
+/// With `UPDATE_EXPECT=1` it is written anew.
+#[test]
+fn the_reference_is_what_help_says() {
+    let mut text = "# Commands\n\nWhat `--help` says of each. A test writes this page.\n".to_owned();
+    describe(&[], &mut text);
+    expect_file!["../../../../docs/cli.md"].assert_eq(&text);
 }
 
 #[test]
 fn without_a_command_it_is_shown_as_an_error() {
     let said = segtide(Path::new("/"), &[]);
     assert_eq!((said.code, said.out.as_str()), (2, ""));
-    assert!(said.err.contains("Usage: segtide <COMMAND>"), "{}", said.err);
+    assert!(said.err.contains("Usage: segtide [OPTIONS] <COMMAND>"), "{}", said.err);
 }
 
 #[test]

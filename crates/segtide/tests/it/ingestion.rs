@@ -330,6 +330,15 @@ fn each_format_and_each_mistake_has_its_answer() {
         "#]],
         ),
         (
+            "a row that was cut off",
+            &[csv],
+            &rows(&row(30, "ann,1,\"readers,")),
+            400,
+            expect![[r#"
+            ingestion of collection "examples/segment/events": line 2: a quote is not closed
+        "#]],
+        ),
+        (
             "a row that the schema refuses",
             &[csv],
             &rows(&row(30, "ann,0,readers,")),
@@ -513,6 +522,14 @@ fn documents_come_by_websocket() {
         assert!(open.len() < 1_000, "connections are not bounded");
     };
     assert!(refusal.contains("429"), "{refusal}");
+    // Those who keep silent make room in time.
+    let full = std::time::Instant::now();
+    while connect().is_err() {
+        assert!(full.elapsed() < SOON, "silent connections keep others out");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let told = open[0].read().unwrap();
+    assert!(told.to_string().contains("another connection needs the place"), "{told}");
     drop(open);
     let freed = std::time::Instant::now();
     while connect().is_err() {
@@ -533,6 +550,7 @@ fn what_runs_can_be_asked() {
     let tasks = status["tasks"].as_array().unwrap();
     let ingestion = tasks.iter().find(|task| task["kind"] == "ingestion").unwrap();
     assert_eq!((&ingestion["state"], &ingestion["documents_out"]), (&"running".into(), &1.into()));
+    assert!(ingestion["bytes_out"].as_u64() > Some(100), "{ingestion}");
     let metrics = get("/metrics").body;
     let line = "segtide_documents_out_total{kind=\"ingestion\",task=\"ingestion\"} 1\n";
     assert!(metrics.contains(line), "{metrics}");

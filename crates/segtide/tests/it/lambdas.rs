@@ -25,7 +25,7 @@ fn corners_of_the_language() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/corners");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let catalogs: Vec<_> = paths.filter(|path| path.to_str().unwrap().ends_with(".flow.yaml")).collect();
-    assert!(catalogs.len() >= 8, "{catalogs:?}");
+    assert!(catalogs.len() >= 17, "{catalogs:?}");
     for catalog in catalogs {
         let (text, passed) = test(&catalog);
         assert!(passed, "{}: {text}", catalog.display());

@@ -32,7 +32,15 @@ pub(crate) fn segtide(directory: &Path, arguments: &[&str]) -> Said {
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
     command.current_dir(directory).args(arguments).env("NO_COLOR", "1");
-    for name in ["SEGTIDE_SOURCE", "SEGTIDE_PORT", "SEGTIDE_DIRECTORY", "SEGTIDE_SHARDS", "SEGTIDE_MEMORY"] {
+    for name in [
+        "SEGTIDE_SOURCE",
+        "SEGTIDE_PORT",
+        "SEGTIDE_DIRECTORY",
+        "SEGTIDE_SHARDS",
+        "SEGTIDE_MEMORY",
+        "SEGTIDE_COLOR",
+        "GITHUB_ACTIONS",
+    ] {
         command.env_remove(name);
     }
     command

@@ -79,7 +79,7 @@ proptest! {
                             Some(value) => drop(model.registers.insert((shard, key), value)),
                             None => drop(model.registers.remove(&(shard, key))),
                         }
-                        delta.registers.push((vec![key; 3], value));
+                        delta.registers.push((vec![key; 3].into(), value.map(Into::into)));
                     }
                     if let Some(sequence) = clear {
                         model.outbox.remove(&(shard, sequence));

@@ -81,7 +81,8 @@ impl World {
         let former: Vec<CheckpointRow> = self.checkpoints.iter().map(|(row, _)| row.clone()).collect();
         let (mut row, left) = take_over(&former, range).unwrap();
         if self.defect == Defect::HandsEmpty && !former.contains(&row) {
-            row.checkpoint = None;
+            // With none at all they would be taken for new, and their rows be made again from the beginning.
+            row.checkpoint = row.checkpoint.map(|_| "[]".to_owned());
         }
         self.checkpoints.retain(|(former, _)| former.range.intersect(range).is_none());
         self.checkpoints.extend([row.clone()].into_iter().chain(left).map(|row| (row, self.fence)));

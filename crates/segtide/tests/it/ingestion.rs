@@ -186,9 +186,9 @@ fn what_was_refused_leaves_nothing_behind() {
         (404, "documents are taken by POST at /ingest; /docs says more\n")
     );
     assert_eq!(request(port, "GET", "/ingest", &[], b"").status, 405);
-    let large = request(port, "POST", "/ingest", &[json], &vec![b' '; 65 << 20]);
+    let large = request(port, "POST", "/ingest", &[json], &vec![b' '; 33 << 20]);
     assert_eq!(large.status, 413);
-    assert_eq!(large.body, "the body is larger than 64 MiB; send the documents in several requests\n");
+    assert_eq!(large.body, "the body is larger than 32 MiB; send the documents in several requests\n");
 
     // Nothing at all is fine, and so is the next one.
     assert_eq!(ingest(port, "{}").status, 200);

@@ -41,7 +41,7 @@ pub(crate) type Published<'p, 'a> = dyn FnMut(Node<'a>) -> Result<(), Unpublisha
 /// What lasts from one document to the next.
 enum Kind {
     /// Registers, each changed by update lambdas.
-    Registers(Registers),
+    Registers(Box<Registers>),
     /// Registers nothing ever changes: this one serves all.
     Initial(String),
     /// What the lambdas keep themselves, so that they are called in the order of the documents.
@@ -88,12 +88,12 @@ impl Deriver {
             name: collection.name.clone(),
             registers: match &derivation.using {
                 using if keeps_own_state(using) => Kind::Own,
-                _ if Self::has_registers(derivation) => Kind::Registers(Registers::new(
+                _ if Self::has_registers(derivation) => Kind::Registers(Box::new(Registers::new(
                     Arc::clone(&derivation.register_schema),
                     &derivation.register_initial,
                     memory_bytes,
                     is_new,
-                )),
+                ))),
                 _ => Kind::Initial(derivation.register_initial.clone()),
             },
             transforms,

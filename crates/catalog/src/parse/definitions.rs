@@ -18,6 +18,8 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str])] = &[
             "npmDependencies",
             "storageMappings",
             "journalRules",
+            "nodeDependencies",
+            "materializationTargets",
             "resources",
         ],
     ),

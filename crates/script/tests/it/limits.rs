@@ -55,11 +55,14 @@ fn bombs() {
     for (body, want) in BOMBS {
         let began = Instant::now();
         let text = method(body);
-        let mut engine = Engine::open("module.ts", &text, "T", &["m"], None, LIMITS).unwrap();
+        // What is to meet another limit must not meet that of time first, on a machine that is busy.
+        let patient = Limits { call_time: Duration::from_secs(30), ..LIMITS };
+        let limits = if [STACK, MEMORY].contains(want) { patient } else { LIMITS };
+        let mut engine = Engine::open("module.ts", &text, "T", &["m"], None, limits).unwrap();
         let got = call_on(&mut engine, "m", &["{}"]).err().map(|e| e.message).unwrap_or_default();
         let took = began.elapsed();
         println!("{:>5} ms  {body}  {got}", took.as_millis());
-        let took_too_long = took > LIMITS.call_time + LIMITS.grace + Duration::from_millis(700);
+        let took_too_long = took > limits.call_time + limits.grace + Duration::from_millis(700);
         if !got.starts_with(want) || took_too_long {
             wrong.push(format!("{body}: {took:?}\n  got  {got}\n  want {want}"));
         }

@@ -188,7 +188,9 @@ fn what_was_refused_leaves_nothing_behind() {
     assert_eq!(request(port, "GET", "/ingest", &[], b"").status, 405);
     let large = request(port, "POST", "/ingest", &[json], &vec![b' '; 33 << 20]);
     assert_eq!(large.status, 413);
-    assert_eq!(large.body, "the body is larger than 32 MiB; send the documents in several requests\n");
+    // How much that is depends on the machine's memory.
+    let words = ["the body is larger than ", " MiB; send the documents in several requests\n"];
+    assert!(large.body.starts_with(words[0]) && large.body.ends_with(words[1]), "{}", large.body);
 
     // Nothing at all is fine, and so is the next one.
     assert_eq!(ingest(port, "{}").status, 200);

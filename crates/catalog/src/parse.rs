@@ -91,14 +91,8 @@ pub(crate) fn catalog(tree: &Tree, reader: &mut Reader) -> RawCatalog {
     if let Some(resources) = object.get("resources") {
         reader.map(resources, "`resources`").iter().for_each(|member| reader.resource(member));
     }
-    for name in ["npmDependencies", "nodeDependencies"] {
-        if let Some(packages) = object.get(name) {
-            reader.npm(packages, name, object.key_place(name));
-        }
-    }
-    if object.get("materializationTargets").is_some() {
-        let ignored = reader.ignored(object.key_place("materializationTargets"), "`materializationTargets`");
-        ignored.hint("nothing is materialized without `materializations`");
+    if let Some(packages) = object.get("npmDependencies") {
+        reader.npm(packages, object.key_place("npmDependencies"));
     }
     if let Some(tree) = object.get("storageMappings") {
         raw.storage = storage::mappings(tree, reader);
@@ -290,10 +284,10 @@ impl Reader<'_, '_> {
     }
 
     /// Packages are never installed.
-    pub(crate) fn npm(&mut self, packages: &Tree, field: &str, place: Place) {
-        let field = format!("`{field}`");
-        if !self.map(packages, &field).is_empty() {
-            self.ignored(place, &field).hint("lambdas have only their own module: copy into it what they need");
+    pub(crate) fn npm(&mut self, packages: &Tree, place: Place) {
+        if !self.map(packages, "`npmDependencies`").is_empty() {
+            self.ignored(place, "`npmDependencies`")
+                .hint("lambdas have only their own module: copy into it what they need");
         }
     }
 

@@ -18,8 +18,6 @@ pub(crate) const DEFINITIONS: &[(&str, &[&str])] = &[
             "npmDependencies",
             "storageMappings",
             "journalRules",
-            "nodeDependencies",
-            "materializationTargets",
             "resources",
         ],
     ),

@@ -119,7 +119,7 @@ pub(super) fn derive_style(tree: &Tree, reader: &mut Reader) -> Option<RawDeriva
 fn module(tree: &Tree, reader: &mut Reader) -> Option<Word> {
     let object = reader.object(tree, "`typescript`")?;
     if let Some(packages) = object.get("npmDependencies") {
-        reader.npm(packages, "npmDependencies", object.key_place("npmDependencies"));
+        reader.npm(packages, object.key_place("npmDependencies"));
     }
     let module = object.require("module", reader)?;
     reader.word(module, "`module`")

@@ -219,12 +219,6 @@ fn spellings_of_every_era_build() {
           only a warning
         2021-07.yaml:14:36: connector-unknown: there is no connector `materialize-bigquery`, so materialization `acme/sink` is left out
           only a warning
-        2020-12.yaml:27:1: ignored: `nodeDependencies` has no effect here
-          only a warning
-          hint: lambdas have only their own module: copy into it what they need
-        2020-12.yaml:28:1: ignored: `materializationTargets` has no effect here
-          only a warning
-          hint: nothing is materialized without `materializations`
         acme/clicks ["/id"] derived: false
         acme/mirror ["/id"] derived: true
         export class Derivation {

@@ -163,7 +163,12 @@ fn a_collection_that_has_no_partitions_any_more_has_a_journal_of_its_own() {
     for (catalog, id) in [(SITES, 10), (&whole, 11)] {
         let shared: Arc<dyn Log> = Arc::<Embedded>::clone(&log);
         let clock = Arc::<Ticks>::clone(&clock);
-        let runtime = Runtime::start(&build(catalog), shared, &connectors, clock, &spill, Options::default()).unwrap();
+        let options = Options { tail: false, ..Options::default() };
+        let runtime = Runtime::start(&build(catalog), shared, &connectors, clock, &spill, options).unwrap();
+        // What is captured is captured by the first of them.
+        while !runtime.is_settled() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         post(&runtime, &[view(id, "s")]).unwrap();
         post(&runtime, &[view(id + 10, "t")]).unwrap();
         runtime.stop();

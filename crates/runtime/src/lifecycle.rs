@@ -12,8 +12,8 @@
 //! measurements: when nothing more is waiting, or the open one is large or old enough; never while a commit is in flight, so a
 //! slow destination makes transactions larger and fewer, and never makes a queue longer. A transaction that is due and cannot
 //! close is back-pressure: where documents of a key become one it goes on reading, for as long as there is room for what is
-//! unique; elsewhere it stops. One that would mostly write again what the one before it wrote rests, for more to become one, unless
-//! nothing more comes. What a source says belongs together is read to its end before anything closes; asked to stop before,
+//! unique; elsewhere it stops. One may have to rest behind the one before it, so that less of that is written again, for as long as
+//! something comes. What a source says belongs together is read to its end before anything closes; asked to stop before,
 //! a shard leaves it for the next run.
 //!
 //! [`Lifecycle::next`] decides from what has happened so far; [`Lifecycle::on`] takes note of what happened. Neither touches

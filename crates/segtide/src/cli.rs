@@ -1,5 +1,6 @@
 //! The command line.
 
+mod flowctl;
 mod groups;
 
 use std::net::IpAddr;
@@ -10,6 +11,7 @@ use bytesize::ByteSize;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::output::{Colour, Exit, say};
+pub use flowctl::{Collections, Flowctl, FlowctlRun};
 
 /// Exact, live user segments from a stream of events.
 ///
@@ -143,55 +145,6 @@ pub struct Test {
     pub report: Report,
     #[command(flatten)]
     pub flowctl: Flowctl,
-}
-
-/// What `flowctl` takes besides, so that its command lines can be kept. Nothing here needs a network or a directory to check or
-/// test a catalog, and no test waits.
-#[derive(Debug, Args)]
-pub struct Flowctl {
-    #[arg(long, hide = true)]
-    directory: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    network: Option<String>,
-    #[arg(long, hide = true)]
-    shards: Option<u32>,
-    #[arg(long, hide = true)]
-    timeout: Option<String>,
-    #[arg(long = "log.level", hide = true)]
-    log_level: Option<String>,
-    #[arg(long = "log.format", hide = true)]
-    log_format: Option<String>,
-}
-
-/// The same for what runs a catalog.
-#[derive(Debug, Args)]
-pub struct FlowctlRun {
-    #[arg(long, hide = true)]
-    network: Option<String>,
-    #[arg(long = "log.level", hide = true)]
-    log_level: Option<String>,
-    #[arg(long = "log.format", hide = true)]
-    log_format: Option<String>,
-    #[arg(long = "debug.port", hide = true)]
-    debug_port: Option<u16>,
-}
-
-/// `flowctl collections`.
-#[derive(Debug, Subcommand)]
-pub enum Collections {
-    /// Print the documents of a collection
-    Read {
-        /// The collection
-        #[arg(long)]
-        collection: String,
-        /// Go on with the documents to come
-        #[arg(long)]
-        follow: bool,
-        #[arg(long, hide = true)]
-        uncommitted: bool,
-        #[command(flatten)]
-        place: Place,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -149,13 +149,8 @@ impl Keys {
         }
         let position = Position { version: TAKEN_VERSION, next: self.next };
         let position = serde_json::to_vec(&position).expect("numbers are JSON");
-        (
-            std::mem::take(&mut self.changes)
-                .into_iter()
-                .map(|(key, value)| (key.into(), value.map(Into::into)))
-                .collect(),
-            Some(position),
-        )
+        let changes = std::mem::take(&mut self.changes).into_iter();
+        (changes.map(|(key, value)| (key.into(), value.map(Into::into))).collect(), Some(position))
     }
 }
 

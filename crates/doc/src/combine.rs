@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::parse::DEPTH_MAX;
+use crate::write::write_within;
 use crate::{Arena, Invalid, Node, Pointer, Reason, ReduceError, Schema, pack, parse, write};
 pub use spill::{Spill, SpillDrain, SpillFile, SpillingCombiner};
 
@@ -126,7 +127,6 @@ impl Combiner {
         arena: &'a Arena,
         document: Node<'a>,
     ) -> Result<(usize, Node<'a>), CombineError> {
-        check_depth(document)?;
         self.schema.validate(document).map_err(CombineError::Invalid)?;
         self.combine(arena, document, None)
     }
@@ -156,12 +156,19 @@ impl Combiner {
         pack(document, &self.key, &mut self.scratch.key);
         let hash = xxh3_64(&self.scratch.key);
         if let Some(at) = self.find(hash, &self.scratch.key) {
+            if text.is_none() {
+                check_depth(document)?;
+            }
             return Ok((at, self.reduce_right(arena, at, document)?));
         }
         let begin = self.documents.len();
         match text {
             Some(text) => self.documents.extend_from_slice(text),
-            None => write(document, &mut self.documents),
+            None if write_within(document, DEPTH_MAX, &mut self.documents) => {}
+            None => {
+                self.documents.truncate(begin);
+                return Err(CombineError::Depth);
+            }
         }
         self.push(hash, begin, false);
         Ok((self.entries.len() - 1, document))

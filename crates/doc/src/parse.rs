@@ -68,7 +68,7 @@ pub enum ParseReason {
 /// Reads exactly one JSON document, with white space around it or not.
 pub fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, ParseError> {
     let mut parser = Parser::new(arena, text)?;
-    let node = parser.value(0).filter(|_| parser.finish());
+    let node = parser.root(0).filter(|_| parser.finish());
     node.ok_or_else(|| parser.failure())
 }
 
@@ -89,6 +89,33 @@ struct Parser<'a> {
     /// Fields of the objects being read, likewise.
     fields: SmallVec<[Field<'a>; 24]>,
     failed: Option<ParseError>,
+}
+
+/// Where a value goes to.
+trait Slot<'a>: Copy {
+    fn put(self, parser: &mut Parser<'a>, value: Node<'a>);
+}
+
+/// To the items of the array being read.
+#[derive(Clone, Copy)]
+struct Item;
+
+/// To the fields of the object being read, by this name.
+#[derive(Clone, Copy)]
+struct Named<'a>(&'a str);
+
+impl<'a> Slot<'a> for Item {
+    #[inline(always)]
+    fn put(self, parser: &mut Parser<'a>, value: Node<'a>) {
+        parser.items.push(value);
+    }
+}
+
+impl<'a> Slot<'a> for Named<'a> {
+    #[inline(always)]
+    fn put(self, parser: &mut Parser<'a>, value: Node<'a>) {
+        parser.fields.push(Field { name: self.0, value });
+    }
 }
 
 impl<'a> Parser<'a> {
@@ -132,7 +159,7 @@ impl<'a> Parser<'a> {
             loop {
                 self.space();
                 let begin = self.at;
-                let node = self.value(1)?;
+                let node = self.root(1)?;
                 elements.push((node, begin..self.at));
                 if !self.continues(b']', "',' or ']'")? {
                     break;
@@ -184,57 +211,84 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Option<Node<'a>> {
-        self.space();
-        match self.peek() {
-            Some(b'"') => Some(Node::Str(self.string()?)),
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true", Node::Bool(true)),
-            Some(b'f') => self.word("false", Node::Bool(false)),
-            Some(b'n') => self.word("null", Node::Null),
-            _ => self.expected("a value"),
-        }
+    fn root(&mut self, depth: usize) -> Option<Node<'a>> {
+        self.value(Item, depth)?;
+        self.items.pop()
     }
 
-    fn word(&mut self, word: &'static str, node: Node<'a>) -> Option<Node<'a>> {
+    /// Reads a value and puts it where it belongs: a node that is handed through memory in two halves is waited for.
+    fn value(&mut self, slot: impl Slot<'a>, depth: usize) -> Option<()> {
+        self.space();
+        match self.peek() {
+            Some(b'"') => {
+                let text = self.string()?;
+                slot.put(self, Node::Str(text));
+            }
+            Some(b'{') => {
+                let fields = self.object(depth)?;
+                slot.put(self, Node::Object(fields));
+            }
+            Some(b'[') => {
+                let items = self.array(depth)?;
+                slot.put(self, Node::Array(items));
+            }
+            Some(b'-' | b'0'..=b'9') => {
+                let node = self.number()?;
+                slot.put(self, node);
+            }
+            Some(b't') => {
+                self.word("true")?;
+                slot.put(self, Node::Bool(true));
+            }
+            Some(b'f') => {
+                self.word("false")?;
+                slot.put(self, Node::Bool(false));
+            }
+            Some(b'n') => {
+                self.word("null")?;
+                slot.put(self, Node::Null);
+            }
+            _ => return self.expected("a value"),
+        }
+        Some(())
+    }
+
+    fn word(&mut self, word: &'static str) -> Option<()> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             return self.expected("a value");
         }
         self.at += word.len();
-        Some(node)
+        Some(())
     }
 
-    fn array(&mut self, depth: usize) -> Option<Node<'a>> {
+    fn array(&mut self, depth: usize) -> Option<&'a [Node<'a>]> {
         if depth == DEPTH_MAX {
             return self.fail(ParseReason::Depth);
         }
         self.at += 1;
         if self.closes(b']') {
-            return Some(Node::Array(&[]));
+            return Some(&[]);
         }
         let base = self.items.len();
         loop {
-            let item = self.value(depth + 1)?;
-            self.items.push(item);
+            self.value(Item, depth + 1)?;
             if !self.continues(b']', "',' or ']'")? {
                 break;
             }
         }
         let items = self.arena.alloc_slice_copy(&self.items[base..]);
         self.items.truncate(base);
-        Some(Node::Array(items))
+        Some(items)
     }
 
-    fn object(&mut self, depth: usize) -> Option<Node<'a>> {
+    fn object(&mut self, depth: usize) -> Option<&'a [Field<'a>]> {
         if depth == DEPTH_MAX {
             return self.fail(ParseReason::Depth);
         }
         let begin = self.at;
         self.at += 1;
         if self.closes(b'}') {
-            return Some(Node::Object(&[]));
+            return Some(&[]);
         }
         let base = self.fields.len();
         let mut sorted = true;
@@ -249,9 +303,8 @@ impl<'a> Parser<'a> {
                 return self.expected("':'");
             }
             self.at += 1;
-            let value = self.value(depth + 1)?;
             sorted = sorted && self.fields[base..].last().is_none_or(|last| order(last.name, name).is_lt());
-            self.fields.push(Field { name, value });
+            self.value(Named(name), depth + 1)?;
             if !self.continues(b'}', "',' or '}'")? {
                 break;
             }
@@ -264,20 +317,27 @@ impl<'a> Parser<'a> {
                 return self.fail_at(begin, ParseReason::Duplicate(pair[0].name.to_owned()));
             }
         }
-        Some(Node::Object(fields))
+        Some(fields)
     }
 
     /// Reads a string, the opening quote being next.
+    #[inline(always)]
     fn string(&mut self) -> Option<&'a str> {
-        self.at += 1;
-        let begin = self.at;
-        self.at = plain_end(self.text.as_bytes(), begin);
-        if self.peek() == Some(b'"') {
-            self.at += 1;
-            return Some(&self.text[begin..self.at - 1]);
+        let begin = self.at + 1;
+        let end = plain_end(self.text.as_bytes(), begin);
+        if self.text.as_bytes().get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Some(&self.text[begin..end]);
         }
+        self.escaped(begin, end)
+    }
+
+    /// Reads the rest of a string that is not plain, or fails.
+    #[cold]
+    fn escaped(&mut self, begin: usize, end: usize) -> Option<&'a str> {
         let mut text = String::new();
         let mut from = begin;
+        self.at = end;
         loop {
             text.push_str(&self.text[from..self.at]);
             match self.peek() {
@@ -414,6 +474,7 @@ fn marks(word: u64) -> u64 {
 
 /// From `at`, the index of the first byte that a string cannot hold as it is: a quote, a backslash, a control character; or
 /// the length. Looks at eight bytes at a time.
+#[inline(always)]
 pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let marks = marks(u64::from_le_bytes(*chunk));
@@ -422,6 +483,12 @@ pub(crate) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
+    short_end(bytes, at)
+}
+
+/// The same for the last seven bytes.
+#[inline(never)]
+fn short_end(bytes: &[u8], mut at: usize) -> usize {
     // Most short strings are plain as a whole.
     if let rest @ [_, _, _, _, ..] = &bytes[at..]
         && let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>())

@@ -114,6 +114,7 @@ impl Plan {
 
 impl<'a> Reduction<'a, '_> {
     /// Reduces one location; `None` where it is deleted.
+    #[inline]
     fn value(&self, active: &Active, left: Option<Node<'a>>, right: Node<'a>) -> Result<'a> {
         // Most locations have nothing to say; and a lone right value is taken as it is, unless something below it is pruned.
         if active.is_blank() {
@@ -122,6 +123,10 @@ impl<'a> Reduction<'a, '_> {
         if left.is_none() && !(self.full && self.plan.prunes(active)) {
             return self.lone(active, right).map(|()| Some(right));
         }
+        self.by_strategy(active, left, right)
+    }
+
+    fn by_strategy(&self, active: &Active, left: Option<Node<'a>>, right: Node<'a>) -> Result<'a> {
         let (strategy, below) = self.plan.decide(active, right);
         let Some(strategy) = strategy else {
             return Ok(Some(right));
@@ -230,16 +235,21 @@ impl<'a> Reduction<'a, '_> {
         let mut fields = Vec::with_capacity_in(left.len() + right.len(), self.arena);
         let mut rest = left;
         for field in right {
-            let ahead = rest.iter().take_while(|left| order(left.name, field.name).is_lt()).count();
-            fields.extend_from_slice_copy(&rest[..ahead]);
-            rest = &rest[ahead..];
             let mut same = None;
-            if let Some((first, others)) = rest.split_first()
-                && first.name == field.name
-            {
-                (same, rest) = (Some(first.value), others);
-            }
+            let found = rest.iter().position(|left| {
+                let order = order(left.name, field.name);
+                same = order.is_eq().then_some(left.value);
+                order.is_ge()
+            });
+            let ahead = found.unwrap_or(rest.len());
+            fields.extend_from_slice_copy(&rest[..ahead]);
+            rest = &rest[ahead + usize::from(same.is_some())..];
             let active = self.plan.property(below, field.name);
+            // Most fields are taken as they are, from where they are: a node that was handed on in memory is waited for.
+            if active.is_blank() {
+                fields.push(*field);
+                continue;
+            }
             let value = self.value(&active, same, field.value).map_err(|error| error.within(field.name))?;
             fields.extend(value.map(|value| Field { name: field.name, value }));
         }

@@ -5,6 +5,12 @@ use crate::{Arena, Field, Node, parse};
 
 /// Appends a node as compact JSON.
 pub fn write(node: Node<'_>, out: &mut Vec<u8>) {
+    let is_whole = write_within(node, usize::MAX, out);
+    debug_assert!(is_whole, "nothing is so deep");
+}
+
+/// The same, unless more than so many arrays and objects stand within each other; then what was written is worth nothing.
+pub(crate) fn write_within(node: Node<'_>, depth_max: usize, out: &mut Vec<u8>) -> bool {
     match node {
         Node::Null => out.extend_from_slice(b"null"),
         Node::Bool(true) => out.extend_from_slice(b"true"),
@@ -13,13 +19,16 @@ pub fn write(node: Node<'_>, out: &mut Vec<u8>) {
         Node::I64(value) => number(&value, out),
         Node::F64(value) => number(&value, out),
         Node::Str(text) => string(text, out),
+        Node::Array(_) | Node::Object(_) if depth_max == 0 => return false,
         Node::Array(items) => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
                 if at > 0 {
                     out.push(b',');
                 }
-                write(*item, out);
+                if !write_within(*item, depth_max - 1, out) {
+                    return false;
+                }
             }
             out.push(b']');
         }
@@ -31,11 +40,14 @@ pub fn write(node: Node<'_>, out: &mut Vec<u8>) {
                 }
                 string(field.name, out);
                 out.push(b':');
-                write(field.value, out);
+                if !write_within(field.value, depth_max - 1, out) {
+                    return false;
+                }
             }
             out.push(b'}');
         }
     }
+    true
 }
 
 fn number(value: &impl serde::Serialize, out: &mut Vec<u8>) {

@@ -91,13 +91,16 @@ impl<'p, 'a> Evaluator<'p, 'a> {
         self.values.extend(arguments.iter().map(|node| Value::from(*node)));
         let returned = self.enter(function, 0).and_then(|body| match body {
             Some(Expr::Array(items)) if items.iter().all(|item| matches!(item, Item::One(_))) => self.rows(items),
-            Some(expr) => match self.output(expr)? {
-                Some(Node::Array(rows)) => {
-                    self.nodes.extend_from_slice(rows);
-                    Ok(())
+            Some(expr) => {
+                self.element(expr)?;
+                match self.nodes.pop() {
+                    Some(Node::Array(rows)) => {
+                        self.nodes.extend_from_slice(rows);
+                        Ok(())
+                    }
+                    _ => Err(Stop::GiveUp),
                 }
-                _ => Err(Stop::GiveUp),
-            },
+            }
             None => Err(Stop::GiveUp),
         });
         match returned {
@@ -113,8 +116,7 @@ impl<'p, 'a> Evaluator<'p, 'a> {
     fn rows(&mut self, items: &'p [Item]) -> Result<()> {
         for item in items {
             let (Item::One(expr) | Item::Spread(expr)) = item;
-            let node = self.output(expr)?.unwrap_or(Node::Null);
-            self.nodes.push(node);
+            self.element(expr)?;
         }
         Ok(())
     }

@@ -6,8 +6,9 @@ use doc::{Field, Node};
 
 use super::{GiveUp, number, text};
 
-/// A value. Twenty-four bytes, and `Copy`; what it points to is in the arena, and never changes.
+/// A value. Three words, as nodes are, and `Copy`; what it points to is in the arena, and never changes.
 #[derive(Clone, Copy, Debug)]
+#[repr(u64)]
 pub(super) enum Value<'a> {
     Undefined,
     Null,

@@ -11,38 +11,73 @@ use crate::native::value::Value;
 /// How deep documents are made; deeper ones, which may be too deep, are left to QuickJS.
 const DEPTH_MAX: usize = 100;
 
+/// Where a node goes to: a node that is handed through memory is waited for.
+trait Slot<'a>: Copy {
+    fn put(self, evaluator: &mut Evaluator<'_, 'a>, node: Node<'a>);
+}
+
+/// To the items of the array that is being made.
+#[derive(Clone, Copy)]
+struct Element;
+
+/// To the fields of the object that is being made, by this name.
+#[derive(Clone, Copy)]
+struct Named<'a>(&'a str);
+
+impl<'a> Slot<'a> for Element {
+    #[inline(always)]
+    fn put(self, evaluator: &mut Evaluator<'_, 'a>, node: Node<'a>) {
+        evaluator.nodes.push(node);
+    }
+}
+
+impl<'a> Slot<'a> for Named<'a> {
+    #[inline(always)]
+    fn put(self, evaluator: &mut Evaluator<'_, 'a>, node: Node<'a>) {
+        evaluator.fields.push(Field { name: self.0, value: node });
+    }
+}
+
 impl<'p, 'a> Evaluator<'p, 'a> {
-    /// The node of an expression's value; `None` where it is undefined. Literals become nodes at once.
-    pub(super) fn output(&mut self, expr: &'p Expr) -> Result<Option<Node<'a>>> {
+    /// Adds the node of an expression's value to the items, null where it is undefined.
+    pub(super) fn element(&mut self, expr: &'p Expr) -> Result<()> {
+        if !self.output(Element, expr)? {
+            self.nodes.push(Node::Null);
+        }
+        Ok(())
+    }
+
+    /// Puts the node of an expression's value where it goes to, unless it is undefined; whether it did. Literals become nodes at
+    /// once.
+    fn output(&mut self, slot: impl Slot<'a>, expr: &'p Expr) -> Result<bool> {
         match expr {
             Expr::Record(names) => {
                 self.spend(1)?;
                 let base = self.fields.len();
                 for (name, expr) in names {
-                    if let Some(value) = self.output(expr)? {
-                        self.fields.push(Field { name: self.texts[*name], value });
-                    }
+                    self.output(Named(self.texts[*name]), expr)?;
                 }
-                self.reserve((self.fields.len() - base) * size_of::<Field<'_>>())?;
-                let fields = self.arena.alloc_slice_copy(&self.fields[base..]);
-                self.fields.truncate(base);
-                Ok(Some(Node::Object(fields)))
+                let fields = self.record(base)?;
+                slot.put(self, Node::Object(fields));
             }
             Expr::Array(items) if items.iter().all(|item| matches!(item, Item::One(_))) => {
                 self.spend(1)?;
                 let base = self.nodes.len();
                 self.rows(items)?;
-                self.items(base)
+                let items = self.items(base)?;
+                slot.put(self, Node::Array(items));
             }
             Expr::If(branches) => {
                 let [test, then, other] = &**branches;
                 let test = self.value(test)?.is_truthy();
-                self.output(if test { then } else { other })
+                return self.output(slot, if test { then } else { other });
             }
-            Expr::Call(function, arguments) => match self.apply(*function, arguments)? {
-                Some(expr) => self.output(expr),
-                None => Ok(None),
-            },
+            Expr::Call(function, arguments) => {
+                return match self.apply(*function, arguments)? {
+                    Some(expr) => self.output(slot, expr),
+                    None => Ok(false),
+                };
+            }
             Expr::Each(Each::Map, function, both) => {
                 let array = self.value(&both.0)?;
                 let elements = array.elements().ok_or(Stop::GiveUp)?;
@@ -51,67 +86,86 @@ impl<'p, 'a> Evaluator<'p, 'a> {
                     self.spend(1)?;
                     let from = self.values.len();
                     self.values.extend([element, Value::Number(at as f64), array]);
-                    let node = match self.enter(*function, from)? {
-                        Some(expr) => self.output(expr)?,
-                        None => None,
-                    };
-                    self.nodes.push(node.unwrap_or(Node::Null));
+                    match self.enter(*function, from)? {
+                        Some(expr) => self.element(expr)?,
+                        None => self.nodes.push(Node::Null),
+                    }
                 }
-                self.items(base)
+                let items = self.items(base)?;
+                slot.put(self, Node::Array(items));
+            }
+            Expr::Local(local) => {
+                self.spend(1)?;
+                return self.node(slot, self.slots[*local], 0);
             }
             _ => {
                 let value = self.value(expr)?;
-                self.node(value, 0)
+                return self.node(slot, value, 0);
             }
         }
+        Ok(true)
     }
 
-    /// The array of the nodes from a place on.
-    fn items(&mut self, base: usize) -> Result<Option<Node<'a>>> {
+    /// The items from a place on.
+    fn items(&mut self, base: usize) -> Result<&'a [Node<'a>]> {
         self.reserve((self.nodes.len() - base) * size_of::<Node<'_>>())?;
         let items = self.arena.alloc_slice_copy(&self.nodes[base..]);
         self.nodes.truncate(base);
-        Ok(Some(Node::Array(items)))
+        Ok(items)
     }
 
-    /// The node of a value.
-    fn node(&mut self, value: Value<'a>, depth: usize) -> Result<Option<Node<'a>>> {
+    /// The fields from a place on.
+    fn record(&mut self, base: usize) -> Result<&'a [Field<'a>]> {
+        self.reserve((self.fields.len() - base) * size_of::<Field<'_>>())?;
+        let fields = self.arena.alloc_slice_copy(&self.fields[base..]);
+        self.fields.truncate(base);
+        Ok(fields)
+    }
+
+    /// Puts the node of a value where it goes to, unless it is undefined; whether it did.
+    fn node(&mut self, slot: impl Slot<'a>, value: Value<'a>, depth: usize) -> Result<bool> {
         self.spend(1)?;
         if depth > DEPTH_MAX {
             return Err(Stop::GiveUp);
         }
-        Ok(Some(match value {
-            Value::Undefined => return Ok(None),
-            Value::Null => Node::Null,
-            Value::Bool(value) => Node::Bool(value),
-            Value::Number(value) => number::node(value)?,
-            Value::Text(text) => Node::Str(text),
-            Value::Items(items) => return self.again(Node::Array(items), depth).map(Some),
-            Value::Fields(fields) => return self.again(Node::Object(fields), depth).map(Some),
+        match value {
+            Value::Undefined => return Ok(false),
+            Value::Null => slot.put(self, Node::Null),
+            Value::Bool(value) => slot.put(self, Node::Bool(value)),
+            Value::Number(value) => slot.put(self, number::node(value)?),
+            Value::Text(text) => slot.put(self, Node::Str(text)),
+            Value::Items(items) => {
+                let node = self.again(Node::Array(items), depth)?;
+                slot.put(self, node);
+            }
+            Value::Fields(fields) => {
+                let node = self.again(Node::Object(fields), depth)?;
+                slot.put(self, node);
+            }
             Value::Array(values) => {
                 let base = self.nodes.len();
                 for value in values {
-                    let node = self.node(*value, depth + 1)?.unwrap_or(Node::Null);
-                    self.nodes.push(node);
+                    if !self.node(Element, *value, depth + 1)? {
+                        self.nodes.push(Node::Null);
+                    }
                 }
-                return self.items(base);
+                let items = self.items(base)?;
+                slot.put(self, Node::Array(items));
             }
             Value::Object(properties) => {
                 let base = self.fields.len();
                 for property in properties {
-                    if let Some(value) = self.node(property.value, depth + 1)? {
-                        self.fields.push(Field { name: property.name, value });
-                    }
+                    self.node(Named(property.name), property.value, depth + 1)?;
                 }
-                self.reserve((self.fields.len() - base) * size_of::<Field<'_>>())?;
-                let fields = self.arena.alloc_slice_copy(&self.fields[base..]);
-                self.fields.truncate(base);
-                Node::Object(fields)
+                let fields = self.record(base)?;
+                slot.put(self, Node::Object(fields));
             }
-        }))
+        }
+        Ok(true)
     }
 
     /// A part of a document, given back: shared as it is unless numbers in it come back otherwise.
+    #[inline]
     fn again(&mut self, node: Node<'a>, depth: usize) -> Result<Node<'a>> {
         if self.stays(node, depth)? {
             return Ok(node);

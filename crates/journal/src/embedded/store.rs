@@ -4,9 +4,10 @@ use std::fs;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy};
 use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Slice,
@@ -26,6 +27,10 @@ const JOURNALING_BYTES_MAX: u64 = 512 << 20;
 /// Threads that write tables and merge them. Of several, one leaves merging to the others, and while they are at it turns its
 /// queue round without end.
 const WORKERS: usize = 1;
+
+/// Tables that were written one after another are merged with the older ones once there are so many of them. Each merge writes
+/// most of what there is again; each table more is one more filter that a register is looked for in.
+const TABLES_MAX: u8 = 8;
 
 /// How much memory each part of the store takes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -453,5 +458,6 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn options(memtable_bytes: u64) -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes)
+    let levels = Leveled::default().with_l0_threshold(TABLES_MAX);
+    KeyspaceCreateOptions::default().max_memtable_size(memtable_bytes).compaction_strategy(Arc::new(levels))
 }

@@ -34,7 +34,7 @@ const SPILLED_BYTES_MAX: u64 = 1 << 30;
 
 /// A destination rests only after a transaction that took longer than this …
 const TOOK_US_MIN: u64 = 1_000_000;
-/// … for so many times as long as it took if all its rows were there, for less if fewer were, …
+/// … for so many times as long as it took if all its rows were there, for less if fewer of their bytes were, …
 const RESTS_MAX: f64 = 2.0;
 /// … but not longer than this.
 const REST_US_MAX: u64 = 5_000_000;
@@ -91,8 +91,8 @@ struct Taken {
     documents: u64,
     /// The documents' bytes.
     bytes: u64,
-    /// Rows among them that were there before.
-    updated: u64,
+    /// Those of rows that were there before.
+    updated_bytes: u64,
 }
 
 impl MaterializeTask {
@@ -255,7 +255,7 @@ fn rest_us(took_us: u64, taken: Taken) -> u64 {
     if took_us < TOOK_US_MIN {
         return 0;
     }
-    let updated = taken.updated as f64 / taken.documents.max(1) as f64;
+    let updated = taken.updated_bytes as f64 / taken.bytes.max(1) as f64;
     ((took_us as f64 * RESTS_MAX * updated) as u64).min(REST_US_MAX)
 }
 
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_destination_rests_when_most_of_what_it_wrote_was_there() {
-        for (took_us, documents, updated, expected) in [
+        for (took_us, bytes, updated_bytes, expected) in [
             (999_999, 100, 100, 0),
             (2_000_000, 100, 0, 0),
             (2_000_000, 100, 25, 1_000_000),
@@ -334,7 +334,7 @@ mod tests {
             (60_000_000, 100, 100, 5_000_000),
             (2_000_000, 0, 0, 0),
         ] {
-            let taken = Taken { documents, updated, bytes: 0 };
+            let taken = Taken { documents: 1, bytes, updated_bytes };
             assert_eq!(rest_us(took_us, taken), expected, "{took_us} {taken:?}");
         }
     }

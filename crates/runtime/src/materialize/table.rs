@@ -1,16 +1,24 @@
 //! Transactions into tables: load what is stored, reduce, store; rows and checkpoint in the table's own transaction.
 //!
-//! A transaction is taken in chunks, in the order of the keys, so that memory holds one chunk of it however large it is.
+//! A transaction is taken in chunks, in the order of the keys, so that memory holds three chunks of it however large it is: while
+//! the rows of one are stored, the documents of the next are reduced and those of the one behind it are read. What is stored has
+//! other keys than what is loaded meanwhile.
+//!
+//! ```text
+//! table       load 1          load 2   store 1   load 3   store 2   …
+//! this thread read 1, read 2  reduce 1           reduce 2, read 3   …
+//! ```
 
 use std::sync::Arc;
+use std::thread;
 
 use catalog::{Binding, Collection, Materialization};
-use doc::{Arena, Combiner, Node, Pointer, Schema};
+use doc::{Arena, Combiner, Node, Pointer, Schema, SpillDrain};
 use journal::KeyRange;
 use journal::failpoint::defect;
 
 use super::{Finisher, Taken, Transaction};
-use crate::connector::{Row, Table};
+use crate::connector::{Retry, Row, Table};
 use crate::position::{self, Position};
 use crate::seen::Seen;
 use crate::shard::{Context, Failure};
@@ -21,48 +29,35 @@ const ROWS_MAX: usize = 1_000;
 /// … and how long the documents of a transaction that become them may be, together; one may be longer.
 const CHUNK_BYTES_MAX: usize = 4 << 20;
 /// Where the stored documents of a chunk were longer than this, together, the next one has fewer rows.
-const STORED_BYTES_MAX: usize = 8 << 20;
+const STORED_BYTES_MAX: usize = 4 << 20;
 /// The part of the task's memory that says which rows there are.
 const STORED_PARTS: usize = 16;
 
-/// A binding: where its fields are in its documents, and the chunk of them that is being stored.
+/// What a binding's documents become.
 struct Bound {
     schema: Arc<Schema>,
     keys: Vec<Pointer>,
     values: Vec<Pointer>,
     delta_updates: bool,
+}
+
+/// How far a binding's table is known, and how much of it is loaded at once.
+struct Known {
     /// The keys of all rows there are; `None` where there may be others.
     stored: Option<Seen>,
+    /// The documents of the chunk that is being read.
     chunk: Combiner,
     /// How many keys the next chunk may have.
     keys_max: usize,
 }
 
-impl Bound {
-    /// `seen_bytes`: what a binding whose table has no rows yet may remember of them.
-    fn new(binding: &Binding, collection: &Collection, seen_bytes: Option<usize>) -> Self {
-        let pointers = |names: &[String]| {
-            names.iter().filter_map(|name| collection.projection(name)).map(|p| p.pointer.clone()).collect()
-        };
-        Self {
-            schema: Arc::clone(&collection.read_schema),
-            keys: pointers(&binding.fields.keys),
-            values: pointers(&binding.fields.values),
-            delta_updates: binding.delta_updates,
-            stored: seen_bytes.filter(|_| !binding.delta_updates).map(Seen::new),
-            chunk: Combiner::new(Arc::clone(&collection.read_schema), Arc::clone(&collection.key)),
-            keys_max: ROWS_MAX,
-        }
-    }
-}
-
 /// Sees transactions through at a table.
 pub(super) struct TableFinisher {
     table: Box<dyn Table>,
-    bindings: Vec<Bound>,
+    bindings: Vec<(Bound, Known)>,
     counters: Arc<Counters>,
-    /// Of the documents of a chunk.
-    arena: Arena,
+    /// Of the documents of the chunks on their way.
+    arenas: [Arena; 3],
 }
 
 /// A document that becomes a row.
@@ -72,6 +67,31 @@ struct Document<'a> {
     node: Node<'a>,
     /// Whether it deletes the row, for its reduction did.
     is_deleted: bool,
+}
+
+/// The documents of some keys.
+struct Chunk<'a> {
+    arena: &'a Arena,
+    documents: Vec<Document<'a>>,
+    /// Where those of each key end.
+    ends: Vec<usize>,
+    /// Which keys there may be a row of.
+    sought: Vec<usize>,
+}
+
+/// The way of one binding's documents into its table.
+struct Pass<'p> {
+    table: &'p mut dyn Table,
+    binding: usize,
+    side: Side<'p>,
+}
+
+/// The side of it that does not touch the table.
+struct Side<'p> {
+    bound: &'p Bound,
+    known: &'p mut Known,
+    drain: SpillDrain<'p>,
+    taken: &'p mut Taken,
 }
 
 impl Finisher for TableFinisher {
@@ -89,15 +109,10 @@ impl Finisher for TableFinisher {
             if combiner.is_empty() {
                 continue;
             }
-            let combining = |e| Failure::combining("documents cannot be reduced", e);
-            let mut drain = combiner.drain().map_err(combining)?;
-            loop {
-                let Bound { chunk, keys_max, .. } = &mut self.bindings[binding];
-                if !drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(combining)? {
-                    break;
-                }
-                self.finish_chunk(binding, &mut taken)?;
-            }
+            let drain = combiner.drain().map_err(reducing)?;
+            let (bound, known) = &mut self.bindings[binding];
+            let side = Side { bound, known, drain, taken: &mut taken };
+            Pass { table: &mut *self.table, binding, side }.run(&mut self.arenas)?;
         }
         if let Some(former) = self.table.checkpoint().filter(|_| defect("checkpoint-after-data")).map(str::to_owned) {
             self.table.commit(&former)?;
@@ -121,9 +136,9 @@ impl TableFinisher {
         let bindings = materialization.bindings.iter().zip(collections);
         let seen_bytes = stored.is_none().then(|| context.memory_bytes / STORED_PARTS / bindings.len().max(1));
         let position = Position::decode(range, &stored.unwrap_or_default())?;
-        let bindings = bindings.map(|(b, c)| Bound::new(b, c, seen_bytes)).collect();
+        let bindings = bindings.map(|(b, c)| (Bound::new(b, c), Known::new(b, c, seen_bytes))).collect();
         let counters = Arc::clone(&context.counters);
-        let mut finisher = Self { table, bindings, counters, arena: Arena::new() };
+        let mut finisher = Self { table, bindings, counters, arenas: Default::default() };
         finisher.tell();
         Ok((position, finisher))
     }
@@ -134,68 +149,173 @@ impl TableFinisher {
         self.counters.set_aside(report.set_aside);
         report.notes.into_iter().for_each(|note| self.counters.note(note));
     }
+}
 
-    /// Reduces the documents of a chunk into those that are stored, and stores the rows.
-    fn finish_chunk(&mut self, binding: usize, taken: &mut Taken) -> Result<(), Failure> {
-        let Self { table, bindings, arena, .. } = self;
-        let Bound { schema, keys, values, delta_updates, stored: there, chunk, keys_max } = &mut bindings[binding];
+impl Bound {
+    fn new(binding: &Binding, collection: &Collection) -> Self {
+        let pointers = |names: &[String]| {
+            names.iter().filter_map(|name| collection.projection(name)).map(|p| p.pointer.clone()).collect()
+        };
+        Self {
+            schema: Arc::clone(&collection.read_schema),
+            keys: pointers(&binding.fields.keys),
+            values: pointers(&binding.fields.values),
+            delta_updates: binding.delta_updates,
+        }
+    }
+}
+
+impl Known {
+    /// `seen_bytes`: what a binding whose table has no rows yet may remember of them.
+    fn new(binding: &Binding, collection: &Collection, seen_bytes: Option<usize>) -> Self {
+        Self {
+            stored: seen_bytes.filter(|_| !binding.delta_updates).map(Seen::new),
+            chunk: Combiner::new(Arc::clone(&collection.read_schema), Arc::clone(&collection.key)),
+            keys_max: ROWS_MAX,
+        }
+    }
+}
+
+impl<'p> Pass<'p> {
+    fn run(mut self, [a, b, c]: &mut [Arena; 3]) -> Result<(), Failure> {
+        let Some(mut chunk) = self.side.read(a)? else { return Ok(()) };
+        let mut rows = Vec::new();
+        // Three steps in turn, so that each arena is free again when its turn comes.
+        loop {
+            let (first, Some(next)) = self.step(rows, chunk, b)? else { return Ok(()) };
+            let (second, Some(next)) = self.step(first, next, c)? else { return Ok(()) };
+            let (third, Some(next)) = self.step(second, next, a)? else { return Ok(()) };
+            (rows, chunk) = (third, next);
+        }
+    }
+
+    /// Stores the rows before a chunk, meanwhile makes those of the chunk, which wait for the next step, and reads the next chunk.
+    /// Behind the last one nothing waits.
+    fn step<'c, 'n>(
+        &mut self,
+        before: Vec<Row<'_>>,
+        chunk: Chunk<'c>,
+        next: &'n mut Arena,
+    ) -> Result<(Vec<Row<'c>>, Option<Chunk<'n>>), Failure>
+    where
+        'p: 'c,
+    {
+        let stored = self.load(&chunk)?;
+        let Self { table, binding, side } = self;
+        let go_on = || Ok::<_, Failure>((side.reduce(chunk, stored)?, side.read(next)?));
+        let (rows, next) = if before.is_empty() {
+            go_on()?
+        } else {
+            thread::scope(|scope| {
+                let storing = thread::Builder::new().name("store".into());
+                let storing = storing.spawn_scoped(scope, || store(*table, *binding, &before));
+                let storing = storing.map_err(|e| Failure {
+                    why: format!("cannot start a thread: {e}"),
+                    retry: Retry::Later,
+                })?;
+                let gone_on = go_on();
+                storing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                gone_on
+            })?
+        };
+        if next.is_none() {
+            store(*table, *binding, &rows)?;
+        }
+        Ok((rows, next))
+    }
+
+    /// The stored documents of a chunk's keys.
+    fn load<'c>(&mut self, chunk: &Chunk<'c>) -> Result<Vec<Option<&'c [u8]>>, Failure>
+    where
+        'p: 'c,
+    {
+        let Side { bound, known, .. } = &mut self.side;
+        let mut stored: Vec<Option<&[u8]>> = vec![None; chunk.ends.len()];
+        if bound.delta_updates {
+            return Ok(stored);
+        }
+        let first = |nth: usize| if nth == 0 { 0 } else { chunk.ends[nth - 1] };
+        let keys = chunk.sought.iter().map(|nth| fields(chunk.arena, chunk.documents[first(*nth)].node, &bound.keys));
+        let keys: Vec<&[Node<'_>]> = keys.collect();
+        let mut bytes = 0;
+        self.table.load(self.binding, &keys, &mut |n, text| {
+            bytes += text.len();
+            stored[chunk.sought[n]] = Some(chunk.arena.alloc_slice_copy(text));
+        })?;
+        known.keys_max = match bytes {
+            bytes if bytes > STORED_BYTES_MAX => (known.keys_max / 2).max(1),
+            bytes if bytes < STORED_BYTES_MAX / 4 => (known.keys_max * 2).min(ROWS_MAX),
+            _ => known.keys_max,
+        };
+        Ok(stored)
+    }
+}
+
+impl<'p> Side<'p> {
+    /// Reads the next chunk; `None` behind the last one.
+    fn read<'n>(&mut self, arena: &'n mut Arena) -> Result<Option<Chunk<'n>>, Failure> {
         arena.reset();
-        let (arena, keys, values): (&Arena, &[Pointer], &[Pointer]) = (arena, keys, values);
-        let mut documents: Vec<Document<'_>> = Vec::with_capacity(chunk.len());
+        let arena: &Arena = arena;
+        let Known { stored, chunk, keys_max } = &mut *self.known;
+        if !self.drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(reducing)? {
+            return Ok(None);
+        }
+        let mut documents = Vec::with_capacity(chunk.len());
         let mut ends = Vec::with_capacity(chunk.len());
-        // Of which keys there may be a row.
         let mut sought = Vec::with_capacity(chunk.len());
         for drained in chunk.drain_by_key() {
-            if there.as_ref().is_none_or(|there| there.may_contain(drained.key)) {
+            if stored.as_ref().is_none_or(|stored| stored.may_contain(drained.key)) {
                 sought.push(ends.len());
             }
-            if let Some(there) = there.as_mut() {
-                there.insert(drained.key);
+            if let Some(stored) = stored {
+                stored.insert(drained.key);
             }
             for text in drained.documents() {
+                let text = arena.alloc_slice_copy(text);
                 documents.push(Document { text, node: parse(arena, text)?, is_deleted: false });
             }
             ends.push(documents.len());
         }
-        if !*delta_updates {
-            let begins: Vec<usize> = std::iter::once(0).chain(ends.iter().copied()).take(ends.len()).collect();
-            let looked_up: Vec<&[Node<'_>]> =
-                sought.iter().map(|nth| fields(arena, documents[begins[*nth]].node, keys)).collect();
-            let mut stored: Vec<Option<Node<'_>>> = vec![None; begins.len()];
-            let (mut stored_bytes, mut read) = (0, Ok(()));
-            table.load(binding, &looked_up, &mut |n, text| {
-                stored_bytes += text.len();
-                match parse(arena, arena.alloc_slice_copy(text)) {
-                    Ok(node) => stored[sought[n]] = Some(node),
-                    Err(failure) => read = Err(failure),
-                }
-            })?;
-            read?;
-            taken.updated += stored.iter().flatten().count() as u64;
-            *keys_max = match stored_bytes {
-                bytes if bytes > STORED_BYTES_MAX => (*keys_max / 2).max(1),
-                bytes if bytes < STORED_BYTES_MAX / 4 => (*keys_max * 2).min(ROWS_MAX),
-                _ => *keys_max,
-            };
-            let of_key = begins.iter().zip(&ends).map(|(begin, end)| &documents[*begin..*end]).zip(stored);
-            let reduced = of_key.map(|(documents, stored)| reduce(schema, arena, stored, documents));
-            documents = reduced.collect::<Result<_, _>>()?;
-        }
-        // More than the keys of a chunk only where documents of a key are kept apart.
-        for documents in documents.chunks(ROWS_MAX) {
-            let rows = documents.iter().map(|document| Row {
-                key: fields(arena, document.node, keys),
-                values: fields(arena, document.node, values),
-                document: std::str::from_utf8(document.text).expect("documents are written as UTF-8"),
-                delete: document.is_deleted,
-            });
-            let rows: Vec<Row<'_>> = rows.collect();
-            table.store(binding, &rows)?;
-        }
-        taken.documents += documents.len() as u64;
-        taken.bytes += documents.iter().map(|document| document.text.len() as u64).sum::<u64>();
-        Ok(())
+        Ok(Some(Chunk { arena, documents, ends, sought }))
     }
+
+    /// Reduces the documents of a chunk into those that are stored, into rows.
+    fn reduce<'c>(&mut self, chunk: Chunk<'c>, stored: Vec<Option<&'c [u8]>>) -> Result<Vec<Row<'c>>, Failure>
+    where
+        'p: 'c,
+    {
+        let Chunk { arena, mut documents, ends, .. } = chunk;
+        let Bound { schema, keys, values, delta_updates } = self.bound;
+        if !delta_updates {
+            let mut begin = 0;
+            let reduced = ends.iter().zip(stored).map(|(end, stored)| {
+                let stored = stored.map(|text| parse(arena, text)).transpose()?;
+                let reduced = reduce(schema, arena, stored, &documents[begin..*end])?;
+                begin = *end;
+                self.taken.updated_bytes += stored.map_or(0, |_| reduced.text.len() as u64);
+                Ok(reduced)
+            });
+            documents = reduced.collect::<Result<_, Failure>>()?;
+        }
+        self.taken.documents += documents.len() as u64;
+        self.taken.bytes += documents.iter().map(|document| document.text.len() as u64).sum::<u64>();
+        let row = |document: &Document<'c>| Row {
+            key: fields(arena, document.node, keys),
+            values: fields(arena, document.node, values),
+            document: std::str::from_utf8(document.text).expect("documents are written as UTF-8"),
+            delete: document.is_deleted,
+        };
+        Ok(documents.iter().map(row).collect())
+    }
+}
+
+/// Stores rows; more of them than the keys of a chunk only where documents of a key are kept apart.
+fn store(table: &mut dyn Table, binding: usize, rows: &[Row<'_>]) -> Result<(), Failure> {
+    rows.chunks(ROWS_MAX).try_for_each(|rows| Ok(table.store(binding, rows)?))
+}
+
+fn reducing(error: doc::CombineError) -> Failure {
+    Failure::combining("documents cannot be reduced", error)
 }
 
 /// Reduces the documents of a key into the one that is stored, or, where none is, as all there is.

@@ -8,7 +8,7 @@ use catalog::{Built, Catalog, Diagnostic, Severity, Sources};
 use url::Url;
 
 use crate::host::Program;
-use crate::output::{is_coloured, plural, tell};
+use crate::output::{is_coloured, log, plural};
 use crate::secrets::{self, Missing};
 
 /// What a catalog is built for.
@@ -74,16 +74,20 @@ pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>>
 /// Says how many mistakes there are.
 pub fn count(built: &Built, source: &str) {
     let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
-    tell(&format!("{} in {source}", plural(errors, "mistake")));
+    log(connectors::Level::Error, None, &format!("{} in {source}", plural(errors, "mistake")));
 }
 
 /// Shows the mistakes of a catalog.
 pub fn show(built: &Built) {
     for diagnostic in &built.diagnostics {
-        tell(&render(&built.catalog.sources, diagnostic));
+        let level = match diagnostic.severity {
+            Severity::Error => connectors::Level::Error,
+            Severity::Warning => connectors::Level::Warn,
+        };
+        log(level, None, &render(&built.catalog.sources, diagnostic));
     }
     if built.more > 0 {
-        tell(&format!("and {} more", built.more));
+        log(connectors::Level::Error, None, &format!("and {} more", built.more));
     }
 }
 

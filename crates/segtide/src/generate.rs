@@ -9,7 +9,7 @@ use url::Url;
 use crate::build::show;
 use crate::cli::{Generate, Source};
 use crate::host::Program;
-use crate::output::{Exit, plural, say, tell};
+use crate::output::{Exit, plural, tell};
 use crate::secrets::Missing;
 
 /// The configuration by which editors find the types; an author's own is never touched.
@@ -46,7 +46,7 @@ fn types(args: &Source) -> anyhow::Result<Exit> {
     if !own.exists() {
         fs::write(&own, TSCONFIG).with_context(|| format!("{} cannot be written", own.display()))?;
     }
-    say(&format!("{} of types in {}", plural(files.len(), "file"), folder.join("flow_generated").display()));
+    tell(&format!("{} of types in {}", plural(files.len(), "file"), folder.join("flow_generated").display()));
     if built.is_sound() {
         return Ok(Exit::Ok);
     }

@@ -1,4 +1,4 @@
-//! What a person sees: exit codes, messages, colours. Results go to standard output, talk to standard error.
+//! What a person sees: exit codes, messages, colours. Data goes to standard output, talk to standard error.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -45,6 +45,18 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What was asked for cannot be done as it was asked: another command line would do.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
 /// `EX_SOFTWARE` of sysexits.h.
 const DEFECT: i32 = 70;
 
@@ -56,9 +68,7 @@ pub fn own_up_to_defects() {
         // Without what `fail` needs, which may be what broke.
         let please = "segtide has a defect: please report what stands above; what was acknowledged is safe";
         let _ = writeln!(std::io::stderr(), "{please}");
-        if cfg!(panic = "abort") {
-            std::process::exit(DEFECT);
-        }
+        std::process::exit(DEFECT);
     }));
 }
 
@@ -87,6 +97,18 @@ pub fn say(line: &str) {
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 /// What matters less is not written.
 static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
+/// Whether only errors are.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on talk is errors and nothing else.
+pub fn keep_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether it is.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// From now on talk is an object a line, `{time, level, message, task?}`, if so, and what matters less than `least` is left out.
 pub fn keep_log(as_json: bool, least: Level) {
@@ -97,14 +119,6 @@ pub fn keep_log(as_json: bool, least: Level) {
 /// Whether it is.
 pub fn is_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
-}
-
-/// Whether the terminal shows more than ASCII.
-pub fn is_unicode() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    locale.is_some_and(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
 }
 
 /// Writes a line of talk.
@@ -119,7 +133,8 @@ pub fn fail(message: &str) {
 
 /// Writes a line of talk that matters so much, and of which task it is.
 pub fn log(level: Level, task: Option<&str>, line: &str) {
-    if level as u8 >= LEAST.load(Ordering::Relaxed) {
+    let least = if is_quiet() { Level::Error as u8 } else { LEAST.load(Ordering::Relaxed) };
+    if level as u8 >= least {
         let line = if is_json() { as_json(level, task, line) } else { line.to_owned() };
         above(|| drop(writeln!(std::io::stderr().lock(), "{line}")));
     }
@@ -231,5 +246,27 @@ pub fn bytes(count: u64) -> String {
         1_024..1_048_576 => unit(1 << 10, "KiB"),
         1_048_576..1_073_741_824 => unit(1 << 20, "MiB"),
         _ => unit(1 << 30, "GiB"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// Would catch a defect that passes for a mistake of the user's, and one that nobody is asked to report. The hook ends the
+    /// process, so the test runs itself once more.
+    #[test]
+    fn a_defect_ends_with_70_and_asks_for_a_report() {
+        const AGAIN: &str = "SEGTIDE_TEST_OF_A_DEFECT";
+        if std::env::var_os(AGAIN).is_some() {
+            super::own_up_to_defects();
+            std::thread::spawn(|| panic!("two and two are five")).join().ok();
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let name = "output::tests::a_defect_ends_with_70_and_asks_for_a_report";
+        let ended = again.args(["--exact", name, "--nocapture"]).env(AGAIN, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(70), "{said}");
+        assert!(said.contains("two and two are five") && said.contains("please report what stands above"), "{said}");
     }
 }

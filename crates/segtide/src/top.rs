@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::cli::Top;
 use crate::output::{Exit, bytes, count as counted};
-use crate::status::Asker;
+use crate::status::{Asker, name, troubles};
+use crate::symbols::symbols;
 
 /// How often the screen changes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -69,7 +70,10 @@ pub fn run(args: &Top) -> anyhow::Result<Exit> {
 }
 
 fn draw(frame: &mut Frame<'_>, address: &str, seen: &Seen) {
-    let told = troubles(&seen.tasks);
+    let told = troubles(&seen.tasks).into_iter().map(|(task, why)| {
+        let colour = colour(task["state"].as_str().unwrap_or_default());
+        Line::from(vec![Span::from(format!("{}: ", name(task))).fg(colour), Span::from(why)])
+    });
     let height = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX);
     let parts = [
         Constraint::Length(2),
@@ -101,24 +105,8 @@ fn draw(frame: &mut Frame<'_>, address: &str, seen: &Seen) {
     let widths = std::iter::once(Constraint::Fill(1)).chain(shown.iter().map(|n| Constraint::Length(COLUMNS[*n].1)));
     let rows = Table::new(rows, widths).header(Row::new(headings).style(Style::new().dim()));
     frame.render_widget(rows.column_spacing(SPACING), table);
-    frame.render_widget(Paragraph::new(told).wrap(Wrap { trim: false }), below);
+    frame.render_widget(Paragraph::new(told.collect::<Vec<_>>()).wrap(Wrap { trim: false }), below);
     frame.render_widget(Line::from("q quits").dim(), foot);
-}
-
-/// Why tasks do not run, and what they have to tell.
-fn troubles(tasks: &[Value]) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
-    for task in tasks {
-        let notes = task["notes"].as_array().into_iter().flatten();
-        for said in task.get("why").into_iter().chain(notes).filter_map(Value::as_str) {
-            let colour = colour(task["state"].as_str().unwrap_or_default());
-            lines.push(Line::from(vec![
-                Span::from(format!("{}: ", name(task))).fg(colour),
-                Span::from(said.to_owned()),
-            ]));
-        }
-    }
-    lines
 }
 
 /// Waits so long for a key that ends it.
@@ -143,10 +131,6 @@ impl Seen {
         // A task that was started again counts from zero.
         task[name].as_u64().unwrap_or(0).saturating_sub(before) as f64
     }
-}
-
-fn name(task: &Value) -> String {
-    format!("{} {}", task["kind"].as_str().unwrap_or_default(), task["name"].as_str().unwrap_or_default())
 }
 
 fn colour(state: &str) -> Color {
@@ -183,7 +167,7 @@ fn shortened(name: &str, width: usize) -> String {
     }
     let kind = name.find(' ').map_or(0, |at| at + 1).min(width / 2);
     let end: String = name.chars().skip(length - (width - kind - 1)).collect();
-    format!("{}…{end}", &name[..kind])
+    format!("{}{}{end}", &name[..kind], symbols().cut)
 }
 
 /// A cell of the n-th column behind the names: numbers stand to the right.

@@ -6,7 +6,7 @@ use std::process::Command;
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::kit::segtide;
+use crate::kit::{segtide, undisturbed};
 
 /// A catalog with one mistake, and one whose test fails.
 const WRONG: &str = "collections:\n  a/b: { schema: { type: object }, key: [id] }\n";
@@ -25,9 +25,8 @@ fn catalog(text: &str) -> tempfile::TempDir {
 /// What is printed to either stream with these variables.
 fn said(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
-    for name in ["NO_COLOR", "FORCE_COLOR", "SEGTIDE_COLOR", "GITHUB_ACTIONS"] {
-        command.env_remove(name);
-    }
+    undisturbed(&mut command);
+    command.env_remove("NO_COLOR");
     let output = command.current_dir(directory).args(arguments).envs(variables.iter().copied()).output().unwrap();
     [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use catalog::Severity;
 use url::Url;
 
-use crate::build::show;
+use crate::build::{root, show};
 use crate::cli::{Generate, Source};
 use crate::host::Program;
 use crate::output::{Exit, plural, tell};
@@ -22,8 +22,7 @@ pub fn run(args: &Generate) -> anyhow::Result<Exit> {
 }
 
 fn types(args: &Source) -> anyhow::Result<Exit> {
-    let cwd = std::env::current_dir().context("the current directory cannot be found")?;
-    let root = catalog::root_url(&args.source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let (root, cwd) = root(&args.source)?;
     let (mut built, files) = catalog::types(&root, &catalog::Files, &Program::new(Missing::StandIn));
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);

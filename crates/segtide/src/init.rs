@@ -50,7 +50,8 @@ pub fn run(args: &Init) -> anyhow::Result<Exit> {
         templates::write(&args.directory, name, text)?;
     }
     if !written.is_empty() {
-        let mut folders: Vec<&str> = written.iter().filter_map(|(name, _)| name.split('/').next()).collect();
+        let folder = |name: &str| here(name.split('/').next().unwrap_or(name)).display().to_string();
+        let mut folders: Vec<String> = written.iter().map(|(name, _)| folder(name)).collect();
         folders.sort_unstable();
         folders.dedup();
         let wrote = paint(Paint::Good, "wrote");

@@ -63,6 +63,10 @@ fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     failpoints::tell();
     match exit {
+        Ok(Exit::Ok) if !output::is_written() => {
+            fail("standard output cannot be written");
+            Exit::Unreachable.into()
+        }
         Ok(exit) => exit.into(),
         Err(error) if error.is::<Closed>() => Exit::Ok.into(),
         Err(error) => {

@@ -1,6 +1,6 @@
 //! What a person sees: exit codes, messages, colours. Data goes to standard output, talk to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -87,10 +87,24 @@ fn above(write: impl FnOnce()) {
     }
 }
 
+/// Whether a line of result could not be written, although somebody reads.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Writes a line of result.
 pub fn say(line: &str) {
-    // Nobody is left to tell when standard output is closed.
-    above(|| drop(writeln!(std::io::stdout().lock(), "{line}")));
+    above(|| {
+        // Nobody is left to tell when standard output is closed.
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{line}")
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            LOST.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Whether everything that was said is written.
+pub fn is_written() -> bool {
+    !LOST.load(Ordering::Relaxed)
 }
 
 /// Whether talk is written as JSON, for programs that keep logs.
@@ -175,13 +189,18 @@ pub fn colour(colour: Colour) {
     COLOUR.store(colour as u8, Ordering::Relaxed);
 }
 
+/// Whether the terminal only writes, and cannot be drawn on.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb")
+}
+
 /// Whether output may be coloured: `NO_COLOR`, then what was asked for, then `FORCE_COLOR`, then whether it goes to a terminal.
 pub fn is_coloured() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_json() {
         return false;
     }
-    let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal() && !is_dumb();
     let asked = COLOUR.load(Ordering::Relaxed);
     let never = is_set("NO_COLOR") || asked == Colour::Never as u8;
     !never && (asked == Colour::Always as u8 || is_set("FORCE_COLOR") || both)

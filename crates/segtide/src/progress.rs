@@ -30,7 +30,8 @@ pub struct Foot {
 impl Foot {
     /// One, if standard error is a terminal that people look at.
     pub fn on_terminal() -> Option<Self> {
-        if !is_wanted() || output::is_json() || output::is_quiet() || !std::io::stderr().is_terminal() {
+        let can_be_drawn = std::io::stderr().is_terminal() && !output::is_dumb();
+        if !is_wanted() || !can_be_drawn || output::is_json() || output::is_quiet() {
             return None;
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());

@@ -35,11 +35,10 @@ pub fn run(args: &Read) -> anyhow::Result<Exit> {
         return Ok(Exit::Unreachable);
     }
     let path = data::path(place);
-    anyhow::ensure!(
-        path.exists(),
-        "{} is not there; name the place of a data directory with --directory",
-        path.display()
-    );
+    if !path.exists() {
+        fail(&data::missing(&path));
+        return Ok(Exit::NotFound);
+    }
     let log = Arc::new(data::open(data::options(&path))?);
     let mut selector = Selector::default();
     args.partition.iter().for_each(|(field, value)| include(&mut selector, field, value));

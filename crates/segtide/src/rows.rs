@@ -59,7 +59,7 @@ pub struct Cell(pub String, pub String, pub Option<Paint>);
 
 /// From so many rows it follows which columns there are, and how wide.
 const HELD_MAX: usize = 1000;
-/// What is longer than this is cut, but in the last column.
+/// What is longer than this in a document is cut, but in the last column.
 const CELL_WIDTH_MAX: usize = 60;
 /// Between two columns.
 const GAP: &str = "  ";
@@ -72,8 +72,9 @@ const META: &str = "_meta";
 pub struct Rows {
     format: Format,
     out: Box<dyn Write>,
-    /// Columns fit in so many characters.
+    /// Lines fit in so many characters, and cells but the last one in so many.
     width: usize,
+    cell_width: usize,
     held: Vec<Vec<Cell>>,
     held_max: usize,
     columns: Option<Vec<Column>>,
@@ -102,7 +103,8 @@ impl Rows {
 
     fn to(format: Format, out: Box<dyn Write>, width: usize) -> Self {
         let late = BTreeSet::new();
-        Self { format, out, width, held: Vec::new(), held_max: HELD_MAX, columns: None, count: 0, late }
+        let cell_width = CELL_WIDTH_MAX;
+        Self { format, out, width, cell_width, held: Vec::new(), held_max: HELD_MAX, columns: None, count: 0, late }
     }
 
     /// The same where rows come as things happen: the first says which columns there are.
@@ -118,6 +120,8 @@ impl Rows {
     /// Prints a row of these members, of which people are to see these cells.
     pub fn row(&mut self, members: &[(&str, Value)], cells: impl FnOnce() -> Vec<Cell>) -> anyhow::Result<()> {
         if self.format == Format::Table {
+            // What we say ourselves is all of use, however it has to be wrapped.
+            (self.width, self.cell_width) = (usize::MAX, usize::MAX);
             return self.put(b"", |_| Ok(cells()));
         }
         let members = members.iter().map(|(name, value)| format!("{}:{value}", Value::from(*name)));
@@ -176,7 +180,7 @@ impl Rows {
             return Ok(());
         }
         let is_new = self.columns.is_none();
-        let columns = self.columns.take().unwrap_or_else(|| columns(&held));
+        let columns = self.columns.take().unwrap_or_else(|| columns(&held, self.cell_width));
         if is_new {
             let names = columns.iter().map(|column| (column.name.as_str(), Some(Paint::Dim)));
             self.line(&columns, names.collect())?;
@@ -216,8 +220,8 @@ fn closed(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// The columns of some rows, in the order they come up.
-fn columns(rows: &[Vec<Cell>]) -> Vec<Column> {
+/// The columns of some rows, in the order they come up. But for the last one they are so wide at most.
+fn columns(rows: &[Vec<Cell>], width_max: usize) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for Cell(name, text, _) in rows.iter().flatten() {
         let width = width(&shown(text));
@@ -235,7 +239,7 @@ fn columns(rows: &[Vec<Cell>]) -> Vec<Column> {
     }
     columns.sort_by_key(|column| column.name == META);
     if let Some((_, others)) = columns.split_last_mut() {
-        others.iter_mut().for_each(|column| column.width = column.width.min(CELL_WIDTH_MAX));
+        others.iter_mut().for_each(|column| column.width = column.width.min(width_max));
     }
     columns
 }
@@ -260,6 +264,7 @@ fn laid_out(columns: &[Column], cells: &[(&str, Option<Paint>)], room: usize) ->
         }
         let text = cut(&shown(text), column.width.min(left));
         let padding = " ".repeat(column.width.min(left).saturating_sub(width(&text)));
+        let role = role.filter(|_| !text.is_empty());
         let painted = role.map_or_else(|| text.clone(), |role| paint(role, &text));
         let is_last = n + 1 == columns.len();
         line += gap;

@@ -66,6 +66,10 @@ fn run_once(args: &cli::Test) -> anyhow::Result<(Exit, Sources)> {
         annotations::of_tests(tested.as_deref().unwrap_or_default());
     }
     let Some(tested) = tested else { return Ok((Exit::Invalid, built.catalog.sources)) };
+    if let Some(pattern) = args.pattern.as_ref().filter(|_| tested.is_empty()) {
+        fail(&format!("no test of {} has {pattern:?} in its name", args.source.source));
+        return Ok((Exit::NotFound, built.catalog.sources));
+    }
     if let Some(file) = &args.junit {
         std::fs::write(file, report::junit(&tested))
             .with_context(|| format!("{} cannot be written", file.display()))?;

@@ -1,5 +1,6 @@
 //! `segtide top`: what a running catalog is doing, on a screen that keeps up with it.
 
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
 use serde_json::Value;
 
 use crate::cli::Top;
-use crate::output::{Exit, bytes, count as counted};
+use crate::output::{Exit, bytes, count as counted, is_dumb};
 use crate::status::{Asker, name, troubles};
 use crate::symbols::symbols;
 
@@ -48,7 +49,9 @@ pub fn run(args: &Top) -> anyhow::Result<Exit> {
     let tasks = asker.tasks()?;
     // Until there is something to compare with, rates are zero.
     let mut seen = Seen { before: tasks.clone(), tasks, seconds: 1.0 };
-    let mut terminal = ratatui::try_init().context("this needs a terminal; `segtide status` does without")?;
+    let needs = "this needs a terminal that can be drawn on; `segtide status` does without";
+    anyhow::ensure!(std::io::stdout().is_terminal() && !is_dumb(), needs);
+    let mut terminal = ratatui::try_init().context(needs)?;
     let outcome = loop {
         if let Err(error) = terminal.draw(|frame| draw(frame, asker.address(), &seen)) {
             break Err(error.into());

@@ -10,6 +10,10 @@ use crate::rows::{Cell, Rows};
 
 pub fn run(args: &Verify) -> anyhow::Result<Exit> {
     let path = data::path(&args.place.directory);
+    if !path.exists() {
+        fail(&data::missing(&path));
+        return Ok(Exit::NotFound);
+    }
     let verified = journal::verify(&data::options(&path)).map_err(data::hinted);
     let verified = verified.with_context(|| format!("{} cannot be verified", path.display()))?;
     if verified.torn_bytes > 0 {

@@ -64,6 +64,45 @@ fn init_says_what_to_do_next() {
     .assert_eq(&unknown.err);
 }
 
+/// Would catch files of somebody else's that are written over, and files that nobody asked for.
+#[test]
+fn init_leaves_alone_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fs::write(here.join(".gitignore"), "mine\n").unwrap();
+    fs::create_dir(here.join(".vscode")).unwrap();
+    fs::write(here.join(".vscode/settings.json"), "{}\n").unwrap();
+    let said = segtide(here, &["init", "file"]);
+    assert_eq!(said.code, 0);
+    expect![[r#"
+        wrote ./flow.yaml
+        wrote ./flow.ts
+        wrote ./views.ndjson
+        wrote .devcontainer, .github, .vscode for editors, containers and GitHub; --bare does without
+        kept  ./.vscode/settings.json, which was there
+        kept  ./.gitignore, which was there"#]].assert_eq(said.err.split("\n\n").next().unwrap());
+    let read = |name: &str| fs::read_to_string(here.join(name)).unwrap();
+    assert_eq!((read(".gitignore").as_str(), read(".vscode/settings.json").as_str()), ("mine\n", "{}\n"));
+    assert_eq!(read(".vscode/catalog.schema.json"), segtide(here, &["schema"]).out);
+
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(directory.path(), &["init", "http"]).code, 0);
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    let settings: Value = serde_json::from_str(&read(".vscode/settings.json")).unwrap();
+    let schema = settings["yaml.schemas"].as_object().unwrap().keys().next().unwrap();
+    assert!(directory.path().join(schema).is_file(), "{settings}");
+    assert_eq!(settings["sqltools.connections"][0]["database"], "${workspaceFolder}/pages.db");
+    serde_json::from_str::<Value>(&read(".vscode/extensions.json")).unwrap();
+    let container = read(".devcontainer/devcontainer.json");
+    serde_json::from_str::<Value>(container.split_once('\n').unwrap().1).unwrap();
+    assert!(read(".github/workflows/segtide.yml").contains("OWNER/segtide@v1"));
+
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(directory.path(), &["init", "--bare"]).code, 0);
+    let hidden = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(hidden.filter(|name| name.starts_with('.')).collect::<Vec<_>>(), [".gitignore"]);
+}
+
 /// Would catch documents that cannot be looked at while a catalog runs, or afterwards.
 #[test]
 fn a_collection_can_be_read_while_it_grows_and_later() {

@@ -211,6 +211,21 @@ fn a_reader_may_go_away() {
     }
 }
 
+/// Would catch data that are lost while all seems well.
+#[test]
+fn what_does_not_fit_on_the_disk_is_missed() {
+    let directory = counted();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for arguments in [&["test", "-q"][..], &["read", "acme/views"], &["schema"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
+        undisturbed(&mut command);
+        let ended = command.current_dir(&directory).args(arguments).stdout(full()).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(4), "{arguments:?}: {said}");
+        assert!(said.starts_with("error: standard output cannot be written"), "{arguments:?}: {said}");
+    }
+}
+
 #[test]
 fn where_there_is_no_unicode_there_is_ascii() {
     let directory = tempfile::tempdir().unwrap();
@@ -259,7 +274,8 @@ fn commands_are_run_for_who_asks_for_it_and_what_they_say_stands_nowhere() {
            = help: if you trust it, say so with --allow-exec
 
         1 mistake in flow.yaml
-    "#]].assert_eq(&refused.err);
+    "#]]
+    .assert_eq(&refused.err);
     assert!(!here.join("ran").exists());
 
     let (mut process, port) = Process::develop(here, "flow.yaml", &["--allow-exec", "--log-level", "debug"]);

@@ -14,9 +14,9 @@ use crate::symbols::symbols;
 /// How often it is drawn though nothing changed, and how often rates are measured anew.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
-/// While the sources say how much there is, and otherwise.
-const BAR: &str = "{bar:24} {percent:>3}%  {msg}  {eta} left";
-const LINE: &str = "{spinner} {msg}";
+/// While the sources say how much there is, and otherwise. What has no room on a narrow terminal is cut at the end.
+const BAR: &str = "{bar:24} {percent:>3}%  {eta:>3} left  {wide_msg}";
+const LINE: &str = "{spinner} {wide_msg}";
 
 /// A line at the foot. It goes away with this.
 pub struct Foot {

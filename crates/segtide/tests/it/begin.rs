@@ -80,7 +80,8 @@ fn init_leaves_alone_what_is_there() {
         wrote ./views.ndjson
         wrote .devcontainer, .github, .vscode for editors, containers and GitHub; --bare does without
         kept  ./.vscode/settings.json, which was there
-        kept  ./.gitignore, which was there"#]].assert_eq(said.err.split("\n\n").next().unwrap());
+        kept  ./.gitignore, which was there"#]]
+    .assert_eq(said.err.split("\n\n").next().unwrap());
     let read = |name: &str| fs::read_to_string(here.join(name)).unwrap();
     assert_eq!((read(".gitignore").as_str(), read(".vscode/settings.json").as_str()), ("mine\n", "{}\n"));
     assert_eq!(read(".vscode/catalog.schema.json"), segtide(here, &["schema"]).out);

@@ -28,7 +28,7 @@ pub fn run(args: &Read) -> anyhow::Result<Exit> {
     };
     let address = data::address(place);
     if let Some(answer) = address.as_ref().ok().and_then(|address| ask(args, address)) {
-        return reading.print(answer);
+        return reading.print(answer, &args.collection);
     }
     if args.follow {
         fail("no catalog runs here, so nothing will come; read without --follow what there is");
@@ -50,12 +50,8 @@ pub fn run(args: &Read) -> anyhow::Result<Exit> {
         }
         documents.iter().try_for_each(|document| reading.document(document))?;
     }
-    if reading.printed == 0 {
-        // Which collections a catalog has is not known where none runs.
-        tell(&format!("{} has no such documents of {}", path.display(), args.collection));
-    }
-    reading.rows.end()?;
-    Ok(Exit::Ok)
+    // Which collections a catalog has is not known where none runs.
+    reading.end(&args.collection)
 }
 
 /// Asks the catalog that runs; `None` where nothing answers.
@@ -86,7 +82,7 @@ impl Reading {
         Ok(())
     }
 
-    fn print(mut self, mut answer: Response<Body>) -> anyhow::Result<Exit> {
+    fn print(mut self, mut answer: Response<Body>, collection: &str) -> anyhow::Result<Exit> {
         if answer.status() != 200 {
             fail(answer.body_mut().read_to_string().unwrap_or_default().trim_end());
             return Ok(if answer.status() == 404 { Exit::NotFound } else { Exit::Failed });
@@ -100,7 +96,14 @@ impl Reading {
                 self.rows.flush()?;
             }
         }
+        self.end(collection)
+    }
+
+    fn end(self, collection: &str) -> anyhow::Result<Exit> {
         self.rows.end()?;
+        if self.printed == 0 {
+            tell(&format!("there are no such documents of {collection}"));
+        }
         Ok(Exit::Ok)
     }
 }

@@ -57,8 +57,11 @@ impl std::error::Error for Closed {}
 #[derive(Debug)]
 pub struct Cell(pub String, pub String, pub Option<Paint>);
 
-/// From so many rows it follows which columns there are, and how wide.
+/// From so many rows it follows which columns there are, and how wide; from fewer where they are as large as this.
 const HELD_MAX: usize = 1000;
+const HELD_BYTES_MAX: usize = 8 << 20;
+/// So many columns that come too late are told of.
+const LATE_MAX: usize = 20;
 /// What is longer than this in a document is cut, but in the last column.
 const CELL_WIDTH_MAX: usize = 60;
 /// Between two columns.
@@ -76,6 +79,7 @@ pub struct Rows {
     width: usize,
     cell_width: usize,
     held: Vec<Vec<Cell>>,
+    held_bytes: usize,
     held_max: usize,
     columns: Option<Vec<Column>>,
     count: u64,
@@ -104,7 +108,18 @@ impl Rows {
     fn to(format: Format, out: Box<dyn Write>, width: usize) -> Self {
         let late = BTreeSet::new();
         let cell_width = CELL_WIDTH_MAX;
-        Self { format, out, width, cell_width, held: Vec::new(), held_max: HELD_MAX, columns: None, count: 0, late }
+        Self {
+            format,
+            out,
+            width,
+            cell_width,
+            held: Vec::new(),
+            held_bytes: 0,
+            held_max: HELD_MAX,
+            columns: None,
+            count: 0,
+            late,
+        }
     }
 
     /// The same where rows come as things happen: the first says which columns there are.
@@ -145,7 +160,9 @@ impl Rows {
             }
             Format::Table | Format::Csv => {
                 self.held.push(cells(row)?);
-                if self.columns.is_none() && self.held.len() < self.held_max {
+                self.held_bytes += row.len();
+                let has_room = self.held.len() < self.held_max && self.held_bytes < HELD_BYTES_MAX;
+                if self.columns.is_none() && has_room {
                     return Ok(());
                 }
                 self.let_go()
@@ -190,7 +207,7 @@ impl Rows {
             let cells = columns.iter().map(|column| find(&column.name).map_or(("", None), |c| (c.1.as_str(), c.2)));
             self.line(&columns, cells.collect())?;
             for Cell(name, ..) in row.iter().filter(|Cell(name, ..)| columns.iter().all(|c| c.name != *name)) {
-                if self.late.insert(name.clone()) {
+                if self.late.len() < LATE_MAX && self.late.insert(name.clone()) {
                     tell(&format!(
                         "{name:?} first came after the columns were chosen; only -o json, ndjson and yaml have it"
                     ));
@@ -461,6 +478,18 @@ mod tests {
         for row in ["1", "{", "[{}]"] {
             assert!(Rows::to(Format::Csv, Box::new(Page::default()), 80).text(row.as_bytes()).is_err(), "{row}");
         }
+    }
+
+    /// Would catch rows that are kept without end until there are enough of them.
+    #[test]
+    fn large_rows_are_not_kept() {
+        let page = Page::default();
+        let mut rows = Rows::to(Format::Table, Box::new(page.clone()), 80);
+        let row = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20));
+        (0..7).for_each(|_| rows.text(row.as_bytes()).unwrap());
+        assert!(page.0.lock().unwrap().is_empty());
+        rows.text(row.as_bytes()).unwrap();
+        assert!(!page.0.lock().unwrap().is_empty());
     }
 
     #[test]

@@ -19,8 +19,8 @@ const COMPLAINT_CHARS_MAX: usize = 200;
 /// How often it is looked whether it has ended, once it has closed its output.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What commands have said, by folder and command; `None` where none may be run.
-type Heard = Option<BTreeMap<(PathBuf, String), String>>;
+/// What commands have said, or how they failed, by folder and command; `None` where none may be run.
+type Heard = Option<BTreeMap<(PathBuf, String), Result<String, String>>>;
 
 static HEARD: Mutex<Heard> = Mutex::new(None);
 
@@ -37,13 +37,8 @@ pub fn said(command: &str, folder: &Path) -> Result<String, Wrong> {
         let message = "`${cmd:…}` would run a command, which a catalog may not by itself".to_owned();
         return Err((message, Some("if you trust it, say so with --allow-exec".to_owned())));
     };
-    let key = (folder.to_owned(), command.to_owned());
-    if let Some(text) = heard.get(&key) {
-        return Ok(text.clone());
-    }
-    let text = run(command, folder, TIME_MAX).map_err(|why| (format!("the command `{command}` {why}"), None))?;
-    heard.insert(key, text.clone());
-    Ok(text)
+    let said = heard.entry((folder.to_owned(), command.to_owned())).or_insert_with(|| run(command, folder, TIME_MAX));
+    said.clone().map_err(|why| (format!("the command `{command}` {why}"), None))
 }
 
 /// Runs it; an error says what went wrong, and nothing of what it printed.

@@ -39,7 +39,7 @@ fn init_says_what_to_do_next() {
         wrote views/.gitignore
         wrote views/flow.yaml
         wrote views/flow.ts
-        wrote .devcontainer, .github, .vscode for editors, containers and GitHub; --bare does without
+        wrote views/.devcontainer, views/.github, views/.vscode for editors, containers and GitHub; --bare does without
 
         Next:
           cd views
@@ -78,7 +78,7 @@ fn init_leaves_alone_what_is_there() {
         wrote ./flow.yaml
         wrote ./flow.ts
         wrote ./views.ndjson
-        wrote .devcontainer, .github, .vscode for editors, containers and GitHub; --bare does without
+        wrote ./.devcontainer, ./.github, ./.vscode for editors, containers and GitHub; --bare does without
         kept  ./.vscode/settings.json, which was there
         kept  ./.gitignore, which was there"#]]
     .assert_eq(said.err.split("\n\n").next().unwrap());

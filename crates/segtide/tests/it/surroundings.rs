@@ -187,7 +187,7 @@ fn data_are_printed_as_is_asked() {
     assert_eq!(read(&["--from", "2020-01-01"]).lines().count(), 3);
     let later = segtide(here, &["read", "acme/views", "--from", "2999-01-01T00:00:00Z"]);
     assert_eq!((later.code, later.out.as_str()), (0, ""));
-    assert_eq!(later.err, "segtide_develop has no such documents of acme/views\n");
+    assert_eq!(later.err, "there are no such documents of acme/views\n");
     let cat = segtide(here, &["fragments", "cat", "acme/views", "-o", "csv"]);
     assert_eq!(cat.out, segtide(here, &["read", "acme/views", "-o", "csv"]).out);
 }

@@ -316,7 +316,7 @@ pub struct Doctor {
     /// The port that it would listen on
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
-    /// Run the commands that configurations refer to as `${cmd:…}`
+    /// Run the commands that configurations refer to as `${cmd:COMMAND}`
     #[arg(long, env = "SEGTIDE_ALLOW_EXEC")]
     pub allow_exec: bool,
     #[command(flatten)]

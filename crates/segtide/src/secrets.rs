@@ -163,7 +163,7 @@ fn look_up(kind: &str, name: &str, folder: &Path, missing: Missing) -> Result<Op
         "cmd" => command::said(name, folder).map(Some),
         _ => {
             let known = "there are `${env:NAME}`, `${file:PATH}` and `${cmd:COMMAND}`";
-            Err((format!("`${{{kind}:…}}` is not known; {known}"), None))
+            Err((format!("`${{{kind}:}}` is not known; {known}"), None))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What stands below the help of each command: what is to be known of it, and examples that can be tried as they are.
+//! What help says of each command before it comes to flags: what is to be known, and examples that can be tried as they are.
 
 use clap::Command;
 
@@ -216,14 +216,17 @@ Examples:
     ),
 ];
 
-/// The command line with this below each command.
+/// What a command is, examples, then its flags.
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\n{all-args}";
+
+/// The command line with this in the help of each command.
 pub fn shown(command: Command) -> Command {
     below("", command)
 }
 
 fn below(path: &str, mut command: Command) -> Command {
     if let Some((_, text)) = OF.iter().find(|(known, _)| *known == path) {
-        command = command.after_help(*text);
+        command = command.after_help(*text).help_template(TEMPLATE);
     }
     command.mut_subcommands(|sub| below(format!("{path} {}", sub.get_name()).trim(), sub))
 }

@@ -37,7 +37,7 @@ pub struct Run {
 pub struct Serving {
     #[command(flatten)]
     pub source: Source,
-    /// Run the commands that configurations refer to as `${cmd:…}`
+    /// Run the commands that configurations refer to as `${cmd:COMMAND}`
     #[arg(long, env = "SEGTIDE_ALLOW_EXEC")]
     pub allow_exec: bool,
     /// The port for HTTP ingestion; 0 takes any that is free
@@ -52,7 +52,7 @@ pub struct Serving {
     pub insecure_open: bool,
     #[command(flatten)]
     pub place: Place,
-    /// Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
+    /// Keep files in a bucket, at a URL of s3, gs, az or file, or `mapped` for what `storageMappings` says
     #[arg(long, value_name = "URL", value_parser = stores, env = "SEGTIDE_FRAGMENTS")]
     pub fragments: Option<Stores>,
     /// Divide the keys of each derivation and table among so many threads; may change from run to run

@@ -34,7 +34,7 @@ pub fn said(command: &str, folder: &Path) -> Result<String, Wrong> {
     // One at a time: a store that asks for a passphrase asks once.
     let mut heard = HEARD.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(heard) = &mut *heard else {
-        let message = "`${cmd:…}` would run a command, which a catalog may not by itself".to_owned();
+        let message = "`${cmd:COMMAND}` would run a command, which a catalog may not by itself".to_owned();
         return Err((message, Some("if you trust it, say so with --allow-exec".to_owned())));
     };
     let said = heard.entry((folder.to_owned(), command.to_owned())).or_insert_with(|| run(command, folder, TIME_MAX));

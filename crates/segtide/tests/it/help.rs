@@ -107,6 +107,11 @@ fn of_each_command() {
 
             Usage: segtide demo [OPTIONS]
 
+            Examples:
+              segtide demo                                             in segtide-demo/, until Ctrl-C
+              segtide demo --rate 10000 --delay 1s                     more events, and a receiver that is slower
+              segtide demo --port 0 --for 30s                          at any port, and not for long
+
             Options:
                   --directory <DIR>  The folder of the demo: its catalog, its files, its tables [env: SEGTIDE_DIRECTORY] [default: segtide-demo]
                   --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT] [default: 8080]
@@ -119,11 +124,6 @@ fn of_each_command() {
                   --color <WHEN>   Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR] [default: auto]
               -q, --quiet          Say nothing on standard error but what has gone wrong [env: SEGTIDE_QUIET]
                   --project <DIR>  Act as if started in this folder [env: SEGTIDE_PROJECT]
-
-            Examples:
-              segtide demo                                             in segtide-demo/, until Ctrl-C
-              segtide demo --rate 10000 --delay 1s                     more events, and a receiver that is slower
-              segtide demo --port 0 --for 30s                          at any port, and not for long
         "#]],
     );
     check(
@@ -132,6 +132,11 @@ fn of_each_command() {
             Find the mistakes of a catalog
 
             Usage: segtide check [OPTIONS]
+
+            Examples:
+              segtide check                                            flow.yaml
+              segtide check --source flow.yaml --verbose               and what its lambdas run in
+              segtide check -o sarif > mistakes.sarif                  for a code review
 
             Options:
                   --source <FILE>
@@ -178,11 +183,6 @@ fn of_each_command() {
                       Act as if started in this folder
 
                       [env: SEGTIDE_PROJECT]
-
-            Examples:
-              segtide check                                            flow.yaml
-              segtide check --source flow.yaml --verbose               and what its lambdas run in
-              segtide check -o sarif > mistakes.sarif                  for a code review
         "#]],
     );
     check(
@@ -191,6 +191,12 @@ fn of_each_command() {
             Run the tests of a catalog
 
             Usage: segtide test [OPTIONS]
+
+            Examples:
+              segtide test --source tests.flow.yaml
+              segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
+              segtide test --source tests.flow.yaml --watch            again and again, while you write
+              segtide test --source tests.flow.yaml --junit report.xml
 
             Options:
                   --source <FILE>
@@ -247,12 +253,6 @@ fn of_each_command() {
                       Act as if started in this folder
 
                       [env: SEGTIDE_PROJECT]
-
-            Examples:
-              segtide test --source tests.flow.yaml
-              segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
-              segtide test --source tests.flow.yaml --watch            again and again, while you write
-              segtide test --source tests.flow.yaml --junit report.xml
         "#]],
     );
     check(
@@ -262,6 +262,12 @@ fn of_each_command() {
 
             Usage: segtide develop [OPTIONS]
 
+            Examples:
+              segtide develop --source flow.yaml
+              segtide develop --source flow.yaml --poll                process what is there, then end
+              segtide develop --watch                                  and take over what is changed in the files
+              segtide develop --source import.flow.yaml --poll < events.ndjson
+
             Options:
                   --source <FILE>
                       The catalog file
@@ -270,7 +276,7 @@ fn of_each_command() {
                       [default: flow.yaml]
 
                   --allow-exec
-                      Run the commands that configurations refer to as `${cmd:…}`
+                      Run the commands that configurations refer to as `${cmd:COMMAND}`
 
                       [env: SEGTIDE_ALLOW_EXEC]
 
@@ -281,7 +287,7 @@ fn of_each_command() {
                       [default: .]
 
                   --fragments <URL>
-                      Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
+                      Keep files in a bucket, at a URL of s3, gs, az or file, or `mapped` for what `storageMappings` says
 
                       [env: SEGTIDE_FRAGMENTS]
 
@@ -377,12 +383,6 @@ fn of_each_command() {
                       Act as if started in this folder
 
                       [env: SEGTIDE_PROJECT]
-
-            Examples:
-              segtide develop --source flow.yaml
-              segtide develop --source flow.yaml --poll                process what is there, then end
-              segtide develop --watch                                  and take over what is changed in the files
-              segtide develop --source import.flow.yaml --poll < events.ndjson
         "#]],
     );
     check(
@@ -391,6 +391,11 @@ fn of_each_command() {
             Receive webhooks and print them
 
             Usage: segtide webhook [OPTIONS]
+
+            Examples:
+              segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
+              segtide webhook --brief                                  a line for each call
+              segtide webhook --log calls.ndjson                       keep every call as a line of JSON
 
             Options:
                   --port <PORT>   The port to listen on, on loopback; 0 takes any that is free [env: SEGTIDE_WEBHOOK_PORT] [default: 9000]
@@ -403,11 +408,6 @@ fn of_each_command() {
                   --color <WHEN>   Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR] [default: auto]
               -q, --quiet          Say nothing on standard error but what has gone wrong [env: SEGTIDE_QUIET]
                   --project <DIR>  Act as if started in this folder [env: SEGTIDE_PROJECT]
-
-            Examples:
-              segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
-              segtide webhook --brief                                  a line for each call
-              segtide webhook --log calls.ndjson                       keep every call as a line of JSON
         "#]],
     );
 }
@@ -433,6 +433,7 @@ fn describe(command: &[&str], text: &mut String) {
 fn the_reference_is_what_help_says() {
     let mut text = "# Commands\n\nWhat `--help` says of each. A test writes this page.\n".to_owned();
     describe(&[], &mut text);
+    assert!(text.is_ascii(), "help is read in every locale");
     expect_file!["../../../../docs/cli.md"].assert_eq(&text);
 }
 

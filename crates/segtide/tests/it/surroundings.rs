@@ -265,7 +265,7 @@ fn commands_are_run_for_who_asks_for_it_and_what_they_say_stands_nowhere() {
     let refused = segtide(here, &["develop", "--port", "0"]);
     assert_eq!(refused.code, 3);
     expect![[r#"
-        error[config-invalid]: `${cmd:…}` would run a command, which a catalog may not by itself
+        error[config-invalid]: `${cmd:COMMAND}` would run a command, which a catalog may not by itself
           --> flow.yaml:31:45
            |
         31 |     endpoint: { ingest: { requireAuthToken: '${cmd:touch ran; cat secret}' } }

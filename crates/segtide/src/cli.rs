@@ -259,6 +259,9 @@ pub struct Discover {
     /// Where to write to
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub directory: PathBuf,
+    /// Run the commands that the configuration refers to as `${cmd:COMMAND}`
+    #[arg(long, env = "SEGTIDE_ALLOW_EXEC")]
+    pub allow_exec: bool,
     #[command(flatten)]
     pub output: Output,
     /// The command of a connector that is installed here

@@ -14,6 +14,7 @@ use crate::cli::Discover;
 use crate::host;
 use crate::output::{self, Exit, fail, plural, tell};
 use crate::rows::{Cell, Rows};
+use crate::secrets::{self, Missing};
 use crate::yaml::{self, word};
 
 /// Objects within a schema that are laid out; what is deeper is in one line.
@@ -38,10 +39,17 @@ pub fn run(args: &Discover) -> anyhow::Result<Exit> {
         tell(&format!("{config_file} is what the connector asks for; fill it in and run the same again."));
         return Ok(Exit::Ok);
     }
-    let config = match read(&config_path) {
+    let mut config = match read(&config_path) {
         Ok(config) => config,
         Err(why) => return failed(&why),
     };
+    secrets::allow_commands(args.allow_exec);
+    if let Err(errors) = secrets::fill_in(&mut config, &directory, Missing::Refuse) {
+        let why =
+            errors.into_iter().map(|error| [Some(error.message), error.hint].into_iter().flatten().collect::<Vec<_>>());
+        let why: Vec<String> = why.map(|said| said.join("; ")).collect();
+        return failed(&format!("{config_file}: {}", why.join("\n")));
+    }
     if let Err(why) = quietly(|| connector.check(&config)) {
         return failed(&format!("the connector does not work with {config_file}: {why}"));
     }

@@ -41,10 +41,16 @@ pub fn resolve(endpoint: &Endpoint, missing: Missing) -> Result<Cow<'_, Endpoint
         return Ok(Cow::Borrowed(endpoint));
     }
     let mut resolved = endpoint.clone();
-    let mut errors = Vec::new();
     let base = endpoint.base.to_file_path().ok();
     let folder = base.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
-    walk(&mut resolved.config, &mut String::new(), &mut |text, at| {
+    fill_in(&mut resolved.config, folder, missing)?;
+    Ok(Cow::Owned(resolved))
+}
+
+/// Puts values in place of the references in a configuration, which are meant from a folder.
+pub fn fill_in(config: &mut Value, folder: &Path, missing: Missing) -> Result<(), Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    walk(config, &mut String::new(), &mut |text, at| {
         substitute(text, |kind, name| look_up(kind, name, folder, missing)).or_else(|(message, hint)| {
             match (missing, hint) {
                 (Missing::StandIn, Some(_)) => Ok(STAND_IN.to_owned()),
@@ -55,7 +61,7 @@ pub fn resolve(endpoint: &Endpoint, missing: Missing) -> Result<Cow<'_, Endpoint
             }
         })
     });
-    if errors.is_empty() { Ok(Cow::Owned(resolved)) } else { Err(errors) }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 fn mentions(value: &Value) -> bool {

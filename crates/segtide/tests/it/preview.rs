@@ -161,6 +161,24 @@ fn discover_writes_what_a_connector_asks_for_and_then_its_streams() {
         {"stream":"numbers","namespace":null,"key":["/n","/a/b~1c"],"sync":"incremental"}
         {"stream":"numbers","namespace":"other","key":[],"sync":"full_refresh"}
     "#]].assert_eq(&told);
+    // A configuration refers to secrets as it does when it runs.
+    let config = directory.path().join("discover-connector.config.yaml");
+    for (reference, allowed, says) in [
+        ("${env:NOT_SET:-a value}", false, "the connector does not work with discover-connector.config.yaml: a value"),
+        (
+            "${env:NOT_SET}",
+            false,
+            "discover-connector.config.yaml: env NOT_SET is not there; set it, or give a default",
+        ),
+        ("${cmd:echo a value}", false, "`${cmd:COMMAND}` would run a command"),
+        ("${cmd:echo a value}", true, "the connector does not work with discover-connector.config.yaml: a value"),
+    ] {
+        fs::write(&config, format!("count: 0\nbroken: '{reference}'\n")).unwrap();
+        let allow = if allowed { &["discover", "--allow-exec"][..] } else { &["discover"] };
+        let said = segtide(directory.path(), &[allow, &discover[1..]].concat());
+        assert!(said.code == 1 && said.err.contains(says), "{reference}: {said:?}");
+    }
+    fs::write(&config, "count: 0\n").unwrap();
     let third = segtide(directory.path(), &discover);
     assert_eq!(third.code, 4);
     assert!(third.err.contains("discover-connector.flow.yaml is there already"), "{}", third.err);

@@ -9,7 +9,7 @@ pub fn word(text: &str) -> String {
     let plain = begins && letters.all(|c| c.is_ascii_alphanumeric() || "_/-.".contains(c));
     let taken =
         ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
-    if plain && !taken { text.to_owned() } else { json!(text).to_string() }
+    if plain && !taken { text.to_owned() } else { flow(&json!(text)) }
 }
 
 /// An object, a member a line, objects within it down to so many levels, and in one line below.
@@ -31,7 +31,43 @@ pub fn block(value: &Value, indent: &str, levels: usize) -> String {
 fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) => word(text),
-        // JSON is YAML.
-        other => other.to_string(),
+        other => flow(other),
+    }
+}
+
+/// A value in one line. JSON is YAML, but for characters that YAML cannot have as they are, or takes for the end of a line.
+fn flow(value: &Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Would catch a value that is another one, or none, to whoever reads it: here the reader of catalogs.
+    #[test]
+    fn what_is_written_is_read() {
+        let value = json!({
+            "a": { "b": { "c": { "d": [1, null, { "e": "f" }] } }, "none": {}, "list": [] },
+            "words": ["yes", "1", "0x1", "a: b", "# c", "", " ", "-", "~", "/home", "a-b.c_d", "é 語"],
+            "yes": "yes", "": "empty", "1": "1", "no": "/home", "~": "~", "date": "2026-02-03", "dot": ".5",
+            "odd": "a\n\tb\r\u{1b}[31m\u{7f}\u{85}\u{9b}\u{2028}\u{feff}\u{ffff}\"\\",
+        });
+        for levels in [0, 1, 8] {
+            let text = block(&value, "", levels);
+            assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+            let url = "file:///a.yaml".parse().unwrap();
+            let read = catalog::Tree::from_yaml(&mut catalog::Sources::default(), url, &text).unwrap();
+            assert_eq!(read.to_value(), value, "{text}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a person sees: exit codes, messages, colours. Data goes to standard output, talk to standard error.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -93,8 +94,10 @@ static LOST: AtomicBool = AtomicBool::new(false);
 /// Writes a line of result.
 pub fn say(line: &str) {
     above(|| {
+        let mut out = std::io::stdout().lock();
+        let line = if out.is_terminal() { harmless(line) } else { line.into() };
         // Nobody is left to tell when standard output is closed.
-        if let Err(error) = writeln!(std::io::stdout().lock(), "{line}")
+        if let Err(error) = writeln!(out, "{line}")
             && error.kind() != ErrorKind::BrokenPipe
         {
             LOST.store(true, Ordering::Relaxed);
@@ -149,9 +152,36 @@ pub fn fail(message: &str) {
 pub fn log(level: Level, task: Option<&str>, line: &str) {
     let least = if is_quiet() { Level::Error as u8 } else { LEAST.load(Ordering::Relaxed) };
     if level as u8 >= least {
-        let line = if is_json() { as_json(level, task, line) } else { line.to_owned() };
+        let line = if is_json() { as_json(level, task, line).into() } else { harmless(line) };
         above(|| drop(writeln!(std::io::stderr().lock(), "{line}")));
     }
+}
+
+/// A text of which a terminal obeys nothing but colours, if there are any, whatever was quoted in it.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_kept = |c: char| matches!(c, '\n' | '\t') || !c.is_control();
+    if text.chars().all(is_kept) {
+        return text.into();
+    }
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = if is_coloured() { colour_length(rest) } else { 0 };
+        let (head, tail) = rest.split_at(length.max(c.len_utf8()));
+        match length > 0 || is_kept(c) || (c == '\r' && tail.starts_with('\n')) {
+            true => kept.push_str(head),
+            false => kept.extend(c.escape_default()),
+        }
+        rest = tail;
+    }
+    kept.into()
+}
+
+/// How long the change of colour is that a text begins with.
+fn colour_length(text: &str) -> usize {
+    let codes = text.strip_prefix("\x1b[").unwrap_or_default();
+    let end = codes.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.filter(|end| codes[*end..].starts_with('m')).map_or(0, |end| "\x1b[m".len() + end)
 }
 
 fn as_json(level: Level, task: Option<&str>, message: &str) -> String {
@@ -271,6 +301,25 @@ pub fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+
+    use super::{colour_length, harmless};
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_is_quoted() {
+        for (text, expected) in [
+            ("plain\n\té 語\r\n", "plain\n\té 語\r\n"),
+            ("a\rb", "a\\rb"),
+            ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
+            ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
+        ] {
+            assert_eq!(harmless(text), expected);
+        }
+        for (text, length) in
+            [("\x1b[31mx", 5), ("\x1b[1;91m", 7), ("\x1b[0m", 4), ("\x1b[2J", 0), ("\x1b[31", 0), ("x", 0)]
+        {
+            assert_eq!(colour_length(text), length, "{text:?}");
+        }
+    }
 
     /// Would catch a defect that passes for a mistake of the user's, and one that nobody is asked to report. The hook ends the
     /// process, so the test runs itself once more.

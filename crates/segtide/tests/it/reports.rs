@@ -45,6 +45,26 @@ fn colours_are_as_was_asked_for() {
     assert!(!is_coloured(&["--color", "always"], &[("NO_COLOR", "1")]));
 }
 
+/// Would catch a catalog, or an argument, that writes on the terminal what it likes.
+#[test]
+fn what_is_quoted_cannot_move_a_cursor() {
+    let directory =
+        catalog("collections: { \"a\\e[2Jb\": {} }\ntests: { \"t\\e]0;x\\a\": [{ verify: { collection: a/b } }] }\n");
+    for arguments in
+        [&["check"][..], &["test"], &["check", "--source", "x\x1b[2Jy"], &["read", "a\x1b[2Jb"], &["init", "x\x07"]]
+    {
+        for colours in ["never", "always"] {
+            let [out, err] = said(directory.path(), &[arguments, &["--color", colours]].concat(), &[]);
+            let both = [out, err].concat();
+            let is_colour = |code: &str| {
+                let codes = code.strip_prefix('[').unwrap_or("?");
+                codes.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+            };
+            assert!(both.split('\x1b').skip(1).all(is_colour), "{arguments:?}: {both:?}");
+        }
+    }
+}
+
 #[test]
 fn mistakes_are_shown_where_code_is_reviewed() {
     let directory = catalog(WRONG);

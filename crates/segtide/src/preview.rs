@@ -1,7 +1,7 @@
 //! `segtide preview`: what a derivation makes of documents, printed as JSON lines; nothing is kept and nothing is stored.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 
 use anyhow::Context as _;
 use runtime::testing::Tests;
@@ -43,6 +43,11 @@ pub fn run(args: &Preview) -> anyhow::Result<Exit> {
         true => Box::new(std::io::stdin()),
         false => Box::new(File::open(&args.fixture).with_context(|| format!("the fixture {named} cannot be read"))?),
     };
+    if is_input && std::io::stdin().is_terminal() {
+        tell(
+            "write documents, a line each, as [\"collection\", {document}]; Ctrl-D ends, and --fixture names a file of them",
+        );
+    }
     let mut rows = Rows::new(args.output.format());
     let mut fixture = Fixture { lines: BufReader::new(input), line: 0 };
     let mut printed = 0;

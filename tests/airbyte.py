@@ -115,9 +115,7 @@ def rows_or_none(directory, table):
 
 
 def faker(binary, directory, connector):
-    said = run(binary, directory, "discover", "--", connector)
-    if "discover-source-faker.config.yaml" not in said:
-        fail(f"discover said: {said}")
+    run(binary, directory, "discover", "--", connector)
     config = directory / "discover-source-faker.config.yaml"
     text = config.read_text()
     for name, value in {"count": 100_000, "seed": 1, "records_per_slice": 500, "always_updated": "false", "parallelism": 1}.items():

@@ -242,7 +242,7 @@ pub const SLUGS: &[(&str, &str)] = &[
 
 /// The known name that an unknown one may have been meant to be: the nearest by optimal string alignment, at most four edits
 /// away and sharing more than it differs.
-pub(crate) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let length = name.chars().count();
     if length > NAME_CHARS_MAX {
         return None;

@@ -19,7 +19,7 @@ mod tree;
 mod typescript;
 
 pub use build::{Built, build, types};
-pub use diagnostic::{Diagnostic, SLUGS, Severity};
+pub use diagnostic::{Diagnostic, SLUGS, Severity, nearest};
 pub use fetch::{FILE_BYTES_MAX, Fetch, FetchError, Files, RootError, root_url};
 pub use host::{
     BindingRules, ConfigAt, ConfigError, Constraint, Host, Import, ModuleError, ModuleOutline, SqlError, Unused,

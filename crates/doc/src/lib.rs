@@ -20,7 +20,7 @@ pub use node::{Arena, Field, Node, from_value, to_value};
 pub use order::{compare, compare_at};
 pub use parse::{ParseError, ParseReason, parse, parse_elements};
 pub use pointer::{Pointer, PointerError};
-pub use published::{PUBLISHED_AT, uuid_clock};
+pub use published::{PUBLISHED_AT, published_us, uuid_clock};
 pub use reduce::{Reason, ReduceError};
 pub use schema::{Formats, Invalid, Schema, SchemaError};
 pub use shape::{Exists, Inspection, Located, Property, Shape, Types};

@@ -26,10 +26,14 @@ fn hex(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, digit| Some(value << 4 | u64::from(char::from(*digit).to_digit(16)?)))
 }
 
+/// The same in microseconds since 1970.
+pub fn published_us(uuid: &[u8]) -> Option<u64> {
+    Some(((uuid_clock(uuid)? >> 4) / 10).saturating_sub(EPOCH_US))
+}
+
 /// When a document was published, if it was and its UUID tells.
 pub(crate) fn published_at(document: Node<'_>) -> Option<String> {
-    let clock = uuid_clock(document.get("_meta")?.get("uuid")?.as_str()?.as_bytes())?;
-    let since_1970_us = ((clock >> 4) / 10).saturating_sub(EPOCH_US);
+    let since_1970_us = published_us(document.get("_meta")?.get("uuid")?.as_str()?.as_bytes())?;
     let at = jiff::Timestamp::from_microsecond(since_1970_us as i64).ok()?;
     Some(format!("{at:.6}"))
 }

@@ -1,5 +1,7 @@
 //! From a catalog file to a built catalog, or its mistakes shown over the source.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
@@ -8,7 +10,7 @@ use catalog::{Built, Catalog, Diagnostic, Severity, Sources};
 use url::Url;
 
 use crate::host::Program;
-use crate::output::{is_coloured, plural, tell};
+use crate::output::{is_coloured, log, plural};
 use crate::secrets::{self, Missing};
 
 /// What a catalog is built for.
@@ -22,13 +24,28 @@ pub enum For {
     Run,
 }
 
-/// Builds the catalog of a file, with its mistakes.
-pub fn load(source: &str, purpose: For) -> anyhow::Result<Built> {
+/// The file that a catalog begins with, which is there, and the folder from which files are named.
+pub fn root(source: &str) -> anyhow::Result<(Url, PathBuf)> {
     let cwd = std::env::current_dir().context("the current directory cannot be found")?;
     let root = catalog::root_url(source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
-    if root.to_file_path().is_ok_and(|path| !path.is_file()) {
-        anyhow::bail!("there is no file {source}; --source names the file that a catalog begins with");
+    match root.to_file_path().map(std::fs::metadata) {
+        Ok(Ok(found)) if found.is_dir() => {
+            anyhow::bail!("{source} is a folder; --source names the file that a catalog begins with")
+        }
+        Ok(Ok(found)) if !found.is_file() => {
+            anyhow::bail!("{source} is not a file that can be read again; a catalog is read whenever it is needed")
+        }
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => anyhow::bail!(
+            "there is no file {source}; --source names the file that a catalog begins with, and `segtide init` writes one"
+        ),
+        // What else may be wrong is found when it is read.
+        _ => Ok((root, cwd)),
     }
+}
+
+/// Builds the catalog of a file, with its mistakes.
+pub fn load(source: &str, purpose: For) -> anyhow::Result<Built> {
+    let (root, cwd) = root(source)?;
     let missing = if purpose == For::Run { Missing::Refuse } else { Missing::StandIn };
     let mut built = catalog::build(&root, &catalog::Files, &Program::new(missing));
     if let Ok(directory) = Url::from_directory_path(&cwd) {
@@ -74,16 +91,20 @@ pub fn build(source: &str, purpose: For) -> anyhow::Result<Option<Arc<Catalog>>>
 /// Says how many mistakes there are.
 pub fn count(built: &Built, source: &str) {
     let errors = built.diagnostics.iter().filter(|d| d.severity == Severity::Error).count() + built.more;
-    tell(&format!("{} in {source}", plural(errors, "mistake")));
+    log(connectors::Level::Error, None, &format!("{} in {source}", plural(errors, "mistake")));
 }
 
 /// Shows the mistakes of a catalog.
 pub fn show(built: &Built) {
     for diagnostic in &built.diagnostics {
-        tell(&render(&built.catalog.sources, diagnostic));
+        let level = match diagnostic.severity {
+            Severity::Error => connectors::Level::Error,
+            Severity::Warning => connectors::Level::Warn,
+        };
+        log(level, None, &render(&built.catalog.sources, diagnostic));
     }
     if built.more > 0 {
-        tell(&format!("and {} more", built.more));
+        log(connectors::Level::Error, None, &format!("and {} more", built.more));
     }
 }
 

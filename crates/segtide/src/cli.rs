@@ -1,24 +1,30 @@
 //! The command line.
 
+mod examples;
 mod flowctl;
 mod groups;
+mod serving;
+mod values;
+mod variables;
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::output::{Colour, Exit, say};
+use crate::rows;
 pub use flowctl::{Collections, Flowctl, FlowctlRun};
+pub use serving::{Develop, LogFormat, Run, Serving};
+pub use values::{Moment, Stores};
+use values::{duration, moment, pair};
 
 /// Exact, live user segments from a stream of events.
 ///
 /// Reads a catalog of captures, collections, derivations and materializations, checks it, tests it, and runs it on this
 /// machine with nothing else to install.
 #[derive(Debug, Parser)]
-#[command(name = "segtide", version, after_help = EXAMPLES)]
+#[command(name = "segtide", version)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -26,24 +32,13 @@ pub struct Cli {
     #[arg(long, global = true, help_heading = "Everywhere", value_name = "WHEN", env = "SEGTIDE_COLOR")]
     #[arg(value_enum, default_value_t = Colour::Auto, hide_possible_values = true)]
     pub color: Colour,
+    /// Say nothing on standard error but what has gone wrong
+    #[arg(short, long, global = true, help_heading = "Everywhere", env = "SEGTIDE_QUIET")]
+    pub quiet: bool,
+    /// Act as if started in this folder
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "DIR", env = "SEGTIDE_PROJECT")]
+    pub project: Option<PathBuf>,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  segtide demo                                             see it work in a minute
-  segtide check --source flow.yaml                         find mistakes
-  segtide test --source tests.flow.yaml                    run the catalog's tests
-  segtide develop --source flow.yaml --port 8080           run it; Ctrl-C stops it, running it again resumes
-
-Exit status:
-  0  all is well
-  1  a mistake was found, a test failed, a task halted
-  2  the arguments are wrong
-  3  the catalog has mistakes and was not run
-  4  a file, directory or port cannot be used
-  5  what was asked for is not there
- 70  segtide has a defect: please report it
- 74  the data directory failed while it was written; starting again finds what is safe";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -92,10 +87,6 @@ pub enum Command {
     #[command(alias = "json-schema")]
     Schema,
     /// Print what a shell needs to complete commands
-    #[command(after_help = "\
-Examples:
-  segtide completions bash > /etc/bash_completion.d/segtide
-  segtide completions zsh > ~/.zfunc/_segtide")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -124,11 +115,6 @@ pub struct Check {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtide test --source tests.flow.yaml
-  segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
-  segtide test --source tests.flow.yaml --junit report.xml")]
 pub struct Test {
     #[command(flatten)]
     pub source: Source,
@@ -150,10 +136,10 @@ pub struct Test {
 #[derive(Debug, Args)]
 pub struct Report {
     /// How to report
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Text, env = "SEGTIDE_REPORT")]
     output: Format,
     /// The same as --output json
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long)]
     json: bool,
 }
 
@@ -182,121 +168,6 @@ pub struct Source {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtide develop --source flow.yaml
-  segtide develop --source flow.yaml --poll                process what is there, then end
-  segtide develop --watch                                  and take over what is changed in the files
-  segtide develop --source import.flow.yaml --poll < events.ndjson")]
-pub struct Develop {
-    #[command(flatten)]
-    pub serving: Serving,
-    /// Process what is there and end, instead of going on as more arrives
-    #[arg(long)]
-    pub poll: bool,
-    /// Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
-    #[arg(long, conflicts_with = "poll")]
-    pub watch: bool,
-    /// End, with a failure, when a task halts
-    #[arg(long)]
-    pub fail_fast: bool,
-    #[command(flatten)]
-    pub flowctl: FlowctlRun,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtide run --source flow.yaml --directory /var/lib/segtide
-  segtide run --host 0.0.0.0                               for other machines; a capture says who may post documents
-
-Under something that starts it again when it ends. As `develop`, but with a log in JSON, without --watch, and it ends with a
-failure when a task halts.")]
-pub struct Run {
-    #[command(flatten)]
-    pub serving: Serving,
-}
-
-/// How a catalog is run.
-#[derive(Debug, Args)]
-pub struct Serving {
-    #[command(flatten)]
-    pub source: Source,
-    /// The port for HTTP ingestion; 0 takes any that is free
-    #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
-    pub port: u16,
-    /// The address to listen at; one that other machines reach needs a capture with tokens or secrets
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "SEGTIDE_HOST")]
-    pub host: IpAddr,
-    /// Let other machines post documents without showing who they are
-    #[arg(long, requires = "host")]
-    pub insecure_open: bool,
-    #[command(flatten)]
-    pub place: Place,
-    /// Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
-    #[arg(long, value_name = "URL", value_parser = stores, env = "SEGTIDE_FRAGMENTS")]
-    pub fragments: Option<Stores>,
-    /// Divide the keys of each derivation and table among so many threads; may change from run to run
-    #[arg(long, value_name = "N", default_value_t = 1, env = "SEGTIDE_SHARDS", value_parser = shards())]
-    pub shards: u32,
-    /// The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 512 MiB
-    #[arg(long, value_name = "SIZE", env = "SEGTIDE_MEMORY", value_parser = memory)]
-    pub memory: Option<ByteSize>,
-    /// Run all TypeScript lambdas in QuickJS, those too that need no script engine
-    #[arg(long, env = "SEGTIDE_NO_NATIVE_LAMBDAS", value_parser = clap::builder::FalseyValueParser::new())]
-    pub no_native_lambdas: bool,
-    #[command(flatten)]
-    pub log: Log,
-}
-
-/// How what is said of a run is written.
-#[derive(Debug, Args)]
-pub struct Log {
-    /// How to write what is said of the run; `run` writes json unless told otherwise
-    #[arg(long = "log", value_enum, value_name = "FORMAT", env = "SEGTIDE_LOG")]
-    pub format: Option<LogFormat>,
-    /// Leave out what matters less
-    #[arg(long = "log-level", value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL", env = "SEGTIDE_LOG_LEVEL")]
-    pub level: LogLevel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogLevel {
-    /// Also what helps to find mistakes in connectors
-    Debug,
-    /// What happens
-    Info,
-    /// What may need somebody
-    Warn,
-    /// What does
-    Error,
-}
-
-impl From<LogLevel> for connectors::Level {
-    fn from(level: LogLevel) -> Self {
-        match level {
-            LogLevel::Debug => Self::Debug,
-            LogLevel::Info => Self::Info,
-            LogLevel::Warn => Self::Warn,
-            LogLevel::Error => Self::Error,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    Text,
-    /// A JSON object a line
-    Json,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtide init                                             who is in a segment, and what changes it
-  segtide init http --directory views                      another template, in another folder
-  segtide init --list                                      what templates there are")]
 pub struct Init {
     /// What to begin with
     #[arg(default_value = "segmentation")]
@@ -304,9 +175,14 @@ pub struct Init {
     /// The folder to write to
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub directory: PathBuf,
+    /// Write the catalog only, and nothing for editors, containers and GitHub
+    #[arg(long)]
+    pub bare: bool,
     /// Say what templates there are
     #[arg(long)]
     pub list: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -323,13 +199,11 @@ pub struct FragmentsOf {
     pub collection: String,
     #[command(flatten)]
     pub place: Place,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtide read examples/segment/toggles --follow           what changes, as it changes
-  segtide read examples/segment/events --partition vendor=3")]
 pub struct Read {
     /// The collection
     pub collection: String,
@@ -339,17 +213,16 @@ pub struct Read {
     /// Only documents of this partition; given again, also of that one
     #[arg(long, value_name = "FIELD=VALUE", value_parser = pair)]
     pub partition: Vec<(String, String)>,
+    /// Only documents published since then: a time such as 2026-02-03T10:12:44Z, a day, or how long ago, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<Moment>,
     #[command(flatten)]
     pub place: Place,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-A fixture has a document a line, as [\"collection\", {document}]; a line {\"commit\": true} ends a transaction. Nothing is kept.
-
-Examples:
-  segtide preview --name acme/totals --fixture sales.jsonl
-  echo '[\"acme/sales\", {\"shop\": \"a\", \"amount\": 3}]' | segtide preview --name acme/totals")]
 pub struct Preview {
     #[command(flatten)]
     pub source: Source,
@@ -362,6 +235,8 @@ pub struct Preview {
     /// Print no more documents than this
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    #[command(flatten)]
+    pub output: Output,
     #[arg(long, hide = true)]
     timeout: Option<String>,
     #[arg(long, hide = true)]
@@ -374,14 +249,6 @@ pub struct Preview {
 #[command(
     override_usage = "segtide discover [OPTIONS] -- <COMMAND>...\n       segtide discover [OPTIONS] --image <IMAGE>"
 )]
-#[command(after_help = "\
-Run it twice: first it writes the connector's configuration with its defaults and what they mean; once you have filled that in,
-it asks the connector for its streams and writes a catalog of them.
-
-Examples:
-  segtide discover -- source-faker                         a connector that is installed here
-  segtide discover --prefix acme -- python3 source.py
-  segtide discover --image airbyte/source-faker            one that is run with Docker")]
 pub struct Discover {
     /// The connector's image, where Docker is
     #[arg(long, conflicts_with = "command", required_unless_present = "command")]
@@ -392,6 +259,11 @@ pub struct Discover {
     /// Where to write to
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub directory: PathBuf,
+    /// Run the commands that the configuration refers to as `${cmd:COMMAND}`
+    #[arg(long, env = "SEGTIDE_ALLOW_EXEC")]
+    pub allow_exec: bool,
+    #[command(flatten)]
+    pub output: Output,
     /// The command of a connector that is installed here
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
@@ -412,6 +284,8 @@ pub enum GraphFormat {
     Mermaid,
     /// Graphviz
     Dot,
+    /// A picture
+    Svg,
 }
 
 /// Where a catalog runs.
@@ -429,11 +303,11 @@ pub struct Top {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-No program may use the directory meanwhile. The exit status is 1 where something is wrong, and nothing is ever removed.")]
 pub struct Verify {
     #[command(flatten)]
     pub place: Place,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -445,49 +319,37 @@ pub struct Doctor {
     /// The port that it would listen on
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
-}
-
-/// Where files go instead of the data directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stores {
-    /// To this store.
-    Url(String),
-    /// To those of the catalog's `storageMappings`.
-    Mapped,
-}
-
-fn stores(text: &str) -> Result<Stores, String> {
-    match text {
-        "mapped" => Ok(Stores::Mapped),
-        url => journal::check_store(url).map(|()| Stores::Url(url.to_owned())),
-    }
+    /// Run the commands that configurations refer to as `${cmd:COMMAND}`
+    #[arg(long, env = "SEGTIDE_ALLOW_EXEC")]
+    pub allow_exec: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
     pub place: Place,
-    /// Print one JSON object
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// How rows of data are printed.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// How to print: table, json, ndjson, csv or yaml; a table on a terminal and an object a line elsewhere, unless told
+    #[arg(short, long, value_enum, value_name = "FORMAT", hide_possible_values = true, env = "SEGTIDE_OUTPUT")]
+    output: Option<rows::Format>,
+    /// The same as --output json
     #[arg(long)]
     json: bool,
-    /// How to report
-    #[arg(short, long, value_enum, conflicts_with = "json")]
-    output: Option<StatusFormat>,
 }
 
-impl Status {
-    /// Whether to report as JSON.
-    pub fn is_json(&self) -> bool {
-        self.json || self.output == Some(StatusFormat::Json)
+impl Output {
+    /// How to print.
+    pub fn format(&self) -> rows::Format {
+        if self.json { rows::Format::Json } else { self.output.unwrap_or_else(rows::Format::usual) }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum StatusFormat {
-    /// For people
-    Text,
-    /// One JSON object on standard output
-    Json,
 }
 
 #[derive(Debug, Args)]
@@ -499,7 +361,7 @@ pub struct Demo {
     #[arg(long, default_value_t = 8080, env = "SEGTIDE_PORT")]
     pub port: u16,
     /// Events the generator makes in a second
-    #[arg(long, default_value_t = 1000, value_name = "N")]
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
     /// How long the demo's webhook receiver takes to answer
     #[arg(long, default_value = "50ms", value_name = "TIME", value_parser = duration)]
@@ -510,10 +372,6 @@ pub struct Demo {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
-  segtide webhook --log calls.ndjson                       keep every call as a line of JSON")]
 pub struct Webhook {
     /// The port to listen on, on loopback; 0 takes any that is free
     #[arg(long, default_value_t = 9000)]
@@ -525,14 +383,21 @@ pub struct Webhook {
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
     /// Print one line per call instead of its body
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[arg(long)]
+    pub brief: bool,
+}
+
+/// The command line: commands in groups with examples, flags with variables.
+fn command() -> clap::Command {
+    groups::grouped(examples::shown(variables::named(Cli::command())))
 }
 
 /// What is asked on the command line; ends the program where it is not to be understood.
 pub fn parse() -> Cli {
-    let matches = groups::grouped(Cli::command()).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    let mut command = command();
+    let parsed =
+        command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| variables::blamed(error, &command).exit())
 }
 
 /// Prints what a shell needs to complete commands.
@@ -546,24 +411,7 @@ pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
 /// Prints the manual page of the program and its commands.
 pub fn man() -> anyhow::Result<Exit> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    clap_mangen::Man::new(examples::shown(variables::named(Cli::command()))).render(&mut page)?;
     say(String::from_utf8_lossy(&page).trim_end());
     Ok(Exit::Ok)
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (field, value) = text.split_once('=').ok_or("write it as field=value")?;
-    Ok((field.to_owned(), value.to_owned()))
-}
-
-fn shards() -> clap::builder::RangedI64ValueParser<u32> {
-    clap::value_parser!(u32).range(1..=runtime::SHARDS_MAX.into())
-}
-
-fn memory(text: &str) -> Result<ByteSize, String> {
-    text.parse().map_err(|_| "write it like 512MiB or 2GiB".to_owned())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|e| format!("{e}; write it like 50ms, 1s or 2m"))
 }

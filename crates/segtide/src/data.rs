@@ -114,6 +114,11 @@ pub fn options_for(path: &Path, catalog: &Catalog, stores: Option<&Stores>, memo
     memory::of_log(Options { store, templates, ..options(path) }, &shares)
 }
 
+/// What people are told of a data directory that is not there.
+pub fn missing(path: &Path) -> String {
+    format!("{} is not there; name the place of a data directory with --directory", path.display())
+}
+
 /// What people are told of a batch that was cut off.
 pub fn torn(bytes: u64) -> String {
     format!("the last run was cut off while it wrote; {bytes} bytes that nobody was answered for are dropped")

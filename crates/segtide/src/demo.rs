@@ -18,6 +18,7 @@ use crate::memory::{self, Tasks};
 use crate::output::{Exit, Paint, bytes, count, paint, plural, say, tell};
 use crate::progress::Foot;
 use crate::signals::Asked;
+use crate::symbols::symbols;
 use crate::templates::{ROOT, SEGMENTATION};
 use crate::webhook::{Inbox, Print};
 
@@ -37,7 +38,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let directory = args.directory.as_path();
     let data = data::path(directory);
-    let memory = memory::budget(None)?;
+    let memory = memory::budget(None);
     let options = memory::of_log(data::options(&data), &memory::share(memory, Tasks::default()));
     let log = Arc::new(data::open(options)?);
     let port = Port::take(args.port)?;
@@ -60,7 +61,7 @@ pub fn run(args: &Demo) -> anyhow::Result<Exit> {
     let _announced = data::announce(&data, number, running.name())?;
 
     let here = |path: &Path| path.display().to_string();
-    let check = paint(Paint::Good, "✓");
+    let check = paint(Paint::Good, symbols().good);
     say(&format!("{check} catalog   {}", here(&source)));
     say(&format!(
         "{check} tables    {} (segment_memberships, segment_profiles)",

@@ -21,7 +21,7 @@ use crate::output::{Exit, Paint, fail, log, paint, say, tell};
 use crate::progress::{self, Foot};
 use crate::signals::Asked;
 use crate::watch::Watch;
-use crate::{data, output};
+use crate::{data, output, secrets};
 
 /// How often it looks at its tasks, and whether to end.
 const TICK: Duration = Duration::from_millis(50);
@@ -53,6 +53,7 @@ struct Until {
 
 fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> {
     output::keep_log(args.log.format.unwrap_or(format) == LogFormat::Json, args.log.level.into());
+    secrets::allow_commands(args.allow_exec);
     let Some(catalog) = build_to_run(&args.source.source)? else { return Ok(Exit::Invalid) };
     if until.poll && catalog.captures.is_empty() {
         fail("--poll reads what captures find, and this catalog has no captures");
@@ -60,7 +61,7 @@ fn run(args: &Serving, format: LogFormat, until: Until) -> anyhow::Result<Exit> 
     }
     let asked = Asked::listen().context("signals cannot be listened to")?;
     let data = data::path(&args.place.directory);
-    let memory = memory::budget(args.memory)?;
+    let memory = memory::budget(args.memory);
     let log = data::open(data::options_for(&data, &catalog, args.fragments.as_ref(), memory))?;
     let access = access(args, &catalog)?;
     let port = if args.host.is_loopback() { Port::take(args.port)? } else { Port::take_at(args.host, args.port)? };
@@ -141,6 +142,7 @@ fn access(args: &Serving, catalog: &Catalog) -> anyhow::Result<Access> {
 /// Exchanges what runs for what the files say now. Where they have mistakes, what runs goes on.
 fn reload(args: &Serving, running: Running, watch: &mut Watch, served: &Served) -> anyhow::Result<Running> {
     let begun = Instant::now();
+    secrets::allow_commands(args.allow_exec);
     let catalog = match build_to_run(&args.source.source) {
         Ok(Some(catalog)) => catalog,
         Ok(None) => {

@@ -12,11 +12,15 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::Discover;
 use crate::host;
-use crate::output::{self, Exit, fail, plural, say};
+use crate::output::{self, Exit, fail, plural, tell};
+use crate::rows::{Cell, Rows};
+use crate::secrets::{self, Missing};
+use crate::yaml::{self, word};
+
+/// Objects within a schema that are laid out; what is deeper is in one line.
+const SCHEMA_LEVELS: usize = 2;
 
 pub fn run(args: &Discover) -> anyhow::Result<Exit> {
-    // What a connector says of how well it goes is of no use here.
-    output::keep_log(false, Level::Warn);
     let directory = args.directory.canonicalize();
     let directory = directory.with_context(|| format!("{} cannot be used", args.directory.display()))?;
     let connector = match &args.image {
@@ -27,22 +31,29 @@ pub fn run(args: &Discover) -> anyhow::Result<Exit> {
     let (config_file, catalog_file) = (format!("discover-{name}.config.yaml"), format!("discover-{name}.flow.yaml"));
     let config_path = directory.join(&config_file);
     if !config_path.exists() {
-        let spec = match connector.spec() {
+        let spec = match quietly(|| connector.spec()) {
             Ok(spec) => spec,
             Err(why) => return failed(&why),
         };
         write(&config_path, &stub(&spec))?;
-        say(&format!("{config_file} is what the connector asks for; fill it in and run the same again."));
+        tell(&format!("{config_file} is what the connector asks for; fill it in and run the same again."));
         return Ok(Exit::Ok);
     }
-    let config = match read(&config_path) {
+    let mut config = match read(&config_path) {
         Ok(config) => config,
         Err(why) => return failed(&why),
     };
-    if let Err(why) = connector.check(&config) {
+    secrets::allow_commands(args.allow_exec);
+    if let Err(errors) = secrets::fill_in(&mut config, &directory, Missing::Refuse) {
+        let why =
+            errors.into_iter().map(|error| [Some(error.message), error.hint].into_iter().flatten().collect::<Vec<_>>());
+        let why: Vec<String> = why.map(|said| said.join("; ")).collect();
+        return failed(&format!("{config_file}: {}", why.join("\n")));
+    }
+    if let Err(why) = quietly(|| connector.check(&config)) {
         return failed(&format!("the connector does not work with {config_file}: {why}"));
     }
-    let streams = match connector.discover(&config) {
+    let streams = match quietly(|| connector.discover(&config)) {
         Ok(streams) => streams,
         Err(why) => return failed(&why),
     };
@@ -52,13 +63,32 @@ pub fn run(args: &Discover) -> anyhow::Result<Exit> {
     let catalog_path = directory.join(&catalog_file);
     anyhow::ensure!(!catalog_path.exists(), "{catalog_file} is there already; move it away to have it written anew");
     write(&catalog_path, &catalog(args, &name, &config_file, &streams))?;
-    let without_keys: Vec<&str> = streams.iter().filter(|s| s.key.is_empty()).map(|s| s.name.as_str()).collect();
-    say(&format!("{catalog_file} has {}.", plural(streams.len() as u64, "stream")));
-    if !without_keys.is_empty() {
-        say(&format!("The connector names no key of {}; look for `key: []` in it.", without_keys.join(", ")));
+    let mut rows = Rows::new(args.output.format());
+    for Discovered { namespace, name, key, incremental, .. } in &streams {
+        let mode = if *incremental { "incremental" } else { "full_refresh" };
+        let row =
+            [("stream", json!(name)), ("namespace", json!(namespace)), ("key", json!(key)), ("sync", json!(mode))];
+        rows.row(&row, || {
+            let cells = [("stream", name.clone()), ("key", key.join(" ")), ("sync", mode.to_owned())];
+            cells.map(|(heading, text)| Cell(heading.into(), text, None)).into()
+        })?;
     }
-    say(&format!("Next: segtide check --source {catalog_file} && segtide develop --source {catalog_file}"));
+    rows.end()?;
+    let without_keys: Vec<&str> = streams.iter().filter(|s| s.key.is_empty()).map(|s| s.name.as_str()).collect();
+    tell(&format!("{catalog_file} has {}.", plural(streams.len() as u64, "stream")));
+    if !without_keys.is_empty() {
+        tell(&format!("The connector names no key of {}; look for `key: []` in it.", without_keys.join(", ")));
+    }
+    tell(&format!("Next: segtide check --source {catalog_file} && segtide develop --source {catalog_file}"));
     Ok(Exit::Ok)
+}
+
+/// Asks a connector. What it says of how well it goes is of no use here.
+fn quietly<T>(ask: impl FnOnce() -> T) -> T {
+    output::keep_log(false, Level::Warn);
+    let answer = ask();
+    output::keep_log(false, Level::Info);
+    answer
 }
 
 fn failed(why: &str) -> anyhow::Result<Exit> {
@@ -164,7 +194,7 @@ fn catalog(args: &Discover, name: &str, config_file: &str, streams: &[Discovered
         let collection = word(&format!("{}/{}", args.prefix, qualified.chars().map(allowed).collect::<String>()));
         text.push_str(&format!("  {collection}:\n"));
         let schema = keyed(&stream.schema, &stream.key);
-        text.push_str(&format!("    schema:\n{}", indented(&schema, "      ")));
+        text.push_str(&format!("    schema:\n{}", yaml::block(&schema, "      ", SCHEMA_LEVELS)));
         if stream.key.is_empty() {
             text.push_str("    # The connector names no key: choose the fields that tell its documents apart.\n");
         }
@@ -206,31 +236,4 @@ fn keyed(schema: &Value, key: &[String]) -> Value {
         }
     }
     schema
-}
-
-/// A string as YAML: as it is where it can be nothing else, and in quotes otherwise.
-fn word(text: &str) -> String {
-    let mut letters = text.chars();
-    let begins = letters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
-    let plain = begins && letters.all(|c| c.is_ascii_alphanumeric() || "_/-.".contains(c));
-    let taken =
-        ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text.to_ascii_lowercase().as_str());
-    if plain && !taken { text.to_owned() } else { json!(text).to_string() }
-}
-
-/// A JSON value as YAML, a member a line down to two levels, and in one line below.
-fn indented(value: &Value, indent: &str) -> String {
-    let Value::Object(members) = value else { return format!("{indent}{value}\n") };
-    let mut text = String::new();
-    for (name, member) in members {
-        let name = word(name);
-        match member {
-            Value::Object(inner) if !inner.is_empty() && indent.len() < 10 => {
-                text.push_str(&format!("{indent}{name}:\n{}", indented(member, &format!("{indent}  "))));
-            }
-            Value::String(value) => text.push_str(&format!("{indent}{name}: {}\n", word(value))),
-            _ => text.push_str(&format!("{indent}{name}: {member}\n")),
-        }
-    }
-    text
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use catalog::Materialization;
 use journal::Clock as _;
+use serde_json::json;
 
 use crate::build::{For, load};
 use crate::cli::Doctor;
@@ -12,8 +13,10 @@ use crate::clock::SystemClock;
 use crate::data;
 use crate::host;
 use crate::http::Port;
-use crate::output::{Exit, Paint, paint, plural, say};
+use crate::output::{Exit, Paint, plural};
+use crate::rows::{Cell, Rows};
 use crate::secrets::{self, Missing};
+use crate::symbols::symbols;
 
 /// How long a destination may take to answer.
 const REACH_MAX: Duration = Duration::from_secs(3);
@@ -21,17 +24,9 @@ const REACH_MAX: Duration = Duration::from_secs(3);
 const CLOCK_US_MIN: u64 = 1_704_067_200_000_000;
 
 pub fn run(args: &Doctor) -> anyhow::Result<Exit> {
-    let mut well = true;
-    let mut tell = |what: &str, found: Result<String, String>| {
-        let (mark, text) = match found {
-            Ok(text) => (paint(Paint::Good, "✓"), text),
-            Err(text) => {
-                well = false;
-                (paint(Paint::Bad, "✗"), text)
-            }
-        };
-        say(&format!("{mark} {what:12} {text}"));
-    };
+    secrets::allow_commands(args.allow_exec);
+    let mut looked: Vec<(&str, Result<String, String>)> = Vec::new();
+    let mut tell = |what: &'static str, found: Result<String, String>| looked.push((what, found));
     let source = &args.source.source;
     let built = load(source, For::Run);
     tell(
@@ -75,6 +70,19 @@ pub fn run(args: &Doctor) -> anyhow::Result<Exit> {
             tell("destination", reached.map(|at| format!("{} answers at {at}", materialization.name)));
         }
     }
+    let well = looked.iter().all(|(_, found)| found.is_ok());
+    let mut rows = Rows::new(args.output.format());
+    for (what, found) in looked {
+        let is_well = found.is_ok();
+        let text = found.unwrap_or_else(|why| why);
+        rows.row(&[("what", json!(what)), ("ok", json!(is_well)), ("found", json!(text))], || {
+            let (mark, role) = if is_well { (symbols().good, Paint::Good) } else { (symbols().bad, Paint::Bad) };
+            let [mark, what, found] = [("", mark), ("what", what), ("found", &text)]
+                .map(|(heading, text)| Cell(heading.into(), text.to_owned(), None));
+            vec![Cell(mark.0, mark.1, Some(role)), what, found]
+        })?;
+    }
+    rows.end()?;
     Ok(if well { Exit::Ok } else { Exit::Failed })
 }
 

@@ -6,10 +6,10 @@ use anyhow::Context as _;
 use catalog::Severity;
 use url::Url;
 
-use crate::build::show;
+use crate::build::{root, show};
 use crate::cli::{Generate, Source};
 use crate::host::Program;
-use crate::output::{Exit, plural, say, tell};
+use crate::output::{Exit, plural, tell};
 use crate::secrets::Missing;
 
 /// The configuration by which editors find the types; an author's own is never touched.
@@ -22,8 +22,7 @@ pub fn run(args: &Generate) -> anyhow::Result<Exit> {
 }
 
 fn types(args: &Source) -> anyhow::Result<Exit> {
-    let cwd = std::env::current_dir().context("the current directory cannot be found")?;
-    let root = catalog::root_url(&args.source, &cwd).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let (root, cwd) = root(&args.source)?;
     let (mut built, files) = catalog::types(&root, &catalog::Files, &Program::new(Missing::StandIn));
     if let Ok(directory) = Url::from_directory_path(&cwd) {
         built.catalog.sources.relative_to(directory);
@@ -46,7 +45,7 @@ fn types(args: &Source) -> anyhow::Result<Exit> {
     if !own.exists() {
         fs::write(&own, TSCONFIG).with_context(|| format!("{} cannot be written", own.display()))?;
     }
-    say(&format!("{} of types in {}", plural(files.len(), "file"), folder.join("flow_generated").display()));
+    tell(&format!("{} of types in {}", plural(files.len(), "file"), folder.join("flow_generated").display()));
     if built.is_sound() {
         return Ok(Exit::Ok);
     }

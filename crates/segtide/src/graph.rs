@@ -1,5 +1,7 @@
 //! `segtide graph`: a catalog as a picture: what is captured, what is derived from what, and where it goes.
 
+mod svg;
+
 use catalog::Catalog;
 
 use crate::build::{For, build};
@@ -11,20 +13,24 @@ pub fn run(args: &Graph) -> anyhow::Result<Exit> {
     say(&match args.format {
         GraphFormat::Mermaid => mermaid(&catalog),
         GraphFormat::Dot => dot(&catalog),
+        GraphFormat::Svg => {
+            let (nodes, arrows) = edges(&catalog);
+            svg::draw(&nodes, &arrows)
+        }
     });
     Ok(Exit::Ok)
 }
 
 /// What a node stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Capture,
     Collection,
     Materialization,
 }
 
 /// An arrow between two nodes, and what stands at it.
-type Arrow<'c> = (usize, usize, &'c str);
+pub type Arrow<'c> = (usize, usize, &'c str);
 
 /// The nodes, and the arrows between them.
 fn edges(catalog: &Catalog) -> (Vec<(Kind, &str)>, Vec<Arrow<'_>>) {

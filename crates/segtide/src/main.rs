@@ -1,6 +1,7 @@
 //! The `segtide` program: what it is asked, and which part answers.
 
 mod annotations;
+mod around;
 mod build;
 mod check;
 mod cli;
@@ -24,21 +25,26 @@ mod preview;
 mod progress;
 mod read;
 mod report;
+mod rows;
 mod schema;
 mod secrets;
 mod signals;
 mod status;
+mod symbols;
 mod templates;
 mod test;
 mod top;
 mod verify;
 mod watch;
 mod webhook;
+mod yaml;
 
 use std::process::ExitCode;
 
-use cli::Command;
-use output::{Exit, fail};
+use anyhow::Context as _;
+use cli::{Cli, Command};
+use output::{Exit, Usage, fail};
+use rows::Closed;
 
 /// Its options are in `.cargo/config.toml`; what it is for, in decision 20.
 #[global_allocator]
@@ -50,7 +56,31 @@ fn main() -> ExitCode {
     failpoints::arm();
     let cli = cli::parse();
     output::colour(cli.color);
-    let exit = match cli.command {
+    if cli.quiet {
+        output::keep_quiet();
+    }
+    let exit = run(cli);
+    #[cfg(feature = "failpoints")]
+    failpoints::tell();
+    match exit {
+        Ok(Exit::Ok) if !output::is_written() => {
+            fail("standard output cannot be written");
+            Exit::Unreachable.into()
+        }
+        Ok(exit) => exit.into(),
+        Err(error) if error.is::<Closed>() => Exit::Ok.into(),
+        Err(error) => {
+            fail(&format!("{error:#}"));
+            if error.is::<Usage>() { Exit::Usage.into() } else { Exit::Unreachable.into() }
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    if let Some(folder) = &cli.project {
+        std::env::set_current_dir(folder).with_context(|| format!("the folder {} cannot be used", folder.display()))?;
+    }
+    match cli.command {
         Command::Develop(args) => develop::develop(&args),
         Command::Run(args) => develop::produce(&args),
         Command::Preview(args) => preview::run(&args),
@@ -68,20 +98,11 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Read(args) => read::run(&args),
-        Command::Collections(cli::Collections::Read { collection, follow, place, .. }) => {
-            read::run(&cli::Read { collection, follow, partition: Vec::new(), place })
+        Command::Collections(cli::Collections::Read { collection, follow, place, output, .. }) => {
+            read::run(&cli::Read { collection, follow, partition: Vec::new(), from: None, place, output })
         }
         Command::Graph(args) => graph::run(&args),
         Command::Completions { shell } => cli::completions(shell),
         Command::Man => cli::man(),
-    };
-    #[cfg(feature = "failpoints")]
-    failpoints::tell();
-    match exit {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            fail(&format!("{error:#}"));
-            Exit::Unreachable.into()
-        }
     }
 }

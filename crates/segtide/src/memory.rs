@@ -96,19 +96,20 @@ pub fn share(bytes: u64, tasks: Tasks) -> Shares {
     }
 }
 
+/// An amount of memory as it is asked for.
+pub fn asked(text: &str) -> Result<ByteSize, String> {
+    let least = ByteSize(BYTES_MIN).display().iec();
+    let asked: ByteSize = text.parse().map_err(|_| format!("write it like 512MiB or 2GiB, {least} or more"))?;
+    match asked.0 >= BYTES_MIN {
+        true => Ok(asked),
+        false => Err(format!("{} is too little; write it like 512MiB or 2GiB, {least} or more", asked.display().iec())),
+    }
+}
+
 /// The memory to take: what is asked for, or what the machine leaves.
-pub fn budget(asked: Option<ByteSize>) -> anyhow::Result<u64> {
-    let Some(asked) = asked else {
-        let read = |path: &str| fs::read_to_string(path).ok();
-        return Ok(default_of(machine(&read), group(&read)));
-    };
-    anyhow::ensure!(
-        asked.0 >= BYTES_MIN,
-        "--memory {} is too little; give it {} at least",
-        asked.display().iec(),
-        ByteSize(BYTES_MIN).display().iec()
-    );
-    Ok(asked.0)
+pub fn budget(asked: Option<ByteSize>) -> u64 {
+    let read = |path: &str| fs::read_to_string(path).ok();
+    asked.map_or_else(|| default_of(machine(&read), group(&read)), |asked| asked.0)
 }
 
 /// A quarter of a machine, which others use too, or three quarters of a group, which is there for this; the system's own

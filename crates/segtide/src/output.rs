@@ -1,6 +1,7 @@
-//! What a person sees: exit codes, messages, colours. Results go to standard output, talk to standard error.
+//! What a person sees: exit codes, messages, colours. Data goes to standard output, talk to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::borrow::Cow;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -45,6 +46,18 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What was asked for cannot be done as it was asked: another command line would do.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
 /// `EX_SOFTWARE` of sysexits.h.
 const DEFECT: i32 = 70;
 
@@ -56,9 +69,7 @@ pub fn own_up_to_defects() {
         // Without what `fail` needs, which may be what broke.
         let please = "segtide has a defect: please report what stands above; what was acknowledged is safe";
         let _ = writeln!(std::io::stderr(), "{please}");
-        if cfg!(panic = "abort") {
-            std::process::exit(DEFECT);
-        }
+        std::process::exit(DEFECT);
     }));
 }
 
@@ -77,16 +88,44 @@ fn above(write: impl FnOnce()) {
     }
 }
 
+/// Whether a line of result could not be written, although somebody reads.
+static LOST: AtomicBool = AtomicBool::new(false);
+
 /// Writes a line of result.
 pub fn say(line: &str) {
-    // Nobody is left to tell when standard output is closed.
-    above(|| drop(writeln!(std::io::stdout().lock(), "{line}")));
+    above(|| {
+        let mut out = std::io::stdout().lock();
+        let line = if out.is_terminal() { harmless(line) } else { line.into() };
+        // Nobody is left to tell when standard output is closed.
+        if let Err(error) = writeln!(out, "{line}")
+            && error.kind() != ErrorKind::BrokenPipe
+        {
+            LOST.store(true, Ordering::Relaxed);
+        }
+    });
+}
+
+/// Whether everything that was said is written.
+pub fn is_written() -> bool {
+    !LOST.load(Ordering::Relaxed)
 }
 
 /// Whether talk is written as JSON, for programs that keep logs.
 static AS_JSON: AtomicBool = AtomicBool::new(false);
 /// What matters less is not written.
 static LEAST: AtomicU8 = AtomicU8::new(Level::Info as u8);
+/// Whether only errors are.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on talk is errors and nothing else.
+pub fn keep_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether it is.
+pub fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// From now on talk is an object a line, `{time, level, message, task?}`, if so, and what matters less than `least` is left out.
 pub fn keep_log(as_json: bool, least: Level) {
@@ -97,14 +136,6 @@ pub fn keep_log(as_json: bool, least: Level) {
 /// Whether it is.
 pub fn is_json() -> bool {
     AS_JSON.load(Ordering::Relaxed)
-}
-
-/// Whether the terminal shows more than ASCII.
-pub fn is_unicode() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    locale.is_some_and(|locale| locale.to_lowercase().replace('-', "").contains("utf8"))
 }
 
 /// Writes a line of talk.
@@ -119,10 +150,38 @@ pub fn fail(message: &str) {
 
 /// Writes a line of talk that matters so much, and of which task it is.
 pub fn log(level: Level, task: Option<&str>, line: &str) {
-    if level as u8 >= LEAST.load(Ordering::Relaxed) {
-        let line = if is_json() { as_json(level, task, line) } else { line.to_owned() };
+    let least = if is_quiet() { Level::Error as u8 } else { LEAST.load(Ordering::Relaxed) };
+    if level as u8 >= least {
+        let line = if is_json() { as_json(level, task, line).into() } else { harmless(line) };
         above(|| drop(writeln!(std::io::stderr().lock(), "{line}")));
     }
+}
+
+/// A text of which a terminal obeys nothing but colours, if there are any, whatever was quoted in it.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_kept = |c: char| matches!(c, '\n' | '\t') || !c.is_control();
+    if text.chars().all(is_kept) {
+        return text.into();
+    }
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = if is_coloured() { colour_length(rest) } else { 0 };
+        let (head, tail) = rest.split_at(length.max(c.len_utf8()));
+        match length > 0 || is_kept(c) || (c == '\r' && tail.starts_with('\n')) {
+            true => kept.push_str(head),
+            false => kept.extend(c.escape_default()),
+        }
+        rest = tail;
+    }
+    kept.into()
+}
+
+/// How long the change of colour is that a text begins with.
+fn colour_length(text: &str) -> usize {
+    let codes = text.strip_prefix("\x1b[").unwrap_or_default();
+    let end = codes.find(|c: char| !c.is_ascii_digit() && c != ';');
+    end.filter(|end| codes[*end..].starts_with('m')).map_or(0, |end| "\x1b[m".len() + end)
 }
 
 fn as_json(level: Level, task: Option<&str>, message: &str) -> String {
@@ -160,13 +219,18 @@ pub fn colour(colour: Colour) {
     COLOUR.store(colour as u8, Ordering::Relaxed);
 }
 
+/// Whether the terminal only writes, and cannot be drawn on.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb")
+}
+
 /// Whether output may be coloured: `NO_COLOR`, then what was asked for, then `FORCE_COLOR`, then whether it goes to a terminal.
 pub fn is_coloured() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_json() {
         return false;
     }
-    let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let both = std::io::stdout().is_terminal() && std::io::stderr().is_terminal() && !is_dumb();
     let asked = COLOUR.load(Ordering::Relaxed);
     let never = is_set("NO_COLOR") || asked == Colour::Never as u8;
     !never && (asked == Colour::Always as u8 || is_set("FORCE_COLOR") || both)
@@ -231,5 +295,46 @@ pub fn bytes(count: u64) -> String {
         1_024..1_048_576 => unit(1 << 10, "KiB"),
         1_048_576..1_073_741_824 => unit(1 << 20, "MiB"),
         _ => unit(1 << 30, "GiB"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{colour_length, harmless};
+
+    #[test]
+    fn a_terminal_obeys_nothing_that_is_quoted() {
+        for (text, expected) in [
+            ("plain\n\té 語\r\n", "plain\n\té 語\r\n"),
+            ("a\rb", "a\\rb"),
+            ("\x1b]0;title\x07", "\\u{1b}]0;title\\u{7}"),
+            ("\u{9b}2J\u{7f}", "\\u{9b}2J\\u{7f}"),
+        ] {
+            assert_eq!(harmless(text), expected);
+        }
+        for (text, length) in
+            [("\x1b[31mx", 5), ("\x1b[1;91m", 7), ("\x1b[0m", 4), ("\x1b[2J", 0), ("\x1b[31", 0), ("x", 0)]
+        {
+            assert_eq!(colour_length(text), length, "{text:?}");
+        }
+    }
+
+    /// Would catch a defect that passes for a mistake of the user's, and one that nobody is asked to report. The hook ends the
+    /// process, so the test runs itself once more.
+    #[test]
+    fn a_defect_ends_with_70_and_asks_for_a_report() {
+        const AGAIN: &str = "SEGTIDE_TEST_OF_A_DEFECT";
+        if std::env::var_os(AGAIN).is_some() {
+            super::own_up_to_defects();
+            std::thread::spawn(|| panic!("two and two are five")).join().ok();
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        let name = "output::tests::a_defect_ends_with_70_and_asks_for_a_report";
+        let ended = again.args(["--exact", name, "--nocapture"]).env(AGAIN, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(70), "{said}");
+        assert!(said.contains("two and two are five") && said.contains("please report what stands above"), "{said}");
     }
 }

@@ -1,7 +1,7 @@
 //! `segtide preview`: what a derivation makes of documents, printed as JSON lines; nothing is kept and nothing is stored.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 
 use anyhow::Context as _;
 use runtime::testing::Tests;
@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use crate::build::{For, build};
 use crate::cli::Preview;
 use crate::host::Program;
-use crate::output::{Exit, fail, say, tell};
+use crate::output::{Exit, fail, tell};
+use crate::rows::Rows;
 use crate::secrets::Missing;
 
 /// Longest line of a fixture, in bytes.
@@ -42,31 +43,41 @@ pub fn run(args: &Preview) -> anyhow::Result<Exit> {
         true => Box::new(std::io::stdin()),
         false => Box::new(File::open(&args.fixture).with_context(|| format!("the fixture {named} cannot be read"))?),
     };
+    if is_input && std::io::stdin().is_terminal() {
+        tell(
+            "write documents, a line each, as [\"collection\", {document}]; Ctrl-D ends, and --fixture names a file of them",
+        );
+    }
+    let mut rows = Rows::new(args.output.format());
     let mut fixture = Fixture { lines: BufReader::new(input), line: 0 };
     let mut printed = 0;
     loop {
         let (documents, more) = match fixture.transaction() {
             Ok(read) => read,
             Err(why) => {
+                rows.end()?;
                 fail(&format!("{named}:{}: {why}", fixture.line));
                 return Ok(Exit::Failed);
             }
         };
         if let Err(why) = tests.ingest_fixture(&documents) {
+            rows.end()?;
             fail(&format!("{named}, the transaction that ends at line {}: {why}", fixture.line));
             return Ok(Exit::Failed);
         }
         for document in tests.documents(&args.name, printed) {
             if args.limit.is_some_and(|limit| printed as u64 >= limit) {
+                rows.end()?;
                 return Ok(Exit::Ok);
             }
-            say(String::from_utf8_lossy(document).trim_end());
+            rows.text(document)?;
             printed += 1;
         }
         if !more {
             break;
         }
     }
+    rows.end()?;
     if printed == 0 {
         tell(&format!(
             "{} got no documents from {} of the fixture",

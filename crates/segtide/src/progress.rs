@@ -9,13 +9,14 @@ use runtime::Status;
 
 use crate::clock::SystemClock;
 use crate::output::{self, bytes, count, plural};
+use crate::symbols::symbols;
 
 /// How often it is drawn though nothing changed, and how often rates are measured anew.
 const DRAW_EVERY: Duration = Duration::from_millis(250);
 const MEASURE_EVERY: Duration = Duration::from_millis(500);
-/// While the sources say how much there is, and otherwise.
-const BAR: &str = "{bar:24} {percent:>3}%  {msg}  {eta} left";
-const LINE: &str = "{spinner} {msg}";
+/// While the sources say how much there is, and otherwise. What has no room on a narrow terminal is cut at the end.
+const BAR: &str = "{bar:24} {percent:>3}%  {eta:>3} left  {wide_msg}";
+const LINE: &str = "{spinner} {wide_msg}";
 
 /// A line at the foot. It goes away with this.
 pub struct Foot {
@@ -29,7 +30,8 @@ pub struct Foot {
 impl Foot {
     /// One, if standard error is a terminal that people look at.
     pub fn on_terminal() -> Option<Self> {
-        if !is_wanted() || output::is_json() || !std::io::stderr().is_terminal() {
+        let can_be_drawn = std::io::stderr().is_terminal() && !output::is_dumb();
+        if !is_wanted() || !can_be_drawn || output::is_json() || output::is_quiet() {
             return None;
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -87,9 +89,10 @@ impl Foot {
 
     fn style(&self, template: &str) {
         let style = ProgressStyle::with_template(template).expect("the template is one of those above");
-        self.bar.set_style(match output::is_unicode() {
-            true => style.progress_chars("━╸─"),
-            false => style.progress_chars("#>-").tick_chars("-\\|/ "),
+        let style = style.progress_chars(symbols().bar);
+        self.bar.set_style(match symbols().spinner {
+            Some(spinner) => style.tick_chars(spinner),
+            None => style,
         });
     }
 }
@@ -103,7 +106,8 @@ impl Drop for Foot {
 
 /// Whether anybody wants to know how far a run is.
 pub fn is_wanted() -> bool {
-    std::env::var_os("SEGTIDE_NO_PROGRESS").is_none_or(|value| value.is_empty())
+    let unwanted = std::env::var("SEGTIDE_NO_PROGRESS").unwrap_or_default();
+    ["", "0", "false", "no", "off"].contains(&unwanted.to_lowercase().as_str())
 }
 
 /// How far a run is that ends with what is there, for where there is no terminal.

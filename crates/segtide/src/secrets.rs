@@ -1,8 +1,11 @@
-//! What a catalog leaves to the place it runs in: `${env:NAME}` and `${file:PATH}` in the configuration of an endpoint.
+//! What a catalog leaves to the place it runs in: `${env:NAME}`, `${file:PATH}` and `${cmd:COMMAND}` in the configuration of an
+//! endpoint.
 //!
 //! References stand within strings that have been parsed already, so that no value can change what a catalog says. They are
 //! resolved whenever a connector is checked or opened; the catalog itself, and so all that shows or keeps it, has only the
-//! references.
+//! references. Commands are run for whoever asked for it (`--allow-exec`), and only to run a catalog: to check one is safe.
+
+mod command;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -12,8 +15,9 @@ use serde_json::Value;
 
 /// Longest file that is read for a value, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// The field by which an encrypted configuration is known.
+/// The field by which an encrypted configuration is known, and what stands in an encrypted file of any form.
 const SOPS: &str = "sops";
+const SOPS_VALUE: &str = "ENC[AES256_GCM,";
 /// Stands for a value that is not there, where only the form matters: it is text and a number alike.
 const STAND_IN: &str = "1";
 
@@ -29,7 +33,7 @@ pub enum Missing {
 /// An endpoint with the values its references stand for.
 pub fn resolve(endpoint: &Endpoint, missing: Missing) -> Result<Cow<'_, Endpoint>, Vec<ConfigError>> {
     if endpoint.config.get(SOPS).is_some() {
-        let message = format!("the configuration is encrypted with `{SOPS}`, which is not read here");
+        let message = format!("the configuration is encrypted with `{SOPS}`, which is not supported");
         let hint = "decrypt it, and write secrets as `${env:NAME}` or `${file:PATH}`".to_owned();
         return Err(vec![ConfigError { at: ConfigAt::Connector, message, hint: Some(hint) }]);
     }
@@ -37,19 +41,27 @@ pub fn resolve(endpoint: &Endpoint, missing: Missing) -> Result<Cow<'_, Endpoint
         return Ok(Cow::Borrowed(endpoint));
     }
     let mut resolved = endpoint.clone();
-    let mut errors = Vec::new();
     let base = endpoint.base.to_file_path().ok();
     let folder = base.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
-    walk(&mut resolved.config, &mut String::new(), &mut |text, at| {
-        substitute(text, |kind, name| look_up(kind, name, folder)).or_else(|(message, hint)| match (missing, hint) {
-            (Missing::StandIn, Some(_)) => Ok(STAND_IN.to_owned()),
-            (_, hint) => {
-                errors.push(ConfigError { at: ConfigAt::Config(at.to_owned()), message, hint });
-                Err(())
+    fill_in(&mut resolved.config, folder, missing)?;
+    Ok(Cow::Owned(resolved))
+}
+
+/// Puts values in place of the references in a configuration, which are meant from a folder.
+pub fn fill_in(config: &mut Value, folder: &Path, missing: Missing) -> Result<(), Vec<ConfigError>> {
+    let mut errors = Vec::new();
+    walk(config, &mut String::new(), &mut |text, at| {
+        substitute(text, |kind, name| look_up(kind, name, folder, missing)).or_else(|(message, hint)| {
+            match (missing, hint) {
+                (Missing::StandIn, Some(_)) => Ok(STAND_IN.to_owned()),
+                (_, hint) => {
+                    errors.push(ConfigError { at: ConfigAt::Config(at.to_owned()), message, hint });
+                    Err(())
+                }
             }
         })
     });
-    if errors.is_empty() { Ok(Cow::Owned(resolved)) } else { Err(errors) }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 fn mentions(value: &Value) -> bool {
@@ -88,10 +100,16 @@ fn walk(value: &mut Value, at: &mut String, edit: &mut impl FnMut(&str, &str) ->
     }
 }
 
+/// From now on references may be commands, or not. They are run anew for each catalog that is read.
+pub fn allow_commands(allowed: bool) {
+    command::allow(allowed);
+}
+
 /// What is wrong with a reference; and what to do, where it is only that its value is missing.
 type Wrong = (String, Option<String>);
 
-/// Replaces references in a text: `${kind:name}`, or `${kind:name:-default}`. `$${` stands for `${`.
+/// Replaces references in a text: `${kind:name}`, or `${kind:name:-default}` for what is not there or empty. `$${` stands for
+/// `${`.
 fn substitute(text: &str, look_up: impl Fn(&str, &str) -> Result<Option<String>, Wrong>) -> Result<String, Wrong> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -109,11 +127,11 @@ fn substitute(text: &str, look_up: impl Fn(&str, &str) -> Result<Option<String>,
         };
         let (kind, name) = inner.split_once(':').unwrap_or((inner, ""));
         let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
-        match (look_up(kind, name), default) {
-            (Ok(Some(value)), _) => out.push_str(&value),
-            (_, Some(default)) => out.push_str(default),
-            (Err(wrong), None) => return Err(wrong),
-            (Ok(None), None) => {
+        match (look_up(kind, name)?, default) {
+            (None, Some(default)) => out.push_str(default),
+            (Some(value), Some(default)) if value.is_empty() => out.push_str(default),
+            (Some(value), _) => out.push_str(&value),
+            (None, None) => {
                 let hint = format!("set it, or give a default: `${{{kind}:{name}:-default}}`");
                 return Err((format!("{kind} {name} is not there"), Some(hint)));
             }
@@ -124,7 +142,7 @@ fn substitute(text: &str, look_up: impl Fn(&str, &str) -> Result<Option<String>,
     Ok(out)
 }
 
-fn look_up(kind: &str, name: &str, folder: &Path) -> Result<Option<String>, Wrong> {
+fn look_up(kind: &str, name: &str, folder: &Path, missing: Missing) -> Result<Option<String>, Wrong> {
     match kind {
         "env" => match std::env::var(name) {
             Ok(value) => Ok(Some(value)),
@@ -142,9 +160,17 @@ fn look_up(kind: &str, name: &str, folder: &Path) -> Result<Option<String>, Wron
             }
             let text =
                 std::fs::read_to_string(&path).map_err(|e| (format!("file {name} cannot be read: {e}"), None))?;
+            if text.contains(SOPS_VALUE) {
+                return Err((format!("file {name} is encrypted with `{SOPS}`, which is not supported"), None));
+            }
             Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
         }
-        _ => Err((format!("`${{{kind}:…}}` is not known; there are `${{env:NAME}}` and `${{file:PATH}}`"), None)),
+        "cmd" if missing == Missing::StandIn => Ok(Some(STAND_IN.to_owned())),
+        "cmd" => command::said(name, folder).map(Some),
+        _ => {
+            let known = "there are `${env:NAME}`, `${file:PATH}` and `${cmd:COMMAND}`";
+            Err((format!("`${{{kind}:}}` is not known; {known}"), None))
+        }
     }
 }
 
@@ -165,9 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn files_are_read_without_their_last_newline_and_never_encrypted() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |text: &[u8]| {
+            std::fs::write(folder.path().join("secret"), text).unwrap();
+            look_up("file", "secret", folder.path(), Missing::Refuse).map_err(|(message, _)| message)
+        };
+        assert_eq!(said(b"hunter2\r\n"), Ok(Some("hunter2".to_owned())));
+        assert_eq!(look_up("file", "none", folder.path(), Missing::Refuse), Ok(None));
+        let encrypted = said(b"{\"password\": \"ENC[AES256_GCM,data:xyz,type:str]\", \"sops\": {}}");
+        assert_eq!(encrypted, Err("file secret is encrypted with `sops`, which is not supported".to_owned()));
+        let binary = said(b"\xff").unwrap_err();
+        assert!(binary.starts_with("file secret cannot be read"), "{binary}");
+        assert_eq!(said(&vec![b'a'; 65537]), Err("file secret is larger than 65536 bytes".to_owned()));
+    }
+
+    #[test]
     fn references_are_replaced_within_texts() {
         let look_up = |kind: &str, name: &str| match (kind, name) {
             ("env", "USER") => Ok(Some("ann".to_owned())),
+            ("env", "EMPTY") => Ok(Some(String::new())),
             ("env", "ODD") => Ok(Some("${env:USER}".to_owned())),
             ("env", _) => Ok(None),
             _ => Err(("no such kind".to_owned(), None)),
@@ -180,6 +223,12 @@ mod tests {
             ("${env:ODD}", Ok("${env:USER}")),
             ("${env:NONE:-bea}", Ok("bea")),
             ("${env:NONE:-}", Ok("")),
+            ("${env:NONE:-a:-b}", Ok("a:-b")),
+            ("${env:NONE:-${env:USER}}", Ok("${env:USER}")),
+            ("${env:USER:-bea}", Ok("ann")),
+            ("${env:EMPTY:-bea}", Ok("bea")),
+            ("<${env:EMPTY}>", Ok("<>")),
+            ("${odd:NONE:-bea}", Err("no such kind")),
             ("${env:NONE}", Err("env NONE is not there")),
             ("${env:USER", Err("`${` is not closed by `}`; write `$${` if it is meant as it stands")),
             ("${cmd:ls}", Err("no such kind")),

@@ -8,30 +8,22 @@ use serde_json::Value;
 
 use crate::cli::Status;
 use crate::data;
-use crate::output::{Exit, Paint, bytes, count, paint, say};
+use crate::output::{Exit, Paint, bytes, count, say};
+use crate::rows::{Cell, Format, Rows};
 
 /// What is asked.
 const PATH: &str = "/api/v1/status";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A column of the table: a heading, the count under it, and how it is written.
-type Column = (&'static str, &'static str, fn(u64) -> String);
-
-/// The columns behind name and state.
-const COUNTS: [Column; 4] = [
-    ("read", "documents_in", count),
-    ("written", "documents_out", count),
-    ("transactions", "transactions", count),
-    ("waiting", "lag_bytes", bytes),
-];
-/// How wide such a column is, with the space in front of it.
-const COUNT_WIDTH: usize = 14;
-
 pub fn run(args: &Status) -> anyhow::Result<Exit> {
     let tasks = Asker::new(&args.place.directory)?.tasks()?;
-    match args.is_json() {
-        true => say(&serde_json::json!({ "version": 1, "tasks": tasks }).to_string()),
-        false => table(&tasks).iter().for_each(|line| say(line)),
+    let mut rows = Rows::new(args.output.format());
+    for task in &tasks {
+        rows.row(&members(task), || cells(task))?;
+    }
+    rows.end()?;
+    if args.output.format() == Format::Table {
+        troubles(&tasks).iter().for_each(|(task, why)| say(&format!("{}: {why}", name(task))));
     }
     let halted = tasks.iter().any(|task| task["state"] == "halted");
     Ok(if halted { Exit::Failed } else { Exit::Ok })
@@ -67,31 +59,44 @@ impl Asker {
     }
 }
 
-/// A line per task, and one more for each that says why, and for each thing it has to tell.
-fn table(tasks: &[Value]) -> Vec<String> {
-    let text = |task: &Value, name: &str| task[name].as_str().unwrap_or_default().to_owned();
-    let name = |task: &Value| format!("{} {}", text(task, "kind"), text(task, "name"));
-    let width = tasks.iter().map(|task| name(task).chars().count()).max().unwrap_or(0).max(4);
-    let mut lines = Vec::new();
-    let headings = COUNTS.map(|(heading, ..)| format!("{heading:>COUNT_WIDTH$}")).join("");
-    lines.push(paint(Paint::Dim, &format!("{:width$}  {:14}{headings}", "task", "state")));
+/// What is told of a task: first which one it is.
+fn members(task: &Value) -> Vec<(&str, Value)> {
+    let first = ["kind", "name", "state"];
+    let of = |name| (name, task[name].clone());
+    let rest = task.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    first.into_iter().chain(rest.filter(|name| !first.contains(name))).map(of).collect()
+}
+
+/// What people see of a task.
+fn cells(task: &Value) -> Vec<Cell> {
+    let state = task["state"].as_str().unwrap_or_default();
+    let role = match state {
+        "running" => Some(Paint::Good),
+        "stopped" => None,
+        _ => Some(Paint::Bad),
+    };
+    let number = |name: &str| task[name].as_u64().unwrap_or(0);
+    vec![
+        Cell("task".into(), name(task), None),
+        Cell("state".into(), state.to_owned(), role),
+        Cell("read".into(), count(number("documents_in")), None),
+        Cell("written".into(), count(number("documents_out")), None),
+        Cell("transactions".into(), count(number("transactions")), None),
+        Cell("waiting".into(), bytes(number("lag_bytes")), None),
+    ]
+}
+
+/// A task as it is called.
+pub fn name(task: &Value) -> String {
+    format!("{} {}", task["kind"].as_str().unwrap_or_default(), task["name"].as_str().unwrap_or_default())
+}
+
+/// Why tasks do not run, and what they have to tell.
+pub fn troubles(tasks: &[Value]) -> Vec<(&Value, &str)> {
+    let mut told = Vec::new();
     for task in tasks {
-        let state = text(task, "state");
-        let padded = format!("{state:14}");
-        let state = match state.as_str() {
-            "running" => paint(Paint::Good, &padded),
-            "stopped" => padded,
-            _ => paint(Paint::Bad, &padded),
-        };
-        let counts =
-            COUNTS.map(|(_, name, written)| format!("{:>COUNT_WIDTH$}", written(task[name].as_u64().unwrap_or(0))));
-        lines.push(format!("{:width$}  {state}{}", name(task), counts.join("")));
-        if let Some(why) = task["why"].as_str() {
-            lines.push(format!("{:width$}  {}", "", why));
-        }
-        for note in task["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            lines.push(format!("{:width$}  {note}", ""));
-        }
+        let notes = task["notes"].as_array().into_iter().flatten();
+        told.extend(task.get("why").into_iter().chain(notes).filter_map(|said| Some((task, said.as_str()?))));
     }
-    lines
+    told
 }

@@ -1,6 +1,6 @@
 //! Catalogs to begin with, as `init` and `demo` write them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 
@@ -13,6 +13,8 @@ pub struct Template {
     pub about: &'static str,
     /// Its files: paths and texts.
     pub files: &'static [(&'static str, &'static str)],
+    /// The SQLite database of its tables.
+    pub database: Option<&'static str>,
     /// What another terminal runs while it is run, and what for.
     pub beside: Option<(&'static str, &'static str)>,
     /// What to do once it runs.
@@ -22,7 +24,9 @@ pub struct Template {
 /// The file that a catalog begins with.
 pub const ROOT: &str = "flow.yaml";
 
-const IGNORED: (&str, &str) = (".gitignore", "segtide_develop/\nflow_generated/\n*.db\n*.db-*\n");
+/// A file that many folders have already, and that is not part of the catalog.
+pub const IGNORE: &str = ".gitignore";
+const IGNORED: (&str, &str) = (IGNORE, "segtide_develop/\nflow_generated/\n*.db\n*.db-*\n");
 
 /// The flagship: events of marketing segments.
 pub const SEGMENTATION: Template = Template {
@@ -40,6 +44,7 @@ pub const SEGMENTATION: Template = Template {
         ("schemas/event.schema.yaml", include_str!("../../../examples/segmentation/schemas/event.schema.yaml")),
         ("schemas/derived.schema.yaml", include_str!("../../../examples/segmentation/schemas/derived.schema.yaml")),
     ],
+    database: Some("segmentation.db"),
     beside: Some(("segtide webhook", "in another terminal: receives the toggles")),
     next: &[("sqlite3 segmentation.db 'SELECT * FROM segment_memberships LIMIT 5'", "who is in a segment")],
 };
@@ -51,6 +56,7 @@ pub const TEMPLATES: &[Template] = &[
         name: "empty",
         about: "one collection and one test, to grow from",
         files: &[IGNORED, (ROOT, include_str!("../templates/empty/flow.yaml"))],
+        database: None,
         beside: None,
         next: &[],
     },
@@ -62,6 +68,7 @@ pub const TEMPLATES: &[Template] = &[
             (ROOT, include_str!("../templates/http/flow.yaml")),
             ("flow.ts", include_str!("../templates/http/flow.ts")),
         ],
+        database: Some("pages.db"),
         beside: None,
         next: &[
             (
@@ -80,6 +87,7 @@ pub const TEMPLATES: &[Template] = &[
             ("flow.ts", include_str!("../templates/file/flow.ts")),
             ("views.ndjson", include_str!("../templates/file/views.ndjson")),
         ],
+        database: Some("pages.db"),
         beside: None,
         next: &[
             ("echo '{\"id\":\"d\",\"page\":\"/home\"}' >> views.ndjson", "adds a document"),
@@ -93,20 +101,19 @@ impl Template {
     /// what they would be.
     pub fn write(&self, directory: &Path, edit: impl Fn(&str) -> String) -> anyhow::Result<()> {
         for (name, text) in self.files {
-            let path = directory.join(name);
             let edited = edit(text);
-            if path.exists() && edited == *text {
-                continue;
+            if edited != *text || !directory.join(name).exists() {
+                write(directory, name, &edited)?;
             }
-            let parent = path.parent().unwrap_or(directory);
-            std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
-            std::fs::write(&path, edited).with_context(|| format!("{} cannot be written", path.display()))?;
         }
         Ok(())
     }
+}
 
-    /// Its files that a directory has already.
-    pub fn present(&self, directory: &Path) -> Vec<PathBuf> {
-        self.files.iter().map(|(name, _)| directory.join(name)).filter(|path| path.exists()).collect()
-    }
+/// Writes a file below a directory.
+pub fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = directory.join(name);
+    let parent = path.parent().unwrap_or(directory);
+    std::fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
+    std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
 }

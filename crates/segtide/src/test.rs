@@ -14,6 +14,7 @@ use crate::output::{Exit, Paint, fail, paint, plain, say};
 use crate::report::{self, Tested};
 use crate::secrets::Missing;
 use crate::signals::Asked;
+use crate::symbols::symbols;
 use crate::watch::Watch;
 
 /// How often it looks whether files have changed, or to end.
@@ -65,6 +66,10 @@ fn run_once(args: &cli::Test) -> anyhow::Result<(Exit, Sources)> {
         annotations::of_tests(tested.as_deref().unwrap_or_default());
     }
     let Some(tested) = tested else { return Ok((Exit::Invalid, built.catalog.sources)) };
+    if let Some(pattern) = args.pattern.as_ref().filter(|_| tested.is_empty()) {
+        fail(&format!("no test of {} has {pattern:?} in its name", args.source.source));
+        return Ok((Exit::NotFound, built.catalog.sources));
+    }
     if let Some(file) = &args.junit {
         std::fs::write(file, report::junit(&tested))
             .with_context(|| format!("{} cannot be written", file.display()))?;
@@ -93,7 +98,7 @@ fn run_tests(built: &Built, pattern: Option<&str>, for_people: bool) -> Option<V
         match &outcome {
             Ok(()) => {
                 let time = paint(Paint::Dim, &format!("({:.1} ms)", took.as_secs_f64() * 1e3));
-                tell(&format!("{} {} :: {} {time}", paint(Paint::Good, "✔️"), at.file, test.name));
+                tell(&format!("{} {} :: {} {time}", paint(Paint::Good, symbols().passed), at.file, test.name));
             }
             Err(failed) => tell(&describe(catalog, test, failed, paint)),
         }
@@ -114,7 +119,7 @@ fn describe(catalog: &Catalog, test: &Test, failed: &Failed, paint: Painter) -> 
     let at = catalog.sources.locate(failed.place);
     let name = test.name.replace('~', "~0").replace('/', "~1");
     let pointer = paint(Paint::Bad, &format!("/tests/{name}/{}", failed.step));
-    let mut out = format!("{} {} failure at step {pointer} :\n", paint(Paint::Bad, "❌"), at.file);
+    let mut out = format!("{} {} failure at step {pointer} :\n", paint(Paint::Bad, symbols().failed), at.file);
     if let Some(step) = test.steps.get(failed.step) {
         let verb = match step.kind {
             StepKind::Ingest => "ingest into",

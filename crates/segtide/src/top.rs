@@ -1,5 +1,6 @@
 //! `segtide top`: what a running catalog is doing, on a screen that keeps up with it.
 
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -12,8 +13,9 @@ use ratatui::widgets::{Cell, Paragraph, Row, Table, Wrap};
 use serde_json::Value;
 
 use crate::cli::Top;
-use crate::output::{Exit, bytes, count as counted};
-use crate::status::Asker;
+use crate::output::{Exit, bytes, count as counted, is_dumb};
+use crate::status::{Asker, name, troubles};
+use crate::symbols::symbols;
 
 /// How often the screen changes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +49,9 @@ pub fn run(args: &Top) -> anyhow::Result<Exit> {
     let tasks = asker.tasks()?;
     // Until there is something to compare with, rates are zero.
     let mut seen = Seen { before: tasks.clone(), tasks, seconds: 1.0 };
-    let mut terminal = ratatui::try_init().context("this needs a terminal; `segtide status` does without")?;
+    let needs = "this needs a terminal that can be drawn on; `segtide status` does without";
+    anyhow::ensure!(std::io::stdout().is_terminal() && !is_dumb(), needs);
+    let mut terminal = ratatui::try_init().context(needs)?;
     let outcome = loop {
         if let Err(error) = terminal.draw(|frame| draw(frame, asker.address(), &seen)) {
             break Err(error.into());
@@ -69,7 +73,10 @@ pub fn run(args: &Top) -> anyhow::Result<Exit> {
 }
 
 fn draw(frame: &mut Frame<'_>, address: &str, seen: &Seen) {
-    let told = troubles(&seen.tasks);
+    let told = troubles(&seen.tasks).into_iter().map(|(task, why)| {
+        let colour = colour(task["state"].as_str().unwrap_or_default());
+        Line::from(vec![Span::from(format!("{}: ", name(task))).fg(colour), Span::from(why)])
+    });
     let height = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX);
     let parts = [
         Constraint::Length(2),
@@ -101,24 +108,8 @@ fn draw(frame: &mut Frame<'_>, address: &str, seen: &Seen) {
     let widths = std::iter::once(Constraint::Fill(1)).chain(shown.iter().map(|n| Constraint::Length(COLUMNS[*n].1)));
     let rows = Table::new(rows, widths).header(Row::new(headings).style(Style::new().dim()));
     frame.render_widget(rows.column_spacing(SPACING), table);
-    frame.render_widget(Paragraph::new(told).wrap(Wrap { trim: false }), below);
+    frame.render_widget(Paragraph::new(told.collect::<Vec<_>>()).wrap(Wrap { trim: false }), below);
     frame.render_widget(Line::from("q quits").dim(), foot);
-}
-
-/// Why tasks do not run, and what they have to tell.
-fn troubles(tasks: &[Value]) -> Vec<Line<'static>> {
-    let mut lines = Vec::new();
-    for task in tasks {
-        let notes = task["notes"].as_array().into_iter().flatten();
-        for said in task.get("why").into_iter().chain(notes).filter_map(Value::as_str) {
-            let colour = colour(task["state"].as_str().unwrap_or_default());
-            lines.push(Line::from(vec![
-                Span::from(format!("{}: ", name(task))).fg(colour),
-                Span::from(said.to_owned()),
-            ]));
-        }
-    }
-    lines
 }
 
 /// Waits so long for a key that ends it.
@@ -143,10 +134,6 @@ impl Seen {
         // A task that was started again counts from zero.
         task[name].as_u64().unwrap_or(0).saturating_sub(before) as f64
     }
-}
-
-fn name(task: &Value) -> String {
-    format!("{} {}", task["kind"].as_str().unwrap_or_default(), task["name"].as_str().unwrap_or_default())
 }
 
 fn colour(state: &str) -> Color {
@@ -183,7 +170,7 @@ fn shortened(name: &str, width: usize) -> String {
     }
     let kind = name.find(' ').map_or(0, |at| at + 1).min(width / 2);
     let end: String = name.chars().skip(length - (width - kind - 1)).collect();
-    format!("{}…{end}", &name[..kind])
+    format!("{}{}{end}", &name[..kind], symbols().cut)
 }
 
 /// A cell of the n-th column behind the names: numbers stand to the right.
@@ -227,7 +214,8 @@ mod tests {
         assert_eq!(headings(80), ["state", "read/s", "lag"]);
         assert_eq!(headings(40), ["state"]);
         assert_eq!(headings(10), Vec::<&str>::new());
-        assert_eq!(shortened(&name(&tasks[0]), 36), "materialization …ment/toggle-webhook");
-        assert_eq!(shortened("derivation ü/é", 12), "deriva…n ü/é");
+        let cut = symbols().cut;
+        assert_eq!(shortened(&name(&tasks[0]), 36), format!("materialization {cut}ment/toggle-webhook"));
+        assert_eq!(shortened("derivation ü/é", 12), format!("deriva{cut}n ü/é"));
     }
 }

@@ -104,7 +104,7 @@ async fn receive(
 
 pub fn run(args: &Webhook) -> anyhow::Result<Exit> {
     let asked = Asked::listen().context("signals cannot be listened to")?;
-    let print = if args.quiet { Print::Line } else { Print::Body };
+    let print = if args.brief { Print::Line } else { Print::Body };
     let inbox = Inbox::new(args.delay, args.log.as_deref(), print)?;
     let port = Port::take(args.port)?;
     let number = port.number();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Place;
+use super::{Output, Place};
 
 /// What `flowctl` takes besides, so that its command lines can be kept. Nothing here needs a network or a directory to check or
 /// test a catalog, and no test waits.
@@ -52,5 +52,7 @@ pub enum Collections {
         uncommitted: bool,
         #[command(flatten)]
         place: Place,
+        #[command(flatten)]
+        output: Output,
     },
 }

@@ -41,7 +41,9 @@ pub async fn documents(
 ) -> Result<Response, Refusal> {
     let set_aside = collection.split('/').next() == Some(runtime::DEAD_LETTERS);
     if !set_aside && !api.collections.iter().any(|(name, _)| *name == collection) {
-        return Err(refuse(StatusCode::NOT_FOUND, "the catalog has no collection of this name"));
+        let meant = catalog::nearest(&collection, api.collections.iter().map(|(name, _)| name.as_str()));
+        let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        return Err(refuse(StatusCode::NOT_FOUND, format!("the catalog has no collection of this name{meant}")));
     }
     let (mut follow, mut selector) = (false, Selector::default());
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {

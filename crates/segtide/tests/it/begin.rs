@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use expect_test::expect;
+use serde_json::Value;
 
 use crate::kit::{Process, segtide};
 
@@ -14,7 +15,8 @@ const SOON: Duration = Duration::from_secs(60);
 #[test]
 fn every_template_checks_and_tests() {
     let listed = segtide(std::path::Path::new("/"), &["init", "--list"]);
-    let names: Vec<&str> = listed.out.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    let listed: Vec<Value> = listed.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = listed.iter().map(|template| template["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["segmentation", "empty", "http", "file"]);
     for name in names {
         let directory = tempfile::tempdir().unwrap();
@@ -37,6 +39,7 @@ fn init_says_what_to_do_next() {
         wrote views/.gitignore
         wrote views/flow.yaml
         wrote views/flow.ts
+        wrote views/.devcontainer, views/.github, views/.vscode for editors, containers and GitHub; --bare does without
 
         Next:
           cd views
@@ -47,17 +50,58 @@ fn init_says_what_to_do_next() {
           sqlite3 pages.db 'SELECT page, views FROM pages'
                                    how many views each page has had
     "#]]
-    .assert_eq(&said.out);
+    .assert_eq(&said.err);
+    assert_eq!(said.out, "");
     // A receiver that is started too late is missed first.
-    let said = segtide(directory.path(), &["init"]).out;
+    let said = segtide(directory.path(), &["init"]).err;
     let (receiver, develop) = (said.find("segtide webhook"), said.find("segtide develop"));
     assert!(receiver.is_some() && receiver < develop, "{said}");
     let unknown = segtide(directory.path(), &["init", "htp"]);
     assert_eq!(unknown.code, 2);
     expect![[r#"
-        error: there is no template "htp"; there are segmentation, empty, http, file
+        error: there is no template "htp"; did you mean http?
     "#]]
     .assert_eq(&unknown.err);
+}
+
+/// Would catch files of somebody else's that are written over, and files that nobody asked for.
+#[test]
+fn init_leaves_alone_what_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fs::write(here.join(".gitignore"), "mine\n").unwrap();
+    fs::create_dir(here.join(".vscode")).unwrap();
+    fs::write(here.join(".vscode/settings.json"), "{}\n").unwrap();
+    let said = segtide(here, &["init", "file"]);
+    assert_eq!(said.code, 0);
+    expect![[r#"
+        wrote ./flow.yaml
+        wrote ./flow.ts
+        wrote ./views.ndjson
+        wrote ./.devcontainer, ./.github, ./.vscode for editors, containers and GitHub; --bare does without
+        kept  ./.vscode/settings.json, which was there
+        kept  ./.gitignore, which was there"#]]
+    .assert_eq(said.err.split("\n\n").next().unwrap());
+    let read = |name: &str| fs::read_to_string(here.join(name)).unwrap();
+    assert_eq!((read(".gitignore").as_str(), read(".vscode/settings.json").as_str()), ("mine\n", "{}\n"));
+    assert_eq!(read(".vscode/catalog.schema.json"), segtide(here, &["schema"]).out);
+
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(directory.path(), &["init", "http"]).code, 0);
+    let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+    let settings: Value = serde_json::from_str(&read(".vscode/settings.json")).unwrap();
+    let schema = settings["yaml.schemas"].as_object().unwrap().keys().next().unwrap();
+    assert!(directory.path().join(schema).is_file(), "{settings}");
+    assert_eq!(settings["sqltools.connections"][0]["database"], "${workspaceFolder}/pages.db");
+    serde_json::from_str::<Value>(&read(".vscode/extensions.json")).unwrap();
+    let container = read(".devcontainer/devcontainer.json");
+    serde_json::from_str::<Value>(container.split_once('\n').unwrap().1).unwrap();
+    assert!(read(".github/workflows/segtide.yml").contains("OWNER/segtide@v1"));
+
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(segtide(directory.path(), &["init", "--bare"]).code, 0);
+    let hidden = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(hidden.filter(|name| name.starts_with('.')).collect::<Vec<_>>(), [".gitignore"]);
 }
 
 /// Would catch documents that cannot be looked at while a catalog runs, or afterwards.
@@ -73,14 +117,19 @@ fn a_collection_can_be_read_while_it_grows_and_later() {
     views.write_all(b"{\"id\":\"d\",\"page\":\"/home\"}\n").unwrap();
     follower.wait_for_line(r#""id":"d""#, SOON);
     let unknown = segtide(here, &["read", "acme/vews"]);
-    assert_eq!((unknown.code, unknown.err.as_str()), (5, "error: the catalog has no collection of this name\n"));
+    let told = "error: the catalog has no collection of this name; did you mean acme/views?\n";
+    assert_eq!((unknown.code, unknown.err.as_str()), (5, told));
     assert!(process.terminate(SOON).success(), "{}", process.output());
 
     let read = segtide(here, &["read", "acme/views"]);
     assert_eq!(read.out.lines().count(), 4, "{read:?}");
     assert_eq!(segtide(here, &["fragments", "cat", "acme/views"]).out, read.out);
     let files = segtide(here, &["fragments", "ls", "acme/views"]).out;
-    assert!(files.lines().all(|file| here.join(file).is_file()), "{files}");
+    for file in files.lines().map(|file| serde_json::from_str::<Value>(file).unwrap()) {
+        let path = here.join(file["file"].as_str().unwrap());
+        assert_eq!(path.metadata().unwrap().len(), file["bytes"].as_u64().unwrap(), "{file}");
+        assert!(file["begin"].as_u64() < file["end"].as_u64(), "{file}");
+    }
     // One that is killed leaves its address behind, and then another one may be there.
     let (mut process, port) = Process::develop(here, "flow.yaml", &[]);
     process.kill_9();

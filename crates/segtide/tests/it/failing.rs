@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use crate::kit::undisturbed;
+
 /// One case: files, and the lines the output must have.
 struct Case<'t> {
     name: &'t str,
@@ -31,6 +33,7 @@ impl<'t> Case<'t> {
             fs::write(directory.path().join(file), text).unwrap();
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
+        undisturbed(&mut command);
         let output = command.current_dir(&directory).args(["test", "--source", "flow.yaml"]).output().unwrap();
         let said = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
         let wrong = |what: String| Err(format!("=== {}\n{what}, in:\n{said}", self.name));

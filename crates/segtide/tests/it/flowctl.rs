@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::kit::segtide;
+use crate::kit::{segtide, undisturbed};
 
 /// What is printed by a command line, which must succeed.
 fn flowctl(directory: &Path, line: &str) -> String {
@@ -11,7 +11,9 @@ fn flowctl(directory: &Path, line: &str) -> String {
     if !program.exists() {
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_segtide"), &program).unwrap();
     }
-    let output = Command::new(program).current_dir(directory).args(line.split_whitespace()).output().unwrap();
+    let mut command = Command::new(program);
+    undisturbed(&mut command);
+    let output = command.current_dir(directory).args(line.split_whitespace()).output().unwrap();
     let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
     assert!(output.status.success(), "{line}: {out}{err}");
     out

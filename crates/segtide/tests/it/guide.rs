@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::kit::undisturbed;
+
 /// A fenced block: what stands behind the fence, and its lines.
 fn blocks(text: &str) -> Vec<(&str, Vec<&str>)> {
     let mut found = Vec::new();
@@ -25,10 +27,8 @@ fn run(command: &str, directory: &Path) -> Result<String, String> {
     let programs = Path::new(env!("CARGO_BIN_EXE_segtide")).parent().unwrap().to_str().unwrap();
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
-    shell.arg("-c").arg(format!("{command} 2>&1")).current_dir(directory).env("PATH", path).env("NO_COLOR", "1");
-    for name in ["SEGTIDE_SOURCE", "SEGTIDE_PORT", "SEGTIDE_DIRECTORY", "SEGTIDE_COLOR", "GITHUB_ACTIONS"] {
-        shell.env_remove(name);
-    }
+    shell.arg("-c").arg(format!("{command} 2>&1")).current_dir(directory).env("PATH", path);
+    undisturbed(&mut shell);
     let output = shell.output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {

@@ -60,8 +60,18 @@ fn of_the_program() {
                   --color <WHEN>
                       Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
 
-                      [env: SEGTIDE_COLOR=]
+                      [env: SEGTIDE_COLOR]
                       [default: auto]
+
+              -q, --quiet
+                      Say nothing on standard error but what has gone wrong
+
+                      [env: SEGTIDE_QUIET]
+
+                  --project <DIR>
+                      Act as if started in this folder
+
+                      [env: SEGTIDE_PROJECT]
 
               -h, --help
                       Print help (see a summary with '-h')
@@ -97,16 +107,23 @@ fn of_each_command() {
 
             Usage: segtide demo [OPTIONS]
 
+            Examples:
+              segtide demo                                             in segtide-demo/, until Ctrl-C
+              segtide demo --rate 10000 --delay 1s                     more events, and a receiver that is slower
+              segtide demo --port 0 --for 30s                          at any port, and not for long
+
             Options:
-                  --directory <DIR>  The folder of the demo: its catalog, its files, its tables [env: SEGTIDE_DIRECTORY=] [default: segtide-demo]
-                  --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT=] [default: 8080]
-                  --rate <N>         Events the generator makes in a second [default: 1000]
-                  --delay <TIME>     How long the demo's webhook receiver takes to answer [default: 50ms]
-                  --for <TIME>       End by itself after so long
+                  --directory <DIR>  The folder of the demo: its catalog, its files, its tables [env: SEGTIDE_DIRECTORY] [default: segtide-demo]
+                  --port <PORT>      The port for HTTP ingestion, on loopback; 0 takes any that is free [env: SEGTIDE_PORT] [default: 8080]
+                  --rate <N>         Events the generator makes in a second [env: SEGTIDE_DEMO_RATE] [default: 1000]
+                  --delay <TIME>     How long the demo's webhook receiver takes to answer [env: SEGTIDE_DEMO_DELAY] [default: 50ms]
+                  --for <TIME>       End by itself after so long [env: SEGTIDE_DEMO_FOR]
               -h, --help             Print help
 
             Everywhere:
-                  --color <WHEN>  Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR=] [default: auto]
+                  --color <WHEN>   Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR] [default: auto]
+              -q, --quiet          Say nothing on standard error but what has gone wrong [env: SEGTIDE_QUIET]
+                  --project <DIR>  Act as if started in this folder [env: SEGTIDE_PROJECT]
         "#]],
     );
     check(
@@ -116,17 +133,24 @@ fn of_each_command() {
 
             Usage: segtide check [OPTIONS]
 
+            Examples:
+              segtide check                                            flow.yaml
+              segtide check --source flow.yaml --verbose               and what its lambdas run in
+              segtide check -o sarif > mistakes.sarif                  for a code review
+
             Options:
                   --source <FILE>
                       The catalog file
 
-                      [env: SEGTIDE_SOURCE=]
+                      [env: SEGTIDE_SOURCE]
                       [default: flow.yaml]
 
               -v, --verbose
                       Say of each TypeScript lambda whether it is native, and if not, why it runs in QuickJS
 
-              -o, --output <OUTPUT>
+                      [env: SEGTIDE_CHECK_VERBOSE]
+
+              -o, --output <FORMAT>
                       How to report
 
                       Possible values:
@@ -134,6 +158,7 @@ fn of_each_command() {
                       - json:  One JSON object on standard output
                       - sarif: The catalog's mistakes as SARIF, which code reviews show
 
+                      [env: SEGTIDE_REPORT]
                       [default: text]
 
                   --json
@@ -146,8 +171,18 @@ fn of_each_command() {
                   --color <WHEN>
                       Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
 
-                      [env: SEGTIDE_COLOR=]
+                      [env: SEGTIDE_COLOR]
                       [default: auto]
+
+              -q, --quiet
+                      Say nothing on standard error but what has gone wrong
+
+                      [env: SEGTIDE_QUIET]
+
+                  --project <DIR>
+                      Act as if started in this folder
+
+                      [env: SEGTIDE_PROJECT]
         "#]],
     );
     check(
@@ -157,23 +192,35 @@ fn of_each_command() {
 
             Usage: segtide test [OPTIONS]
 
+            Examples:
+              segtide test --source tests.flow.yaml
+              segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
+              segtide test --source tests.flow.yaml --watch            again and again, while you write
+              segtide test --source tests.flow.yaml --junit report.xml
+
             Options:
                   --source <FILE>
                       The catalog file
 
-                      [env: SEGTIDE_SOURCE=]
+                      [env: SEGTIDE_SOURCE]
                       [default: flow.yaml]
 
               -k <PATTERN>
                       Run only tests whose names have this in them, in upper or lower case
 
+                      [env: SEGTIDE_TEST_PATTERN]
+
                   --junit <FILE>
                       Write a JUnit report
+
+                      [env: SEGTIDE_TEST_JUNIT]
 
                   --watch
                       Run them again whenever the catalog's files change
 
-              -o, --output <OUTPUT>
+                      [env: SEGTIDE_TEST_WATCH]
+
+              -o, --output <FORMAT>
                       How to report
 
                       Possible values:
@@ -181,6 +228,7 @@ fn of_each_command() {
                       - json:  One JSON object on standard output
                       - sarif: The catalog's mistakes as SARIF, which code reviews show
 
+                      [env: SEGTIDE_REPORT]
                       [default: text]
 
                   --json
@@ -193,13 +241,18 @@ fn of_each_command() {
                   --color <WHEN>
                       Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
 
-                      [env: SEGTIDE_COLOR=]
+                      [env: SEGTIDE_COLOR]
                       [default: auto]
 
-            Examples:
-              segtide test --source tests.flow.yaml
-              segtide test --source tests.flow.yaml -k toggles         only tests whose names have this in them
-              segtide test --source tests.flow.yaml --junit report.xml
+              -q, --quiet
+                      Say nothing on standard error but what has gone wrong
+
+                      [env: SEGTIDE_QUIET]
+
+                  --project <DIR>
+                      Act as if started in this folder
+
+                      [env: SEGTIDE_PROJECT]
         "#]],
     );
     check(
@@ -209,55 +262,74 @@ fn of_each_command() {
 
             Usage: segtide develop [OPTIONS]
 
+            Examples:
+              segtide develop --source flow.yaml
+              segtide develop --source flow.yaml --poll                process what is there, then end
+              segtide develop --watch                                  and take over what is changed in the files
+              segtide develop --source import.flow.yaml --poll < events.ndjson
+
             Options:
                   --source <FILE>
                       The catalog file
 
-                      [env: SEGTIDE_SOURCE=]
+                      [env: SEGTIDE_SOURCE]
                       [default: flow.yaml]
 
+                  --allow-exec
+                      Run the commands that configurations refer to as `${cmd:COMMAND}`
+
+                      [env: SEGTIDE_ALLOW_EXEC]
+
+                  --directory <DIR>
+                      Where the data directory is
+
+                      [env: SEGTIDE_DIRECTORY]
+                      [default: .]
+
+                  --fragments <URL>
+                      Keep files in a bucket, at a URL of s3, gs, az or file, or `mapped` for what `storageMappings` says
+
+                      [env: SEGTIDE_FRAGMENTS]
+
+              -h, --help
+                      Print help (see a summary with '-h')
+
+            Who may come in:
                   --port <PORT>
                       The port for HTTP ingestion; 0 takes any that is free
 
-                      [env: SEGTIDE_PORT=]
+                      [env: SEGTIDE_PORT]
                       [default: 8080]
 
                   --host <ADDRESS>
                       The address to listen at; one that other machines reach needs a capture with tokens or secrets
 
-                      [env: SEGTIDE_HOST=]
+                      [env: SEGTIDE_HOST]
                       [default: 127.0.0.1]
 
                   --insecure-open
                       Let other machines post documents without showing who they are
 
-                  --directory <DIR>
-                      Where the data directory is
+                      [env: SEGTIDE_INSECURE_OPEN]
 
-                      [env: SEGTIDE_DIRECTORY=]
-                      [default: .]
-
-                  --fragments <URL>
-                      Keep files in a bucket: s3://…, gs://…, az://… or file:///…, or `mapped` for what `storageMappings` says
-
-                      [env: SEGTIDE_FRAGMENTS=]
-
+            What it takes:
                   --shards <N>
                       Divide the keys of each derivation and table among so many threads; may change from run to run
 
-                      [env: SEGTIDE_SHARDS=]
+                      [env: SEGTIDE_SHARDS]
                       [default: 1]
 
                   --memory <SIZE>
                       The memory to take, such as 512MiB; a quarter of the machine's, or three quarters of its control group's, up to 512 MiB
 
-                      [env: SEGTIDE_MEMORY=]
+                      [env: SEGTIDE_MEMORY]
 
                   --no-native-lambdas
                       Run all TypeScript lambdas in QuickJS, those too that need no script engine
 
-                      [env: SEGTIDE_NO_NATIVE_LAMBDAS=]
+                      [env: SEGTIDE_NO_NATIVE_LAMBDAS]
 
+            What it says:
                   --log <FORMAT>
                       How to write what is said of the run; `run` writes json unless told otherwise
 
@@ -265,7 +337,7 @@ fn of_each_command() {
                       - text: For people
                       - json: A JSON object a line
 
-                      [env: SEGTIDE_LOG=]
+                      [env: SEGTIDE_LOG]
 
                   --log-level <LEVEL>
                       Leave out what matters less
@@ -276,33 +348,41 @@ fn of_each_command() {
                       - warn:  What may need somebody
                       - error: What does
 
-                      [env: SEGTIDE_LOG_LEVEL=]
+                      [env: SEGTIDE_LOG_LEVEL]
                       [default: info]
 
+            When it ends:
                   --poll
                       Process what is there and end, instead of going on as more arrives
+
+                      [env: SEGTIDE_DEVELOP_POLL]
 
                   --watch
                       Take over changes of the catalog's files while it runs; one with mistakes leaves what runs as it is
 
+                      [env: SEGTIDE_DEVELOP_WATCH]
+
                   --fail-fast
                       End, with a failure, when a task halts
 
-              -h, --help
-                      Print help (see a summary with '-h')
+                      [env: SEGTIDE_DEVELOP_FAIL_FAST]
 
             Everywhere:
                   --color <WHEN>
                       Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it
 
-                      [env: SEGTIDE_COLOR=]
+                      [env: SEGTIDE_COLOR]
                       [default: auto]
 
-            Examples:
-              segtide develop --source flow.yaml
-              segtide develop --source flow.yaml --poll                process what is there, then end
-              segtide develop --watch                                  and take over what is changed in the files
-              segtide develop --source import.flow.yaml --poll < events.ndjson
+              -q, --quiet
+                      Say nothing on standard error but what has gone wrong
+
+                      [env: SEGTIDE_QUIET]
+
+                  --project <DIR>
+                      Act as if started in this folder
+
+                      [env: SEGTIDE_PROJECT]
         "#]],
     );
     check(
@@ -312,19 +392,22 @@ fn of_each_command() {
 
             Usage: segtide webhook [OPTIONS]
 
+            Examples:
+              segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
+              segtide webhook --brief                                  a line for each call
+              segtide webhook --log calls.ndjson                       keep every call as a line of JSON
+
             Options:
-                  --port <PORT>   The port to listen on, on loopback; 0 takes any that is free [default: 9000]
-                  --delay <TIME>  How long to wait before answering [default: 50ms]
-                  --log <FILE>    Append each call to this file as {"id", "path", "body"}, before answering
-              -q, --quiet         Print one line per call instead of its body
+                  --port <PORT>   The port to listen on, on loopback; 0 takes any that is free [env: SEGTIDE_WEBHOOK_PORT] [default: 9000]
+                  --delay <TIME>  How long to wait before answering [env: SEGTIDE_WEBHOOK_DELAY] [default: 50ms]
+                  --log <FILE>    Append each call to this file as {"id", "path", "body"}, before answering [env: SEGTIDE_WEBHOOK_LOG]
+                  --brief         Print one line per call instead of its body [env: SEGTIDE_WEBHOOK_BRIEF]
               -h, --help          Print help
 
             Everywhere:
-                  --color <WHEN>  Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR=] [default: auto]
-
-            Examples:
-              segtide webhook --delay 1s                               a slow receiver: fewer calls, more documents in each
-              segtide webhook --log calls.ndjson                       keep every call as a line of JSON
+                  --color <WHEN>   Whether to colour what is written: auto, always or never; NO_COLOR comes before it, and FORCE_COLOR after it [env: SEGTIDE_COLOR] [default: auto]
+              -q, --quiet          Say nothing on standard error but what has gone wrong [env: SEGTIDE_QUIET]
+                  --project <DIR>  Act as if started in this folder [env: SEGTIDE_PROJECT]
         "#]],
     );
 }
@@ -350,6 +433,7 @@ fn describe(command: &[&str], text: &mut String) {
 fn the_reference_is_what_help_says() {
     let mut text = "# Commands\n\nWhat `--help` says of each. A test writes this page.\n".to_owned();
     describe(&[], &mut text);
+    assert!(text.is_ascii(), "help is read in every locale");
     expect_file!["../../../../docs/cli.md"].assert_eq(&text);
 }
 

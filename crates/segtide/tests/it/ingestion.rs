@@ -560,7 +560,10 @@ fn what_runs_can_be_asked() {
     assert!(get("/docs").body.contains("examples/segment/events"));
     let described: serde_json::Value = serde_json::from_str(&get("/openapi.json").body).unwrap();
     assert!(described["paths"]["/ingest/{collection}"]["post"]["responses"]["422"].is_object(), "{described}");
-    let told = segtide(ingesting.project.directory(), &["status"]);
+    let told = segtide(ingesting.project.directory(), &["status", "-o", "table"]);
     assert!(told.out.contains("ingestion ingestion"), "{told:?}");
+    let told = segtide(ingesting.project.directory(), &["status", "--json"]).out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert!(told.as_array().unwrap().iter().any(|task| task["kind"] == "ingestion" && task["documents_out"] == 1));
     ingesting.finish();
 }

@@ -9,5 +9,5 @@ mod project;
 
 pub(crate) use events::write_events;
 pub(crate) use model::Run;
-pub(crate) use process::{Process, Said, segtide};
+pub(crate) use process::{Process, Said, segtide, undisturbed};
 pub(crate) use project::Project;

@@ -22,4 +22,5 @@ mod refusals;
 mod reports;
 mod shards;
 mod strangers;
+mod surroundings;
 mod watch;

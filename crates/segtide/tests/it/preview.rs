@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 
-use crate::kit::{Process, segtide};
+use crate::kit::{Process, segtide, undisturbed};
 
 const SOON: Duration = Duration::from_secs(60);
 const CONNECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../connectors/tests/it/airbyte/connector.py");
@@ -33,7 +33,8 @@ fn preview(directory: &Path, arguments: &[&str], input: &str) -> (i32, String, S
     let given = directory.join("given");
     fs::write(&given, input).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
-    command.arg("preview").args(arguments).current_dir(directory).env("NO_COLOR", "1");
+    command.arg("preview").args(arguments).current_dir(directory);
+    undisturbed(&mut command);
     let output = command.stdin(Stdio::from(fs::File::open(given).unwrap())).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
@@ -104,15 +105,16 @@ fn discover_writes_what_a_connector_asks_for_and_then_its_streams() {
     let directory = directory(&[]);
     let discover = ["discover", "--prefix", "acme", "--", "python3", CONNECTOR];
     let first = segtide(directory.path(), &discover);
-    assert_eq!((first.code, first.err.as_str()), (0, ""));
+    assert_eq!((first.code, first.out.as_str()), (0, ""), "{}", first.err);
     let second = segtide(directory.path(), &discover);
-    assert_eq!((second.code, second.err.as_str()), (0, ""), "{}", second.out);
+    assert_eq!(second.code, 0, "{}", second.err);
     let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap().replace(CONNECTOR, "connector.py");
     let told = format!(
-        "{}--- config\n{}--- catalog\n{}--- said\n{}",
-        first.out,
+        "{}--- config\n{}--- catalog\n{}--- said\n{}--- streams\n{}",
+        first.err,
         read("discover-connector.config.yaml"),
         read("discover-connector.flow.yaml"),
+        second.err,
         second.out
     );
     expect![[r#"
@@ -155,7 +157,28 @@ fn discover_writes_what_a_connector_asks_for_and_then_its_streams() {
         discover-connector.flow.yaml has 2 streams.
         The connector names no key of numbers; look for `key: []` in it.
         Next: segtide check --source discover-connector.flow.yaml && segtide develop --source discover-connector.flow.yaml
+        --- streams
+        {"stream":"numbers","namespace":null,"key":["/n","/a/b~1c"],"sync":"incremental"}
+        {"stream":"numbers","namespace":"other","key":[],"sync":"full_refresh"}
     "#]].assert_eq(&told);
+    // A configuration refers to secrets as it does when it runs.
+    let config = directory.path().join("discover-connector.config.yaml");
+    for (reference, allowed, says) in [
+        ("${env:NOT_SET:-a value}", false, "the connector does not work with discover-connector.config.yaml: a value"),
+        (
+            "${env:NOT_SET}",
+            false,
+            "discover-connector.config.yaml: env NOT_SET is not there; set it, or give a default",
+        ),
+        ("${cmd:echo a value}", false, "`${cmd:COMMAND}` would run a command"),
+        ("${cmd:echo a value}", true, "the connector does not work with discover-connector.config.yaml: a value"),
+    ] {
+        fs::write(&config, format!("count: 0\nbroken: '{reference}'\n")).unwrap();
+        let allow = if allowed { &["discover", "--allow-exec"][..] } else { &["discover"] };
+        let said = segtide(directory.path(), &[allow, &discover[1..]].concat());
+        assert!(said.code == 1 && said.err.contains(says), "{reference}: {said:?}");
+    }
+    fs::write(&config, "count: 0\n").unwrap();
     let third = segtide(directory.path(), &discover);
     assert_eq!(third.code, 4);
     assert!(third.err.contains("discover-connector.flow.yaml is there already"), "{}", third.err);

@@ -57,12 +57,32 @@ fn a_port_that_is_in_use() {
 fn a_catalog_file_that_is_not_there() {
     let project = Project::segmentation();
     let said = expect![[r#"
-        error: there is no file flow.yaml; --source names the file that a catalog begins with
+        error: there is no file flow.yaml; --source names the file that a catalog begins with, and `segtide init` writes one
     "#]];
     refused(&project, &["check", "--source", "flow.yaml"], 4, &said);
     refused(&project, &["test", "--source", "flow.yaml"], 4, &said);
     refused(&project, &["develop", "--source", "flow.yaml"], 4, &said);
+    refused(&project, &["generate", "types", "--source", "flow.yaml"], 4, &said);
+    assert!(!project.path("flow_generated").exists());
+    let said = expect![[r#"
+        error: schemas is a folder; --source names the file that a catalog begins with
+    "#]];
+    refused(&project, &["check", "--source", "schemas"], 4, &said);
     assert!(!project.data().exists());
+}
+
+/// Would catch commands that take what is not there for what is empty.
+#[test]
+fn what_is_asked_for_and_not_there() {
+    let project = Project::segmentation();
+    let missing = expect![[r#"
+        error: segtide_develop is not there; name the place of a data directory with --directory
+    "#]];
+    refused(&project, &["verify"], 5, &missing);
+    refused(&project, &["read", "examples/segment/events"], 5, &missing);
+    let said = segtide(project.directory(), &["test", "--source", "tests.flow.yaml", "-k", "nothing"]);
+    let expected = "error: no test of tests.flow.yaml has \"nothing\" in its name\n";
+    assert_eq!((said.code, said.err.as_str()), (5, expected), "{said:?}");
 }
 
 #[test]

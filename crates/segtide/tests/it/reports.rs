@@ -6,7 +6,7 @@ use std::process::Command;
 use expect_test::expect;
 use serde_json::Value;
 
-use crate::kit::segtide;
+use crate::kit::{segtide, undisturbed};
 
 /// A catalog with one mistake, and one whose test fails.
 const WRONG: &str = "collections:\n  a/b: { schema: { type: object }, key: [id] }\n";
@@ -25,9 +25,8 @@ fn catalog(text: &str) -> tempfile::TempDir {
 /// What is printed to either stream with these variables.
 fn said(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> [String; 2] {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
-    for name in ["NO_COLOR", "FORCE_COLOR", "SEGTIDE_COLOR", "GITHUB_ACTIONS"] {
-        command.env_remove(name);
-    }
+    undisturbed(&mut command);
+    command.env_remove("NO_COLOR");
     let output = command.current_dir(directory).args(arguments).envs(variables.iter().copied()).output().unwrap();
     [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
 }
@@ -44,6 +43,26 @@ fn colours_are_as_was_asked_for() {
     assert!(is_coloured(&[], &[("SEGTIDE_COLOR", "always")]));
     assert!(!is_coloured(&["--color", "never"], &[("FORCE_COLOR", "1")]));
     assert!(!is_coloured(&["--color", "always"], &[("NO_COLOR", "1")]));
+}
+
+/// Would catch a catalog, or an argument, that writes on the terminal what it likes.
+#[test]
+fn what_is_quoted_cannot_move_a_cursor() {
+    let directory =
+        catalog("collections: { \"a\\e[2Jb\": {} }\ntests: { \"t\\e]0;x\\a\": [{ verify: { collection: a/b } }] }\n");
+    for arguments in
+        [&["check"][..], &["test"], &["check", "--source", "x\x1b[2Jy"], &["read", "a\x1b[2Jb"], &["init", "x\x07"]]
+    {
+        for colours in ["never", "always"] {
+            let [out, err] = said(directory.path(), &[arguments, &["--color", colours]].concat(), &[]);
+            let both = [out, err].concat();
+            let is_colour = |code: &str| {
+                let codes = code.strip_prefix('[').unwrap_or("?");
+                codes.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+            };
+            assert!(both.split('\x1b').skip(1).all(is_colour), "{arguments:?}: {both:?}");
+        }
+    }
 }
 
 #[test]

@@ -65,13 +65,14 @@ fn the_doctor_looks_at_what_a_run_needs() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     assert_eq!(segtide(here, &["init", "http"]).code, 0);
-    let well = segtide(here, &["doctor", "--port", "0"]);
+    let well = segtide(here, &["doctor", "--port", "0", "-o", "table"]);
     assert_eq!(well.code, 0, "{well:?}");
     expect![[r#"
-        ✓ catalog      flow.yaml is right
-        ✓ place        segtide_develop can be made
-        ✓ port         0 is free
-        ✓ clock        is set
+           what     found
+        ✓  catalog  flow.yaml is right
+        ✓  place    segtide_develop can be made
+        ✓  port     0 is free
+        ✓  clock    is set
     "#]]
     .assert_eq(&well.out);
     let catalog = fs::read_to_string(here.join("flow.yaml")).unwrap();

@@ -31,19 +31,18 @@ pub(crate) fn segtide(directory: &Path, arguments: &[&str]) -> Said {
 /// `segtide` with these arguments, undisturbed by the variables of whoever runs the tests.
 fn command(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_segtide"));
-    command.current_dir(directory).args(arguments).env("NO_COLOR", "1");
-    for name in [
-        "SEGTIDE_SOURCE",
-        "SEGTIDE_PORT",
-        "SEGTIDE_DIRECTORY",
-        "SEGTIDE_SHARDS",
-        "SEGTIDE_MEMORY",
-        "SEGTIDE_COLOR",
-        "GITHUB_ACTIONS",
-    ] {
+    command.current_dir(directory).args(arguments);
+    undisturbed(&mut command);
+    command
+}
+
+/// Lets a command be as for somebody who has set nothing, and sees no colours.
+pub(crate) fn undisturbed(command: &mut Command) {
+    let ours = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("SEGTIDE_"));
+    for name in ours.chain(["GITHUB_ACTIONS".into(), "FORCE_COLOR".into()]) {
         command.env_remove(name);
     }
-    command
+    command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
 }
 
 /// A running process. Dropping it kills it.

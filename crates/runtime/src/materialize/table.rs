@@ -209,10 +209,8 @@ impl<'p> Pass<'p> {
             thread::scope(|scope| {
                 let storing = thread::Builder::new().name("store".into());
                 let storing = storing.spawn_scoped(scope, || store(*table, *binding, &before));
-                let storing = storing.map_err(|e| Failure {
-                    why: format!("cannot start a thread: {e}"),
-                    retry: Retry::Later,
-                })?;
+                let storing =
+                    storing.map_err(|e| Failure { why: format!("cannot start a thread: {e}"), retry: Retry::Later })?;
                 let gone_on = go_on();
                 storing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
                 gone_on

@@ -21,8 +21,8 @@ use crate::registers::{RegisterStore, Registers};
 use crate::shard::{Context, Extended, Failure, Task};
 use crate::uuid::Stamper;
 
-/// Documents processed at once, in bytes of text: what an arena is sized by.
-const BLOCK_BYTES: usize = 512 << 10;
+/// Documents processed at once, in bytes of text: so few that their nodes, and what becomes of them, stay in a core's own cache.
+const BLOCK_BYTES: usize = 128 << 10;
 /// Where registers are far larger than documents, blocks become smaller, down to one document, so that those a block touches
 /// are about so many bytes of text.
 const TOUCHED_BYTES: usize = 8 << 20;

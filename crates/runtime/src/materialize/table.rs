@@ -345,3 +345,125 @@ fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, Failure> {
 fn fields<'a>(arena: &'a Arena, document: Node<'a>, pointers: &'a [Pointer]) -> &'a [Node<'a>] {
     arena.alloc_slice_fill_iter(pointers.iter().map(|pointer| pointer.value_in(arena, document)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    use doc::SpillingCombiner;
+
+    use super::*;
+    use crate::connector::{ConnectorError, Fault};
+
+    /// Rows by key, as JSON.
+    type Sheet = BTreeMap<String, String>;
+
+    /// What is committed and what is open, and how often was stored. It fails when it is stored to the n-th time.
+    #[derive(Clone, Default)]
+    struct Fake(Arc<Mutex<(Sheet, Sheet, usize)>>, Option<usize>);
+
+    impl Table for Fake {
+        fn checkpoint(&self) -> Option<&str> {
+            None
+        }
+        fn load(
+            &mut self,
+            _: usize,
+            keys: &[&[Node<'_>]],
+            found: &mut dyn FnMut(usize, &[u8]),
+        ) -> Result<(), ConnectorError> {
+            let (committed, open, _) = &*self.0.lock().unwrap();
+            for (n, key) in keys.iter().enumerate() {
+                let key = key[0].to_json();
+                assert!(!open.contains_key(&key), "{key} is loaded after it was stored");
+                committed.get(&key).into_iter().for_each(|document| found(n, document.as_bytes()));
+            }
+            Ok(())
+        }
+        fn store(&mut self, _: usize, rows: &[Row<'_>]) -> Result<(), ConnectorError> {
+            let (_, open, stores) = &mut *self.0.lock().unwrap();
+            *stores += 1;
+            if Some(*stores) == self.1 {
+                let message = "the disk is full".to_owned();
+                return Err(ConnectorError { message, fault: Fault::Endpoint, retry: Retry::Never });
+            }
+            assert!(rows.len() <= ROWS_MAX);
+            for row in rows {
+                assert_eq!(
+                    row.values[0].to_json(),
+                    row.document.split_once("\"sum\":").unwrap().1.trim_end_matches('}')
+                );
+                open.insert(row.key[0].to_json(), row.document.to_owned());
+            }
+            Ok(())
+        }
+        fn commit(&mut self, _: &str) -> Result<(), ConnectorError> {
+            let (committed, open, _) = &mut *self.0.lock().unwrap();
+            committed.append(open);
+            Ok(())
+        }
+    }
+
+    /// A transaction of one document for each of these keys, which adds one to its sum, to a table of such sums.
+    fn add(fake: &Fake, keys: impl Iterator<Item = u64>) -> Result<Taken, Failure> {
+        let schema = Arc::new(serde_json::json!({
+            "type": "object",
+            "reduce": {"strategy": "merge"},
+            "properties": {"key": {"type": "integer"}, "sum": {"type": "integer", "reduce": {"strategy": "sum"}}},
+        }));
+        let schema = Schema::compile(&"test:/schema".parse().unwrap(), &|_| Some(Arc::clone(&schema))).unwrap();
+        let schema = Arc::new(schema);
+        let combiner = || Combiner::new(Arc::clone(&schema), Arc::from(["/key".parse().unwrap()]));
+        let bound = Bound {
+            schema: Arc::clone(&schema),
+            keys: vec!["/key".parse().unwrap()],
+            values: vec!["/sum".parse().unwrap()],
+            delta_updates: false,
+        };
+        let known = Known { stored: None, chunk: combiner(), keys_max: ROWS_MAX };
+        let mut finisher = TableFinisher {
+            table: Box::new(fake.clone()),
+            bindings: vec![(bound, known)],
+            counters: Arc::default(),
+            arenas: Default::default(),
+        };
+        let mut documents = SpillingCombiner::new(combiner(), Arc::new(|| Err(std::io::ErrorKind::Unsupported.into())));
+        let arena = Arena::new();
+        for key in keys {
+            let text = arena.alloc_str(&format!(r#"{{"key":{key},"sum":1}}"#));
+            documents.combine_right(&arena, doc::parse(&arena, text.as_bytes()).unwrap()).unwrap();
+        }
+        let position = Position::begin(KeyRange::ALL);
+        finisher.finish(&mut Transaction { combiners: vec![documents], position, now_us: 0 })
+    }
+
+    #[test]
+    fn chunks_of_a_transaction_are_stored_once_each_whatever_there_was() {
+        // As many chunks as there are arenas, fewer and more; whole ones, and ones of a single key.
+        for count in [1, 999, 1_000, 1_001, 2_000, 3_000, 3_001, 4_500, 7_000] {
+            let fake = Fake::default();
+            add(&fake, 0..count).unwrap();
+            let taken = add(&fake, (0..2 * count).filter(|key| key % 3 == 0)).unwrap();
+            let rows = &fake.0.lock().unwrap().0;
+            let sum = |key: u64| u64::from(key < count) + u64::from(key.is_multiple_of(3));
+            for key in (0..2 * count).filter(|key| sum(*key) > 0) {
+                assert_eq!(rows[&key.to_string()], format!(r#"{{"key":{key},"sum":{}}}"#, sum(key)), "of {count}");
+            }
+            assert_eq!(rows.len() as u64, (0..2 * count).filter(|key| sum(*key) > 0).count() as u64);
+            assert_eq!(taken.documents, (2 * count).div_ceil(3));
+            assert!(taken.updated_bytes > 0 && (count == 1 || taken.updated_bytes < taken.bytes), "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_cannot_be_stored_fails_its_transaction() {
+        for nth in 1..=5 {
+            let fake = Fake(Arc::default(), Some(nth));
+            let failed = add(&fake, 0..4_500).unwrap_err();
+            assert!(failed.why.contains("the disk is full"), "{}", failed.why);
+            let (committed, _, stores) = &*fake.0.lock().unwrap();
+            assert!(committed.is_empty() && *stores == nth, "{stores} of {nth}");
+        }
+    }
+}

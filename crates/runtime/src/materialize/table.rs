@@ -27,9 +27,9 @@ use crate::status::Counters;
 /// Rows that are loaded, reduced and stored at once …
 const ROWS_MAX: usize = 1_000;
 /// … and how long the documents of a transaction that become them may be, together; one may be longer.
-const CHUNK_BYTES_MAX: usize = 4 << 20;
+const CHUNK_BYTES_MAX: usize = 2 << 20;
 /// Where the stored documents of a chunk were longer than this, together, the next one has fewer rows.
-const STORED_BYTES_MAX: usize = 4 << 20;
+const STORED_BYTES_MAX: usize = 2 << 20;
 /// The part of the task's memory that says which rows there are.
 const STORED_PARTS: usize = 16;
 

@@ -211,6 +211,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Reads a value that belongs nowhere yet.
     fn root(&mut self, depth: usize) -> Option<Node<'a>> {
         self.value(Item, depth)?;
         self.items.pop()

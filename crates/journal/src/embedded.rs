@@ -34,7 +34,7 @@ use crate::keys::KeyRange;
 use crate::log::{Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
 use crate::template::{Policies, Policy, Template};
 use cache::Cache;
-use commit::{Committer, Queue, Request, Ticket, run_len, stopped};
+use commit::{Committer, Queue, Request, Ticket, pack, run_len, stopped};
 use fragments::Files;
 pub use fragments::Fragments;
 use journals::{Journal, Journals, Place, TailBlock, with_prefix};
@@ -144,6 +144,7 @@ struct Shared {
     signals: Sender<Signal>,
     clock: Arc<dyn Clock>,
     fragment_bytes_max: u64,
+    policies: Policies,
     stats: Counters,
 }
 
@@ -194,6 +195,7 @@ impl Embedded {
             signals,
             clock: options.clock,
             fragment_bytes_max: options.fragment_bytes_max,
+            policies,
             stats: Counters { torn_bytes: torn_bytes.into(), ..Counters::default() },
             store,
             files,
@@ -205,7 +207,7 @@ impl Embedded {
         // Built step by step, so that a thread that does not start leaves the other one joined.
         let mut embedded = Embedded { shared: shared.clone(), threads: Vec::new(), directory };
         embedded.spawn("commit", move || committer.run())?;
-        embedded.spawn("fragments", move || writer::run(&shared, &policies, &told))?;
+        embedded.spawn("fragments", move || writer::run(&shared, &told))?;
         Ok(embedded)
     }
 
@@ -292,7 +294,8 @@ impl Log for Embedded {
 
     fn commit(&self, delta: Delta) -> Box<dyn Commit> {
         let (done, committed) = bounded(1);
-        self.shared.queue.push(Request::Commit { delta, done });
+        let packed = pack(&delta, &self.shared.policies);
+        self.shared.queue.push(Request::Commit { delta, packed, done });
         Box::new(Ticket(committed))
     }
 
@@ -422,7 +425,7 @@ fn recover(store: &Store, now_us: u64) -> Result<BTreeMap<Arc<str>, Journal>, Op
         if key.begin != journal.end {
             return Err(damaged(name, format!("expected documents at offset {}, found {}", journal.end, key.begin)));
         }
-        journal.push(TailBlock { key, arrived_us: now_us });
+        journal.push(TailBlock { key, arrived_us: now_us, sum: None });
     }
     for (name, journal) in &mut journals {
         journal.next_end = store.next_end(journal.id)?;

@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Offsets are hexadecimal and count uncompressed bytes. The hour is that of the fragment's first append. The ending says how
-//! the file is packed: `.gz`, `.zst`, or `.raw` for not at all.
+//! the file is packed: `.gz`, `.zst`, or `.raw` for not at all. It is one gzip member or Zstandard frame behind another, which
+//! tools read as one.
 
 use std::io::{self, Read, Write};
 
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use flate2::{Compression, GzBuilder};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -160,52 +161,82 @@ pub(crate) fn refusal(journal: &str, time_us: u64) -> Option<String> {
     utc(time_us).is_none().then(|| format!("there is no date at {time_us} microseconds since 1970"))
 }
 
-/// Packs a fragment's blocks as they come, so that only the packed bytes are held.
-pub(crate) struct Packer {
-    sum: Sha1,
-    bytes: u64,
-    file: File,
-}
-
-/// A file that is being packed.
-enum File {
+/// A member or frame that is being packed, or what is not packed at all.
+enum Packing {
     Gzip(flate2::write::GzEncoder<Vec<u8>>),
     None(Vec<u8>),
     Zstandard(zstd::Encoder<'static, Vec<u8>>),
 }
 
-impl Packer {
-    pub(crate) fn new(codec: Codec) -> Packer {
-        let file = match codec {
+impl Packing {
+    /// Packs behind what is in `file`.
+    fn behind(file: Vec<u8>, codec: Codec) -> Packing {
+        match codec {
             // No time stamp: the same documents make the same file.
-            Codec::Gzip => File::Gzip(GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(DEFLATE_LEVEL))),
-            Codec::None => File::None(Vec::new()),
+            Codec::Gzip => Packing::Gzip(GzBuilder::new().mtime(0).write(file, Compression::new(DEFLATE_LEVEL))),
+            Codec::None => Packing::None(file),
             Codec::Zstandard => {
-                File::Zstandard(zstd::Encoder::new(Vec::new(), ZSTANDARD_LEVEL).expect("the level is one there is"))
+                Packing::Zstandard(zstd::Encoder::new(file, ZSTANDARD_LEVEL).expect("the level is one there is"))
             }
-        };
-        Packer { sum: Sha1::new(), bytes: 0, file }
+        }
     }
 
-    pub(crate) fn push(&mut self, documents: &[u8]) {
-        self.sum.update(documents);
-        self.bytes += documents.len() as u64;
-        let written = match &mut self.file {
-            File::Gzip(file) => file.write_all(documents),
-            File::None(file) => file.write_all(documents),
-            File::Zstandard(file) => file.write_all(documents),
+    fn push(&mut self, documents: &[u8]) {
+        let written = match self {
+            Packing::Gzip(file) => file.write_all(documents),
+            Packing::None(file) => file.write_all(documents),
+            Packing::Zstandard(file) => file.write_all(documents),
         };
         written.expect("a vector takes every write");
     }
 
-    /// The number of uncompressed bytes, their sum, and the file.
-    pub(crate) fn finish(self) -> (u64, Sum, Vec<u8>) {
-        let file = match self.file {
-            File::Gzip(file) => file.finish(),
-            File::None(file) => Ok(file),
-            File::Zstandard(file) => file.finish(),
+    fn finish(self) -> Vec<u8> {
+        let file = match self {
+            Packing::Gzip(file) => file.finish(),
+            Packing::None(file) => Ok(file),
+            Packing::Zstandard(file) => file.finish(),
         };
-        (self.bytes, self.sum.finalize().into(), file.expect("a vector takes every write"))
+        file.expect("a vector takes every write")
+    }
+}
+
+/// Packs documents as a part of a fragment.
+pub(crate) fn pack(documents: &[u8], codec: Codec) -> Vec<u8> {
+    let mut packing = Packing::behind(Vec::with_capacity(documents.len() / 4), codec);
+    packing.push(documents);
+    packing.finish()
+}
+
+/// Makes a fragment's file of its blocks as they come, so that only the packed bytes are held.
+pub(crate) struct Packer {
+    codec: Codec,
+    file: Vec<u8>,
+    /// What is packed together, behind what was in `file`.
+    open: Option<Packing>,
+}
+
+impl Packer {
+    pub(crate) fn new(codec: Codec) -> Packer {
+        Packer { codec, file: Vec::new(), open: None }
+    }
+
+    /// Adds documents.
+    pub(crate) fn push(&mut self, documents: &[u8]) {
+        let Packer { codec, file, open } = self;
+        open.get_or_insert_with(|| Packing::behind(std::mem::take(file), *codec)).push(documents);
+    }
+
+    /// Adds documents that are packed already, by this codec.
+    pub(crate) fn push_packed(&mut self, packed: &[u8]) {
+        if let Some(open) = self.open.take() {
+            self.file = open.finish();
+        }
+        self.file.extend_from_slice(packed);
+    }
+
+    /// The file.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.open.map_or(self.file, Packing::finish)
     }
 }
 
@@ -216,23 +247,29 @@ pub(crate) fn sha256(file: &[u8]) -> [u8; 32] {
 
 /// Unpacks a file that must hold exactly `bytes` bytes of sum `sha1`; says what is wrong otherwise.
 pub(crate) fn unpack(file: &[u8], codec: Codec, bytes: u64, sha1: &Sum) -> Result<Vec<u8>, String> {
+    let documents = unpack_part(file, codec, bytes)?;
+    let actual: Sum = Sha1::digest(&documents).into();
+    if actual != *sha1 {
+        return Err(format!("expected SHA-1 {}, found {}", hex(sha1), hex(&actual)));
+    }
+    Ok(documents)
+}
+
+/// Unpacks what must hold exactly `bytes` bytes; says what is wrong otherwise.
+pub(crate) fn unpack_part(packed: &[u8], codec: Codec, bytes: u64) -> Result<Vec<u8>, String> {
     let expected = usize::try_from(bytes).map_err(|_| format!("{bytes} bytes do not fit into memory"))?;
     let mut documents = Vec::with_capacity(expected.min(FRAGMENT_BYTES_MAX as usize));
-    // One byte more than expected is enough to know that a file is too long, however far it would inflate.
+    // One byte more than expected is enough to know that there is too much, however far it would inflate.
     let inflated: io::Result<usize> = match codec {
-        Codec::Gzip => GzDecoder::new(file).take(bytes + 1).read_to_end(&mut documents),
-        Codec::None => file.take(bytes + 1).read_to_end(&mut documents),
+        Codec::Gzip => MultiGzDecoder::new(packed).take(bytes + 1).read_to_end(&mut documents),
+        Codec::None => packed.take(bytes + 1).read_to_end(&mut documents),
         Codec::Zstandard => {
-            zstd::Decoder::with_buffer(file).and_then(|file| file.take(bytes + 1).read_to_end(&mut documents))
+            zstd::Decoder::with_buffer(packed).and_then(|packed| packed.take(bytes + 1).read_to_end(&mut documents))
         }
     };
     inflated.map_err(|error| format!("it cannot be unpacked: {error}"))?;
     if documents.len() != expected {
         return Err(format!("it holds other than the {bytes} bytes its name says"));
-    }
-    let actual: Sum = Sha1::digest(&documents).into();
-    if actual != *sha1 {
-        return Err(format!("expected SHA-1 {}, found {}", hex(sha1), hex(&actual)));
     }
     Ok(documents)
 }
@@ -275,12 +312,38 @@ mod tests {
     }
 
     #[test]
+    fn what_was_packed_before_is_a_part_of_the_file() {
+        for codec in [Codec::Gzip, Codec::None, Codec::Zstandard] {
+            // Packed and not packed before, in any order.
+            for packed in 0..16 {
+                let (mut packer, mut expected) = (Packer::new(codec), Vec::new());
+                for nth in 0..4 {
+                    let documents = format!("{{\"a\":{nth}}}\n").repeat(1 + nth).into_bytes();
+                    match packed & (1 << nth) {
+                        0 => packer.push(&documents),
+                        _ => packer.push_packed(&pack(&documents, codec)),
+                    }
+                    expected.extend(documents);
+                }
+                let file = packer.finish();
+                let sum = Sha1::digest(&expected).into();
+                assert_eq!(
+                    unpack(&file, codec, expected.len() as u64, &sum).unwrap(),
+                    expected,
+                    "{codec:?} {packed:b}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn what_is_packed_is_unpacked_and_any_change_is_noticed() {
         for codec in [Codec::Gzip, Codec::None, Codec::Zstandard] {
             let mut packer = Packer::new(codec);
             packer.push(b"{\"a\":1}\n");
             packer.push(b"{\"a\":2}\n");
-            let (bytes, sha1, file) = packer.finish();
+            let file = packer.finish();
+            let (bytes, sha1) = (16, Sha1::digest(b"{\"a\":1}\n{\"a\":2}\n").into());
             let unpack = |file: &[u8], bytes, sha1| unpack(file, codec, bytes, sha1);
             assert_eq!(unpack(&file, bytes, &sha1).unwrap(), b"{\"a\":1}\n{\"a\":2}\n");
             assert!(unpack(&file, bytes - 1, &sha1).is_err());

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use rustc_hash::FxHashMap;
+use sha1::{Digest, Sha1};
 
 use super::journals::{Changes, Journal, TailBlock};
 use super::layout::{BlockKey, JournalRecord, TaskRecord};
@@ -23,14 +24,17 @@ use super::store::Batch;
 use super::{Shared, recover};
 use crate::directory::OpenError;
 use crate::failpoint::durable_point;
-use crate::fragment::{self, FragmentInfo};
+use crate::fragment::{self, Codec, FragmentInfo, Sum};
 use crate::keys::{KeyRange, Part, take_over};
 use crate::log::{Append, Commit, Delta, LogError, Opened};
+use crate::template::{Policies, Policy};
 
 /// What one batch takes from the queue before it is synced, except that a single larger delta goes alone.
 const GROUP_BYTES_MAX: usize = 16 << 20;
 /// Appends are cut into blocks of about this size, so that readers never take much more into memory than they want.
 const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// Smaller blocks are not packed before their fragment is made.
+const PACKED_BYTES_MIN: usize = 64 << 10;
 /// The longest append, register, position and outbox entry.
 const VALUE_BYTES_MAX: usize = 1 << 30;
 /// The longest name of a task and the longest key of a register; the store's keys end at 64 KiB.
@@ -44,10 +48,21 @@ const OPERATION_BYTES: usize = 64;
 /// The answer to a submitted delta.
 pub(crate) type Committed = Result<Vec<u64>, LogError>;
 
+/// The sum of a journal's documents from where a fragment begins, in all likelihood.
+struct Summed {
+    begin: u64,
+    end: u64,
+    /// When its first documents were appended.
+    first_us: u64,
+    sum: Sha1,
+}
+
 /// Work for the commit thread.
 pub(crate) enum Request {
     Commit {
         delta: Delta,
+        /// Its blocks as they are stored, in their order.
+        packed: Vec<Packed>,
         done: Sender<Committed>,
     },
     Open {
@@ -178,7 +193,7 @@ impl Queue {
 
 impl Request {
     fn bytes(&self) -> usize {
-        let Request::Commit { delta, .. } = self else {
+        let Request::Commit { delta, packed, .. } = self else {
             return OPERATION_BYTES;
         };
         let appends: usize = delta.appends.iter().map(|append| append.documents.len() + OPERATION_BYTES).sum();
@@ -189,14 +204,40 @@ impl Request {
             .sum();
         let outbox: usize = delta.outbox.iter().map(|(_, entry)| entry.len() + OPERATION_BYTES).sum();
         let position: usize = delta.position.iter().map(|piece| piece.position.len() + OPERATION_BYTES).sum();
-        OPERATION_BYTES * (1 + delta.outbox_clear.len()) + appends + registers + outbox + position
+        let packed: usize = packed.iter().map(|packed| packed.stored.as_ref().map_or(0, Vec::len)).sum();
+        OPERATION_BYTES * (1 + delta.outbox_clear.len()) + appends + packed + registers + outbox + position
     }
+}
+
+/// The documents of a block as they are stored.
+pub(crate) struct Packed {
+    codec: Codec,
+    /// `None` where they are as they were appended.
+    stored: Option<Vec<u8>>,
+}
+
+/// Packs the blocks of a delta, on the thread that submits it: so they are packed once, written packed to the log and the store's
+/// tables, and copied from there into their fragment. Small ones are packed with their fragment, better and in one go.
+pub(crate) fn pack(delta: &Delta, policies: &Policies) -> Vec<Packed> {
+    let mut packed = Vec::new();
+    for Append { journal, documents } in &delta.appends {
+        let codec = policies.of(journal).codec;
+        packed.extend(blocks(documents).map(|block| match codec {
+            Codec::Gzip | Codec::Zstandard if block.len() >= PACKED_BYTES_MIN => {
+                Packed { codec, stored: Some(fragment::pack(block, codec)) }
+            }
+            _ => Packed { codec: Codec::None, stored: None },
+        }));
+    }
+    packed
 }
 
 /// The commit thread's own state.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     tasks: FxHashMap<String, Task>,
+    /// What is known of the documents that the next fragment of each journal will begin with.
+    sums: FxHashMap<u64, Summed>,
     next_journal: u64,
     next_task: u64,
     /// Set once a write failed: nothing is committed, until the store was opened again.
@@ -243,7 +284,9 @@ struct Group {
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Committer, OpenError> {
         let tasks = FxHashMap::default();
-        let mut committer = Committer { shared, tasks, next_journal: 0, next_task: 0, poison: None, reopened: None };
+        let sums = FxHashMap::default();
+        let mut committer =
+            Committer { shared, tasks, sums, next_journal: 0, next_task: 0, poison: None, reopened: None };
         committer.load(None)?;
         Ok(committer)
     }
@@ -252,6 +295,7 @@ impl Committer {
     /// is refused until then.
     fn load(&mut self, refusal: Option<&LogError>) -> Result<(), OpenError> {
         let tasks = self.shared.store.tasks()?;
+        self.sums.clear();
         self.next_task = tasks.iter().map(|(_, record)| record.id + 1).max().unwrap_or(0);
         let journals = |journals: &BTreeMap<_, Journal>| journals.values().map(|journal| journal.id + 1).max();
         self.next_journal = self.shared.journals.with(journals).unwrap_or(0);
@@ -305,7 +349,7 @@ impl Committer {
             let mut group = Group::default();
             for request in requests {
                 match request {
-                    Request::Commit { delta, done } => self.add(&mut group, delta, done),
+                    Request::Commit { delta, packed, done } => self.add(&mut group, delta, packed, done),
                     Request::Move { fragment, blocks, done } => self.add_move(&mut group, fragment, &blocks, done),
                     Request::Plan { journal, id, end, done } => self.add_plan(&mut group, journal, id, end, done),
                     Request::Expire { journal, id, fragments, done } => {
@@ -368,16 +412,62 @@ impl Committer {
     }
 
     /// Adds a delta to the group, or answers at once that it cannot be committed.
-    fn add(&mut self, group: &mut Group, delta: Delta, done: Sender<Committed>) {
+    fn add(&mut self, group: &mut Group, delta: Delta, packed: Vec<Packed>, done: Sender<Committed>) {
         match self.admit(&delta, group.bytes) {
             Ok(to) => {
-                let ends = group.add(&self.shared, &mut self.next_journal, to, delta);
+                let ends = self.append(group, to, delta, packed);
                 group.tickets.push((done, ends));
             }
             Err(error) => {
                 let _ = done.send(Err(error));
             }
         }
+    }
+
+    /// Adds an admitted delta to the group; the end offsets of its appends.
+    fn append(&mut self, group: &mut Group, to: Admitted, delta: Delta, packed: Vec<Packed>) -> Vec<u64> {
+        let shared = self.shared.clone();
+        let arrived_us = shared.clock.now_us();
+        let Group { batch, heads, changes, live, bytes, .. } = group;
+        let batch = batch.get_or_insert_with(|| shared.store.batch(1).expect("an open store"));
+        let mut packed = packed.into_iter();
+        let mut ends = Vec::with_capacity(delta.appends.len());
+        for Append { journal, documents } in delta.appends {
+            let (name, mut record) = match heads.get_key_value(journal.as_str()) {
+                Some((name, record)) => (name.clone(), *record),
+                None => shared.journals.record(&journal).unwrap_or_else(|| {
+                    self.next_journal += 1;
+                    (journal.into(), JournalRecord { id: self.next_journal - 1, begin: 0, end: 0 })
+                }),
+            };
+            let policy = shared.policies.of(&name);
+            let documents = Bytes::from(documents);
+            for block in blocks(&documents) {
+                let Packed { codec, stored } = packed.next().expect("all blocks were packed");
+                let stored = stored.as_deref().unwrap_or(block);
+                let key = BlockKey::of(record.id, record.end, block.len(), delta.time_us, codec, stored);
+                batch.put_block(&key, stored);
+                let sum = Some(sum(&mut self.sums, policy, &key, block));
+                changes.appended.push((name.clone(), TailBlock { key, arrived_us, sum }));
+                live.push((record.id, record.end, documents.slice_ref(block)));
+                *bytes += u64::from(key.len);
+                record.end = key.end();
+            }
+            heads.insert(name, record);
+            ends.push(record.end);
+        }
+        batch.set_registers(to.task, &delta.registers);
+        for (sequence, entry) in &delta.outbox {
+            batch.put_outbox(to.task, *sequence, entry);
+        }
+        for sequence in &delta.outbox_clear {
+            batch.clear_outbox(to.task, *sequence);
+        }
+        if !delta.position.is_empty() {
+            batch.put_part(to.task, to.range, &delta.position);
+        }
+        changes.deltas += 1;
+        ends
     }
 
     /// Where the delta goes, if it may be committed behind so many bytes of its group.
@@ -410,6 +500,10 @@ impl Committer {
         if let Err(error) = self.check_poison() {
             let _ = done.send(Err(error));
             return;
+        }
+        // What follows is of the next fragment.
+        if self.sums.get(&id).is_some_and(|summed| summed.begin != end) {
+            self.sums.remove(&id);
         }
         group.batch(&self.shared).plan_fragment(id, end);
         group.changes.planned.push((journal, end));
@@ -528,44 +622,6 @@ impl Group {
     fn batch(&mut self, shared: &Shared) -> &mut Batch {
         self.batch.get_or_insert_with(|| shared.store.batch(1).expect("an open store"))
     }
-
-    /// Adds an admitted delta; the end offsets of its appends.
-    fn add(&mut self, shared: &Shared, next_journal: &mut u64, to: Admitted, delta: Delta) -> Vec<u64> {
-        let arrived_us = shared.clock.now_us();
-        let batch = self.batch.get_or_insert_with(|| shared.store.batch(1).expect("an open store"));
-        let mut ends = Vec::with_capacity(delta.appends.len());
-        for Append { journal, documents } in delta.appends {
-            let (name, mut record) = match self.heads.get_key_value(journal.as_str()) {
-                Some((name, record)) => (name.clone(), *record),
-                None => shared.journals.record(&journal).unwrap_or_else(|| {
-                    *next_journal += 1;
-                    (journal.into(), JournalRecord { id: *next_journal - 1, begin: 0, end: 0 })
-                }),
-            };
-            for block in blocks(documents.into()) {
-                let key = BlockKey::of(record.id, record.end, delta.time_us, &block);
-                batch.put_block(&key, &block);
-                self.changes.appended.push((name.clone(), TailBlock { key, arrived_us }));
-                self.live.push((record.id, record.end, block));
-                self.bytes += u64::from(key.len);
-                record.end = key.end();
-            }
-            self.heads.insert(name, record);
-            ends.push(record.end);
-        }
-        batch.set_registers(to.task, &delta.registers);
-        for (sequence, entry) in &delta.outbox {
-            batch.put_outbox(to.task, *sequence, entry);
-        }
-        for sequence in &delta.outbox_clear {
-            batch.clear_outbox(to.task, *sequence);
-        }
-        if !delta.position.is_empty() {
-            batch.put_part(to.task, to.range, &delta.position);
-        }
-        self.changes.deltas += 1;
-        ends
-    }
 }
 
 /// Closes the queue when the thread ends, however it ends, so that nobody waits for it.
@@ -612,11 +668,26 @@ fn refusal(delta: &Delta, range: KeyRange) -> Option<LogError> {
     None
 }
 
+/// Sums a block that is appended: from where to its end, and the sum. A fragment that is cut by its size begins there; where one
+/// was cut otherwise, [`Committer::add_plan`] has it begin anew.
+fn sum(sums: &mut FxHashMap<u64, Summed>, policy: &Policy, block: &BlockKey, documents: &[u8]) -> (u64, Sum) {
+    let begin = || Summed { begin: block.begin, end: block.begin, first_us: block.time_us, sum: Sha1::new() };
+    let summed = sums.entry(block.journal).or_insert_with(begin);
+    if summed.end != block.begin || !policy.has_room(summed.first_us, summed.end - summed.begin, block) {
+        *summed = begin();
+    }
+    summed.sum.update(documents);
+    summed.end = block.end();
+    (summed.begin, summed.sum.clone().finalize().into())
+}
+
 /// Cuts documents into blocks between documents.
-fn blocks(mut documents: Bytes) -> impl Iterator<Item = Bytes> {
+fn blocks(mut documents: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
-        let len = run_len(&documents, BLOCK_BYTES_MAX);
-        (len > 0).then(|| documents.split_to(len))
+        let len = run_len(documents, BLOCK_BYTES_MAX);
+        let (block, rest) = documents.split_at(len);
+        documents = rest;
+        (len > 0).then_some(block)
     })
 }
 

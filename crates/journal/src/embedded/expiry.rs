@@ -34,9 +34,9 @@ impl Expiry {
     }
 
     /// Removes what is due.
-    pub(crate) fn turn(&mut self, shared: &Shared, policies: &Policies) -> Result<(), LogError> {
+    pub(crate) fn turn(&mut self, shared: &Shared) -> Result<(), LogError> {
         if self.expires {
-            self.has_notes |= doom(shared, policies)?;
+            self.has_notes |= doom(shared)?;
         }
         if self.has_notes {
             delete(shared)?;
@@ -47,7 +47,7 @@ impl Expiry {
 }
 
 /// Takes what is due out of the index; whether anything was.
-fn doom(shared: &Shared, policies: &Policies) -> Result<bool, LogError> {
+fn doom(shared: &Shared) -> Result<bool, LogError> {
     let now_us = shared.clock.now_us();
     // Journals with fragments that nobody needs.
     let released: Vec<(Arc<str>, u64, u64)> = shared.journals.with(|journals| {
@@ -56,7 +56,7 @@ fn doom(shared: &Shared, policies: &Policies) -> Result<bool, LogError> {
     });
     let mut any = false;
     for (name, id, needed) in released {
-        let Some(retention_us) = policies.of(&name).retention_us else { continue };
+        let Some(retention_us) = shared.policies.of(&name).retention_us else { continue };
         let is_due =
             |fragment: &FragmentInfo| fragment.end <= needed && fragment.last_us.saturating_add(retention_us) <= now_us;
         loop {

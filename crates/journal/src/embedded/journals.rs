@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::layout::{BlockKey, JournalRecord};
+use crate::fragment::Sum;
 use crate::log::{Head, LogError};
 
 /// All journals as of the last commit.
@@ -35,6 +36,8 @@ pub(crate) struct TailBlock {
     pub(crate) key: BlockKey,
     /// When this process learnt of it, by its clock.
     pub(crate) arrived_us: u64,
+    /// The SHA-1 of the documents from this offset up to the block's end, where it is known.
+    pub(crate) sum: Option<(u64, Sum)>,
 }
 
 /// Where documents are.

@@ -6,13 +6,13 @@
 //!            'p' id │ begin u32           1 │ end u32 │ pieces                                a range of a task's keys, and its
 //!                                                                                              position
 //!            'o' id │ sequence u64        an outbox entry, as the task wrote it
-//!            'f' id │ begin u64           2 │ end u64 │ time u64 │ file bytes u64 │ last u64 │ codec u8 │ sha1[20]
+//!            'f' id │ begin u64           3 │ end u64 │ time u64 │ file bytes u64 │ last u64 │ codec u8 │ sha1[20]
 //!                                         │ sha256[32] │ URL of its store                    a fragment of the index
 //!            'd' id │ begin u64           the same                                           one whose file is to be deleted
 //!            'n' id                       1 │ end u64                                          where the fragment ends that
 //!                                                                                              is next, once it is planned
 //! registers  hash u32 │ id │ key          the register, as the task wrote it
-//! blocks     id │ begin u64 │ 1 │ length u32 │ time u64 │ crc32 u32                           documents, nothing else
+//! blocks     id │ begin u64 │ codec u8 │ length u32 │ time u64 │ crc32 u32                    documents, nothing else
 //! ```
 //!
 //! A register's key begins with the hash of what follows, so that its first bytes tell it from others: the store compares keys
@@ -20,16 +20,17 @@
 //!
 //! A piece of a position is `begin u32 │ end u32 │ length u32 │ position`: the keys, and the bytes that the shard wrote for them.
 //!
-//! A block's header is its key: readers find it without the documents, and the documents are stored as they were appended.
-//! The checksum is CRC-32 (IEEE) over the key before it and the documents, so that it also notices a block in a wrong place.
+//! A block's header is its key: readers find it without the documents. They are stored as they were appended, or packed already as
+//! the part of a fragment that they become; the length is theirs in any case. The checksum is CRC-32 (IEEE) over the key before it
+//! and what is stored, so that it also notices a block in a wrong place. A codec is 0 for gzip, 1 for none, 2 for Zstandard; once
+//! there was none for blocks but a version, which was 1.
 
 use crate::fragment::{Codec, FragmentInfo, Sum};
 use crate::keys::{KeyRange, Part, Piece};
 
 const RECORD_VERSION: u8 = 1;
-/// Version 1 of a fragment's record ended with its SHA-1.
-const FRAGMENT_VERSION: u8 = 2;
-const BLOCK_VERSION: u8 = 1;
+/// Version 1 of a fragment's record ended with its SHA-1; up to version 2 its file was one gzip member or Zstandard frame.
+const FRAGMENT_VERSION: u8 = 3;
 
 pub(crate) const JOURNAL: u8 = b'j';
 pub(crate) const TASK: u8 = b't';
@@ -70,6 +71,8 @@ pub(crate) struct BlockKey {
     pub(crate) begin: u64,
     pub(crate) len: u32,
     pub(crate) time_us: u64,
+    /// How the documents are packed in the store.
+    pub(crate) codec: Codec,
     pub(crate) crc: u32,
 }
 
@@ -99,11 +102,11 @@ impl TaskRecord {
 }
 
 impl BlockKey {
-    /// The key of `documents`, which begin at `begin` and were appended at `time_us`.
-    pub(crate) fn of(journal: u64, begin: u64, time_us: u64, documents: &[u8]) -> BlockKey {
-        let len = u32::try_from(documents.len()).expect("blocks are cut far below 4 GiB");
-        let mut key = BlockKey { journal, begin, len, time_us, crc: 0 };
-        key.crc = key.sum(documents);
+    /// The key of `len` bytes of documents, which begin at `begin`, were appended at `time_us` and are `stored` so.
+    pub(crate) fn of(journal: u64, begin: u64, len: usize, time_us: u64, codec: Codec, stored: &[u8]) -> BlockKey {
+        let len = u32::try_from(len).expect("blocks are cut far below 4 GiB");
+        let mut key = BlockKey { journal, begin, len, time_us, codec, crc: 0 };
+        key.crc = key.sum(stored);
         key
     }
 
@@ -115,7 +118,7 @@ impl BlockKey {
         let mut key = [0; BLOCK_KEY_BYTES];
         key[..8].copy_from_slice(&self.journal.to_be_bytes());
         key[8..16].copy_from_slice(&self.begin.to_be_bytes());
-        key[16] = BLOCK_VERSION;
+        key[16] = self.codec.to_byte();
         key[17..21].copy_from_slice(&self.len.to_be_bytes());
         key[21..29].copy_from_slice(&self.time_us.to_be_bytes());
         key[29..].copy_from_slice(&self.crc.to_be_bytes());
@@ -125,34 +128,33 @@ impl BlockKey {
     pub(crate) fn decode(key: &[u8]) -> Result<BlockKey, Malformed> {
         let key: &[u8; BLOCK_KEY_BYTES] =
             key.try_into().map_err(|_| format!("a block's key has {} bytes, not {BLOCK_KEY_BYTES}", key.len()))?;
-        if key[16] != BLOCK_VERSION {
-            return Err(format!("a block has version {}, not {BLOCK_VERSION}", key[16]));
-        }
+        let codec = Codec::from_byte(key[16]).ok_or_else(|| unknown(key[16]))?;
         Ok(BlockKey {
             journal: u64_at(key, 0),
             begin: u64_at(key, 8),
             len: u32_at(key, 17),
             time_us: u64_at(key, 21),
+            codec,
             crc: u32_at(key, 29),
         })
     }
 
-    /// Checks that these are the documents the key was made for.
-    pub(crate) fn verify(&self, documents: &[u8]) -> Result<(), Malformed> {
-        if documents.len() != self.len as usize {
-            return Err(format!("expected {} bytes, found {}", self.len, documents.len()));
+    /// Checks that this is what the key was made for.
+    pub(crate) fn verify(&self, stored: &[u8]) -> Result<(), Malformed> {
+        if self.codec == Codec::None && stored.len() != self.len as usize {
+            return Err(format!("expected {} bytes, found {}", self.len, stored.len()));
         }
-        let actual = self.sum(documents);
+        let actual = self.sum(stored);
         if actual != self.crc {
             return Err(format!("expected CRC-32 {:08x}, found {actual:08x}", self.crc));
         }
         Ok(())
     }
 
-    fn sum(&self, documents: &[u8]) -> u32 {
+    fn sum(&self, stored: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.encode()[..29]);
-        hasher.update(documents);
+        hasher.update(stored);
         hasher.finalize()
     }
 }
@@ -293,8 +295,8 @@ pub(crate) fn decode_fragment(journal: &str, key: &[u8], value: &[u8]) -> Result
         });
     }
     let (&[version], rest) = value.split_first_chunk::<1>().ok_or_else(short)?;
-    if version != FRAGMENT_VERSION {
-        return Err(format!("a fragment's record has version {version}, not {FRAGMENT_VERSION}"));
+    if !(2..=FRAGMENT_VERSION).contains(&version) {
+        return Err(format!("a fragment's record has version {version}, not {FRAGMENT_VERSION} or one before"));
     }
     let (numbers, rest) = rest.split_first_chunk::<32>().ok_or_else(short)?;
     let (&[codec], rest) = rest.split_first_chunk::<1>().ok_or_else(short)?;
@@ -308,10 +310,14 @@ pub(crate) fn decode_fragment(journal: &str, key: &[u8], value: &[u8]) -> Result
         sha1: *sha1,
         file_bytes: u64_at(numbers, 16),
         last_us: u64_at(numbers, 24),
-        codec: Codec::from_byte(codec).ok_or_else(|| format!("a fragment is packed in an unknown way, {codec}"))?,
+        codec: Codec::from_byte(codec).ok_or_else(|| unknown(codec))?,
         sha256: Some(*sha256),
         store: String::from_utf8(store.to_vec()).map_err(|_| "the store of a fragment is not a text".to_owned())?,
     })
+}
+
+fn unknown(codec: u8) -> Malformed {
+    format!("documents are packed in an unknown way, {codec}")
 }
 
 fn id_key(tag: u8, id: u64) -> [u8; 9] {
@@ -378,8 +384,10 @@ mod tests {
         let mut value = encode_fragment(&info);
         assert_eq!(decode_fragment("a", &key, &value), Ok(info.clone()));
         assert!(decode_fragment("a", &key, &value[..80]).is_err());
-        value[0] = 3;
-        let refused = Err("a fragment's record has version 3, not 2".to_owned());
+        value[0] = 2;
+        assert_eq!(decode_fragment("a", &key, &value), Ok(info.clone()), "a file of one member");
+        value[0] = 4;
+        let refused = Err("a fragment's record has version 4, not 3 or one before".to_owned());
         assert_eq!(decode_fragment("a", &key, &value), refused);
         let mut first = record(&[9, 1, 30]);
         first.extend([7; 20]);
@@ -405,7 +413,13 @@ mod tests {
 
     #[test]
     fn a_block_is_known_by_its_key() {
-        let key = BlockKey::of(1, 100, 7, b"{}\n");
+        for codec in [Codec::Gzip, Codec::Zstandard] {
+            let key = BlockKey::of(1, 100, 9, 7, codec, b"packed");
+            assert_eq!(BlockKey::decode(&key.encode()), Ok(key));
+            assert_eq!((key.end(), key.verify(b"packed")), (109, Ok(())));
+            assert!(BlockKey { codec: Codec::None, len: 6, ..key }.verify(b"packed").is_err(), "packed another way");
+        }
+        let key = BlockKey::of(1, 100, 3, 7, Codec::None, b"{}\n");
         assert_eq!(BlockKey::decode(&key.encode()), Ok(key));
         assert_eq!(key.end(), 103);
         assert_eq!(key.verify(b"{}\n"), Ok(()));

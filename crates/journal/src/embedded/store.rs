@@ -18,7 +18,7 @@ use super::torn;
 use super::verify::Verified;
 use crate::directory::{Directory, OpenError, rename_durably, sync_directory};
 use crate::failpoint::{defect, durable_point};
-use crate::fragment::FragmentInfo;
+use crate::fragment::{Codec, FragmentInfo, unpack_part};
 use crate::keys::{KeyRange, Part, Piece};
 use crate::log::{LogError, Register};
 
@@ -47,7 +47,7 @@ impl Memory {
     /// Sixteenths of the whole. A table that is full is written while the next one fills, so blocks are counted twice.
     fn of(bytes: usize) -> Memory {
         let sixteenth = (bytes / 16) as u64;
-        Memory { cache: 4 * sixteenth, blocks: 4 * sixteenth, registers: 3 * sixteenth, state: sixteenth }
+        Memory { cache: 5 * sixteenth, blocks: 3 * sixteenth, registers: 4 * sixteenth, state: sixteenth }
     }
 }
 
@@ -222,11 +222,20 @@ impl Store {
 
     /// The documents of a block, checked; `None` once they have moved to a fragment.
     pub(crate) fn block(&self, journal: &str, key: &BlockKey) -> Result<Option<Bytes>, LogError> {
+        let Some(stored) = self.stored(journal, key)? else { return Ok(None) };
+        if key.codec == Codec::None {
+            return Ok(Some(stored));
+        }
+        let documents = unpack_part(&stored, key.codec, u64::from(key.len));
+        documents.map(|documents| Some(documents.into())).map_err(|reason| damaged_block(journal, key, reason))
+    }
+
+    /// A block as it is stored, packed or not, checked; `None` once its documents have moved to a fragment.
+    pub(crate) fn stored(&self, journal: &str, key: &BlockKey) -> Result<Option<Bytes>, LogError> {
         let Some(value) = self.tables()?.blocks.get(key.encode()).map_err(|error| self.unreadable(error))? else {
             return Ok(None);
         };
-        key.verify(&value)
-            .map_err(|reason| LogError::Damaged { what: format!("{journal} at offset {}", key.begin), reason })?;
+        key.verify(&value).map_err(|reason| damaged_block(journal, key, reason))?;
         Ok(Some(Bytes::from_owner(value)))
     }
 
@@ -318,7 +327,7 @@ impl Store {
         let tables = self.opening()?;
         let place = |error: fjall::Error| format!("{}: {error}", self.path.display());
         for entry in tables.blocks.iter() {
-            let (key, documents) = match entry.into_inner() {
+            let (key, stored) = match entry.into_inner() {
                 Ok(entry) => entry,
                 // What the store cannot read it cannot go on behind.
                 Err(error) => {
@@ -327,10 +336,10 @@ impl Store {
                 }
             };
             verified.blocks += 1;
-            verified.block_bytes += documents.len() as u64;
             let checked = BlockKey::decode(&key).and_then(|key| {
                 let what = format!("journal number {} at offset {}", key.journal, key.begin);
-                key.verify(&documents).map_err(|reason| format!("{what}: {reason}"))
+                verified.block_bytes += u64::from(key.len);
+                key.verify(&stored).map_err(|reason| format!("{what}: {reason}"))
             });
             checked.unwrap_or_else(|reason| verified.find("documents in the store", reason));
         }
@@ -403,9 +412,9 @@ impl Batch {
         }
     }
 
-    /// Puts a block; the store's is the only copy that is made of its documents.
-    pub(crate) fn put_block(&mut self, key: &BlockKey, documents: &[u8]) {
-        self.batch.insert(&self.tables.blocks, key.encode(), documents);
+    /// Puts a block, packed or not; the store's is the only copy that is made of it.
+    pub(crate) fn put_block(&mut self, key: &BlockKey, stored: &[u8]) {
+        self.batch.insert(&self.tables.blocks, key.encode(), stored);
     }
 
     /// Plans where the next fragment of a journal ends.
@@ -442,6 +451,10 @@ impl Batch {
             is_later: matches!(error, fjall::Error::Poisoned),
         })
     }
+}
+
+fn damaged_block(journal: &str, key: &BlockKey, reason: String) -> LogError {
+    LogError::Damaged { what: format!("{journal} at offset {}", key.begin), reason }
 }
 
 /// Whether something could not be written because there is no room for it.

@@ -14,15 +14,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use sha1::{Digest, Sha1};
 
 use super::Shared;
 use super::commit::{Request, stopped};
 use super::expiry::Expiry;
 use super::journals::{Journal, TailBlock};
+use super::layout::BlockKey;
 use crate::failpoint::{defect, durable_point};
-use crate::fragment::{FragmentInfo, Packer, hour, sha256};
+use crate::fragment::{Codec, FragmentInfo, Packer, Sum, hour, sha256};
 use crate::log::LogError;
-use crate::template::{Policies, Policy};
+use crate::template::Policy;
 
 /// How often tails are looked at: a quarter of their longest age, within these bounds.
 const TICK_MIN: Duration = Duration::from_millis(10);
@@ -51,18 +53,14 @@ impl Policy {
         };
         let (mut count, mut bytes) = (1, u64::from(first.key.len));
         let mut is_closed = bytes >= self.bytes_max;
-        let span = |time_us| (hour(time_us), self.interval_us.map(|interval| time_us / interval));
         for block in tail {
-            bytes += u64::from(block.key.len);
-            let is_apart = span(block.key.time_us) != span(first.key.time_us);
-            is_closed |= bytes >= self.bytes_max || is_apart;
-            if bytes > self.bytes_max || is_apart {
-                break;
-            }
-            count += 1;
+            is_closed = !self.has_room(first.key.time_us, bytes, &block.key);
             if is_closed {
                 break;
             }
+            count += 1;
+            bytes += u64::from(block.key.len);
+            is_closed = bytes >= self.bytes_max;
         }
         // A clock that jumped back makes tails old too: a fragment too early is harmless.
         let is_old = match self.interval_us {
@@ -71,10 +69,17 @@ impl Policy {
         };
         if is_closed || is_old || flush { count } else { 0 }
     }
+
+    /// Whether a block goes behind so many bytes of a fragment that began at `first_us`.
+    pub(crate) fn has_room(&self, first_us: u64, bytes: u64, block: &BlockKey) -> bool {
+        let span = |time_us| (hour(time_us), self.interval_us.map(|interval| time_us / interval));
+        bytes + u64::from(block.len) <= self.bytes_max && span(block.time_us) == span(first_us)
+    }
 }
 
 /// Writes fragments until told to stop.
-pub(crate) fn run(shared: &Arc<Shared>, policies: &Policies, signals: &Receiver<Signal>) {
+pub(crate) fn run(shared: &Arc<Shared>, signals: &Receiver<Signal>) {
+    let policies = &shared.policies;
     let tick = Duration::from_micros(policies.age_max_us / 4).clamp(TICK_MIN, TICK_MAX);
     let mut expiry = Expiry::new(policies);
     let mut retry: Option<(Duration, Instant)> = None;
@@ -88,7 +93,7 @@ pub(crate) fn run(shared: &Arc<Shared>, policies: &Policies, signals: &Receiver<
         if flushed.is_none() && retry.is_some_and(|(wait, since)| since.elapsed() < wait) {
             continue;
         }
-        let result = write_tails(shared, policies, flushed.is_some()).and(expiry.turn(shared, policies));
+        let result = write_tails(shared, flushed.is_some()).and(expiry.turn(shared));
         retry = result.is_err().then(|| {
             shared.stats.fragment_failures.fetch_add(1, Relaxed);
             let wait = retry.map_or(RETRY_MIN, |(wait, _)| (2 * wait).min(RETRY_MAX));
@@ -102,23 +107,23 @@ pub(crate) fn run(shared: &Arc<Shared>, policies: &Policies, signals: &Receiver<
 }
 
 /// Writes what is due; a journal that fails does not stop the others, and the first failure is returned.
-fn write_tails(shared: &Shared, policies: &Policies, flush: bool) -> Result<(), LogError> {
+fn write_tails(shared: &Shared, flush: bool) -> Result<(), LogError> {
     let unwritable = |reason| LogError::Unwritable { what: "fragments".to_owned(), reason };
     shared.space.admits_fragments().map_err(unwritable)?;
     let now_us = shared.clock.now_us();
     let due: Vec<(Arc<str>, u64)> = shared.journals.with(|journals| {
         let is_due = |name: &str, journal: &Journal| {
-            let next = || policies.of(name).next(journal.tail.iter().copied(), now_us, flush);
+            let next = || shared.policies.of(name).next(journal.tail.iter().copied(), now_us, flush);
             journal.next_end.is_some() || (!journal.tail.is_empty() && next() > 0)
         };
         let due = journals.iter().filter(|(name, journal)| is_due(name, journal));
         due.map(|(name, journal)| (name.clone(), journal.end)).collect()
     });
     // All at once, which is one sync.
-    plan(shared, policies, &due, now_us, flush)?;
+    plan(shared, &due, now_us, flush)?;
     let mut result = Ok(());
     for (name, end) in due {
-        let written = write_tail(shared, policies, &name, end, now_us, flush);
+        let written = write_tail(shared, &name, end, now_us, flush);
         result = result.and(written);
     }
     result
@@ -126,19 +131,13 @@ fn write_tails(shared: &Shared, policies: &Policies, flush: bool) -> Result<(), 
 
 /// Decides where the next fragments of these journals end, of what their tails held when looked at, and makes it durable. A
 /// plan that is there stays.
-fn plan(
-    shared: &Shared,
-    policies: &Policies,
-    tails: &[(Arc<str>, u64)],
-    now_us: u64,
-    flush: bool,
-) -> Result<(), LogError> {
+fn plan(shared: &Shared, tails: &[(Arc<str>, u64)], now_us: u64, flush: bool) -> Result<(), LogError> {
     let mut answers = Vec::new();
     for (name, end) in tails {
         let next = shared.journals.with(|journals| {
             let journal = &journals[name];
             let tail = || journal.tail.iter().copied().take_while(|block| block.key.end() <= *end);
-            let next = || policies.of(name).next(tail(), now_us, flush);
+            let next = || shared.policies.of(name).next(tail(), now_us, flush);
             let count = if journal.next_end.is_some() { 0 } else { next() };
             tail().take(count).last().map(|block| (journal.id, block.key.end()))
         });
@@ -152,46 +151,29 @@ fn plan(
 }
 
 /// Writes what is due of one tail, up to where it ended when looked at.
-fn write_tail(
-    shared: &Shared,
-    policies: &Policies,
-    name: &Arc<str>,
-    end: u64,
-    now_us: u64,
-    flush: bool,
-) -> Result<(), LogError> {
-    let policy = policies.of(name);
+fn write_tail(shared: &Shared, name: &Arc<str>, end: u64, now_us: u64, flush: bool) -> Result<(), LogError> {
+    let policy = shared.policies.of(name);
     loop {
-        plan(shared, policies, &[(name.clone(), end)], now_us, flush)?;
+        plan(shared, &[(name.clone(), end)], now_us, flush)?;
         durable_point("fragment.planned");
-        let blocks: Vec<_> = shared.journals.with(|journals| journals[name].planned().map(|block| block.key).collect());
-        let Some(first) = blocks.first() else {
+        let blocks: Vec<_> = shared.journals.with(|journals| journals[name].planned().copied().collect());
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else {
             return Ok(());
         };
-        let mut packer = Packer::new(policy.codec);
-        for key in &blocks {
-            let documents = match shared.live_block(key) {
-                Some(documents) => documents,
-                None => shared.store.block(name, key)?.ok_or_else(|| LogError::Damaged {
-                    what: name.to_string(),
-                    reason: format!("the block at offset {} is missing", key.begin),
-                })?,
-            };
-            packer.push(&documents);
-        }
-        let (bytes, sha1, file) = packer.finish();
+        let (sha1, file) = pack(shared, name, policy.codec, &blocks)?;
         let fragment = FragmentInfo {
             journal: name.to_string(),
-            begin: first.begin,
-            end: first.begin + bytes,
-            time_us: first.time_us,
+            begin: first.key.begin,
+            end: last.key.end(),
+            time_us: first.key.time_us,
             sha1,
             file_bytes: file.len() as u64,
-            last_us: blocks.iter().map(|block| block.time_us).max().unwrap_or(first.time_us),
+            last_us: blocks.iter().map(|block| block.key.time_us).max().unwrap_or(first.key.time_us),
             codec: policy.codec,
             sha256: Some(sha256(&file)),
             store: policy.store.clone(),
         };
+        let blocks: Vec<_> = blocks.iter().map(|block| block.key).collect();
         durable_point("fragment.packed");
         let drop_tail = |fragment, blocks| {
             let (done, moved) = crossbeam_channel::bounded(1);
@@ -216,18 +198,54 @@ fn write_tail(
     }
 }
 
+/// The file of a fragment of these blocks, and the sum of their documents.
+fn pack(shared: &Shared, name: &Arc<str>, codec: Codec, blocks: &[TailBlock]) -> Result<(Sum, Vec<u8>), LogError> {
+    let missing = |key: &BlockKey| LogError::Damaged {
+        what: name.to_string(),
+        reason: format!("the block at offset {} is missing", key.begin),
+    };
+    let begin = blocks.first().map(|block| block.key.begin);
+    // Where the sum is known, what was packed before need not be unpacked.
+    let known = blocks.last().and_then(|block| block.sum).filter(|(from, _)| Some(*from) == begin);
+    let sums = known.is_none() || cfg!(debug_assertions);
+    let mut sum = Sha1::new();
+    let mut packer = Packer::new(codec);
+    for TailBlock { key, .. } in blocks {
+        let is_packed = key.codec == codec && codec != Codec::None;
+        if is_packed {
+            packer.push_packed(&shared.store.stored(name, key)?.ok_or_else(|| missing(key))?);
+        }
+        if is_packed && !sums {
+            continue;
+        }
+        let documents = match shared.live_block(key) {
+            Some(documents) => documents,
+            None => shared.store.block(name, key)?.ok_or_else(|| missing(key))?,
+        };
+        if !is_packed {
+            packer.push(&documents);
+        }
+        if sums {
+            sum.update(&documents);
+        }
+    }
+    let sum = if sums { Some(sum.finalize().into()) } else { None };
+    debug_assert!(known.is_none_or(|(_, known)| Some(known) == sum), "documents were summed while they were appended");
+    let sum = sum.or(known.map(|(_, known)| known)).expect("it is made where it is not known");
+    Ok((sum, packer.finish()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::embedded::layout::BlockKey;
-    use crate::fragment::Codec;
 
     const HOUR: u64 = 3_600_000_000;
 
     fn next(blocks: &[(u32, u64)], now_us: u64, flush: bool) -> usize {
         let block = |&(len, time_us): &(u32, u64)| TailBlock {
-            key: BlockKey { journal: 0, begin: 0, len, time_us, crc: 0 },
+            key: BlockKey { journal: 0, begin: 0, len, time_us, codec: Codec::None, crc: 0 },
             arrived_us: 1000,
+            sum: None,
         };
         let tail: Vec<_> = blocks.iter().map(block).collect();
         let policy = |interval_us| Policy {
@@ -258,8 +276,9 @@ mod tests {
         };
         let tail = |times: &[u64]| -> Vec<TailBlock> {
             let block = |&time_us: &u64| TailBlock {
-                key: BlockKey { journal: 0, begin: 0, len: 1, time_us, crc: 0 },
+                key: BlockKey { journal: 0, begin: 0, len: 1, time_us, codec: Codec::None, crc: 0 },
                 arrived_us: time_us,
+                sum: None,
             };
             times.iter().map(block).collect()
         };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use journal::{Delta, Embedded, KeyRange, Log, LogError, Options, Piece};
+use journal::{Codec, Delta, Embedded, KeyRange, Log, LogError, Options, Piece, Template};
 use testkit::Disk;
 
 use crate::support::{HandClock, append, commit, delta, read_all};
@@ -14,6 +14,9 @@ fn options(disk: &Disk) -> Options {
     // No fragments, so that the disk fills as it is told to.
     options.fragment_age_max_ms = u64::MAX;
     options.fragment_bytes_max = u64::MAX / 4;
+    // And all of it is written once: nothing is packed, nor moved from the store's journal to its tables.
+    options.store_bytes = 512 << 20;
+    options.templates = [("a".to_owned(), Template { codec: Codec::None, ..Template::default() })].into();
     options
 }
 

@@ -225,6 +225,7 @@ fn store(c: &mut Criterion, name: &str, open: impl Fn() -> Box<dyn Table>) {
                 Row {
                     key: arena.alloc_slice_copy(&[Node::U64(1), segment, Node::Str(user)]),
                     values: arena.alloc_slice_copy(&[time, time, Node::Bool(true), Node::Null]),
+                    texts: &[],
                     document: arena.alloc_str(&format!(
                         r#"{{"first":"2021","last":"2021","member":true,"segment":{{"name":"seg-1","vendor":1}},"user":"{user}"}}"#
                     )),

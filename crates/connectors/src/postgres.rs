@@ -217,7 +217,10 @@ impl Postgres {
         let mut arrays = key_arrays(table, stored().map(|row| row.key));
         let values = table.columns[table.keys..].len() - usize::from(table.document);
         for (n, column) in table.columns[table.keys..][..values].iter().enumerate() {
-            arrays.push(Array::new(column, stored().map(|row| row.values[n])));
+            arrays.push(match column.kind {
+                Kind::Json => Array::json(stored().map(|row| (row.values[n], row.texts.get(n).copied().flatten()))),
+                _ => Array::new(column, stored().map(|row| row.values[n])),
+            });
         }
         if table.document {
             arrays.push(Array::Texts(stored().map(|row| Some(row.document)).collect()));

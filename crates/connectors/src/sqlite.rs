@@ -205,7 +205,7 @@ impl runtime::Table for Sqlite {
         let mut statement = self.connection.prepare_cached(load).map_err(failure)?;
         // A key that no row can have is not there.
         for (n, key) in keys.iter().enumerate().filter(|(_, key)| sql::key_fits(DIALECT, table, key)) {
-            bind_all(&mut statement, &table.columns, key, 0, &mut self.scratch).map_err(failure)?;
+            bind_all(&mut statement, &table.columns, key, &[], 0, &mut self.scratch).map_err(failure)?;
             let mut rows = statement.raw_query();
             if let Some(row) = rows.next().map_err(failure)? {
                 found(n, row.get_ref(0).and_then(|document| Ok(document.as_bytes()?)).map_err(failure)?);
@@ -228,7 +228,7 @@ impl runtime::Table for Sqlite {
                 Err(reason) => Err(reason),
                 Ok(()) if deletes => {
                     let mut deletes = self.connection.prepare_cached(delete).map_err(failure)?;
-                    bind_all(&mut deletes, &table.columns, row.key, 0, &mut self.scratch)
+                    bind_all(&mut deletes, &table.columns, row.key, &[], 0, &mut self.scratch)
                         .and_then(|()| deletes.raw_execute())
                         .map_err(failure)?;
                     Ok(())
@@ -277,19 +277,20 @@ impl runtime::Table for Sqlite {
 }
 
 fn store_row(stores: &mut Statement<'_>, table: &Table, row: &Row<'_>, scratch: &mut Vec<u8>) -> rusqlite::Result<()> {
-    bind_all(stores, &table.columns, row.key, 0, scratch)?;
-    bind_all(stores, &table.columns, row.values, table.keys, scratch)?;
+    bind_all(stores, &table.columns, row.key, &[], 0, scratch)?;
+    bind_all(stores, &table.columns, row.values, row.texts, table.keys, scratch)?;
     if table.document {
         stores.raw_bind_parameter(table.columns.len(), row.document)?;
     }
     stores.raw_execute().map(drop)
 }
 
-/// Binds values that fit to the columns from `first` on.
+/// Binds values that fit, of which some have a known text, to the columns from `first` on.
 fn bind_all(
     statement: &mut Statement<'_>,
     columns: &[Column],
     values: &[Node<'_>],
+    texts: &[Option<&str>],
     first: usize,
     scratch: &mut Vec<u8>,
 ) -> rusqlite::Result<()> {
@@ -301,6 +302,7 @@ fn bind_all(
             Kind::Boolean => statement.raw_bind_parameter(at, sql::boolean(value).ok().flatten())?,
             Kind::Text | Kind::Formatted(_) => statement.raw_bind_parameter(at, sql::text(value).ok().flatten())?,
             Kind::Json if value.is_null() => statement.raw_bind_parameter(at, rusqlite::types::Null)?,
+            Kind::Json if let Some(text) = texts.get(n).copied().flatten() => statement.raw_bind_parameter(at, text)?,
             Kind::Json => {
                 scratch.clear();
                 doc::write(value, scratch);

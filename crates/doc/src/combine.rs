@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::parse::DEPTH_MAX;
 use crate::write::write_within;
 use crate::{Arena, Invalid, Node, Pointer, Reason, ReduceError, Schema, pack, parse, write};
-pub use spill::{Spill, SpillDrain, SpillFile, SpillingCombiner};
+pub use spill::{Documents, Spill, SpillDrain, SpillFile, SpillingCombiner};
 
 /// Below this much garbage the buffer is not worth compacting.
 const GARBAGE_BYTES_MIN: usize = 64 << 10;
@@ -229,11 +229,6 @@ impl Combiner {
         Ok(last)
     }
 
-    /// Whether there is a document of this packed key.
-    pub fn contains(&self, packed: &[u8]) -> bool {
-        self.find(xxh3_64(packed), packed).is_some()
-    }
-
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.entries.len()
@@ -377,10 +372,24 @@ impl Schema {
         documents: &[Node<'a>],
     ) -> Result<Option<Node<'a>>, CombineError> {
         let mut left = stored;
-        for document in documents {
+        // What is stored may be long: where nothing is taken away it is reduced into once.
+        let together = if self.prunes() { None } else { self.reduce_partly(arena, documents)? };
+        for document in together.as_ref().map_or(documents, std::slice::from_ref) {
             left = self.reduce(arena, left, *document, true)?;
         }
         left.map_or(Ok(()), |reduced| check(self, reduced))?;
+        Ok(left)
+    }
+
+    /// Reduces documents of a key into one, whatever came before them; `None` where that has to be known.
+    fn reduce_partly<'a>(&self, arena: &'a Arena, documents: &[Node<'a>]) -> Result<Option<Node<'a>>, CombineError> {
+        let mut left = None;
+        for document in documents {
+            left = match self.reduce(arena, left, *document, false) {
+                Err(ReduceError { reason: Reason::Apart, .. }) => return Ok(None),
+                reduced => reduced?,
+            };
+        }
         Ok(left)
     }
 }

@@ -14,7 +14,7 @@ mod schema;
 mod shape;
 mod write;
 
-pub use combine::{CombineError, Combiner, Drained, Spill, SpillDrain, SpillFile, SpillingCombiner};
+pub use combine::{CombineError, Combiner, Documents, Drained, Spill, SpillDrain, SpillFile, SpillingCombiner};
 pub use key::{hash, pack, pack_node};
 pub use node::{Arena, Field, Node, from_value, to_value};
 pub use order::{compare, compare_at};
@@ -24,4 +24,4 @@ pub use published::{PUBLISHED_AT, published_us, uuid_clock};
 pub use reduce::{Reason, ReduceError};
 pub use schema::{Formats, Invalid, Schema, SchemaError};
 pub use shape::{Exists, Inspection, Located, Property, Shape, Types};
-pub use write::{stamp, write};
+pub use write::{stamp, write, write_fields};

@@ -1,5 +1,7 @@
 //! From nodes to JSON text: compact, names in order, the shortest digits that read back as the same number.
 
+use std::ops::Range;
+
 use crate::parse::plain_end;
 use crate::{Arena, Field, Node, parse};
 
@@ -9,7 +11,25 @@ pub fn write(node: Node<'_>, out: &mut Vec<u8>) {
     debug_assert!(is_whole, "nothing is so deep");
 }
 
-/// The same, unless more than so many arrays and objects stand within each other; then what was written is worth nothing.
+/// Appends an object as compact JSON, and tells of each field where its value is in `out`. Of anything else there is nothing to
+/// tell.
+pub fn write_fields(node: Node<'_>, out: &mut Vec<u8>, mut told: impl FnMut(&str, Range<usize>)) {
+    let Node::Object(fields) = node else { return write(node, out) };
+    out.push(b'{');
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        string(field.name, out);
+        out.push(b':');
+        let begin = out.len();
+        write(field.value, out);
+        told(field.name, begin..out.len());
+    }
+    out.push(b'}');
+}
+
+/// The same as [`write`], unless more than so many arrays and objects stand within each other; then what was written is worth nothing.
 pub(crate) fn write_within(node: Node<'_>, depth_max: usize, out: &mut Vec<u8>) -> bool {
     match node {
         Node::Null => out.extend_from_slice(b"null"),

@@ -1,6 +1,8 @@
 //! One column of many rows, as PostgreSQL takes it in one argument.
 
 use ::postgres::types::ToSql;
+use std::borrow::Cow;
+
 use doc::Node;
 
 use crate::sql::{self, Column, Kind, Table};
@@ -11,7 +13,7 @@ pub(super) enum Array<'a> {
     Numbers(Vec<Option<f64>>),
     Booleans(Vec<Option<bool>>),
     Texts(Vec<Option<&'a str>>),
-    Json(Vec<Option<String>>),
+    Json(Vec<Option<Cow<'a, str>>>),
 }
 
 impl<'a> Array<'a> {
@@ -24,8 +26,14 @@ impl<'a> Array<'a> {
             Kind::Text | Kind::Formatted(_) => {
                 Array::Texts(values.map(|value| sql::text(value).ok().flatten()).collect())
             }
-            Kind::Json => Array::Json(values.map(|value| (!value.is_null()).then(|| value.to_json())).collect()),
+            Kind::Json => Array::json(values.map(|value| (value, None))),
         }
+    }
+
+    /// An array of JSON, of values and their text where it is known.
+    pub(super) fn json(values: impl Iterator<Item = (Node<'a>, Option<&'a str>)>) -> Self {
+        let text = |value: Node<'_>, known: Option<&'a str>| known.map_or_else(|| value.to_json().into(), Cow::from);
+        Array::Json(values.map(|(value, known)| (!value.is_null()).then(|| text(value, known))).collect())
     }
 
     /// What a statement takes.

@@ -91,7 +91,7 @@ fn store(table: &mut dyn Table, binding: usize, docs: &[Doc]) -> Result<(), Conn
     let rows: Vec<_> = docs
         .iter()
         .zip(&nodes)
-        .map(|(doc, (key, values))| Row { key, values, document: &doc.document, delete: doc.delete })
+        .map(|(doc, (key, values))| Row { key, values, texts: &[], document: &doc.document, delete: doc.delete })
         .collect();
     table.store(binding, &rows)
 }

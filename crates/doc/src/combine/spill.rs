@@ -1,8 +1,9 @@
 //! Combining more than memory holds: what is in memory goes to a run, sorted by key, and runs are merged as they are drained.
 //!
 //! A key may be in several runs. What is in an older run came earlier, so entries of one key are reduced in the order of the
-//! runs; whether that is possible, and gives a valid document, may turn out only then. Runs that have become many are merged
-//! to one, so that what is on disk follows what is unique, too.
+//! runs; whether that is possible, and gives a valid document, may turn out only then. Whoever reduces them into what is stored
+//! may take them as they are, which is one reduction less. Runs that have become many are merged to one, so that what is on disk
+//! follows what is unique, too.
 
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
@@ -16,10 +17,8 @@ use crate::{Arena, Node};
 const RUNS_MAX: usize = 32;
 /// What of each run is read or written at once.
 const BUFFER_BYTES: usize = 64 << 10;
-/// What is merged at once, in keys …
-const MERGED_KEYS_MAX: usize = 1_000;
-/// … and in bytes.
-const MERGED_BYTES_MAX: usize = 1 << 20;
+/// Documents of a key are handed out as they are up to so many bytes.
+const APART_BYTES_MAX: usize = 1 << 20;
 /// Before the key and the documents: their lengths, whether there are several documents, and the hash of all.
 const HEADER_BYTES: usize = 25;
 
@@ -99,11 +98,10 @@ impl SpillingCombiner {
         if self.runs.len() < 2 {
             return Ok(());
         }
-        let mut chunk = self.memory.like();
         let mut run = Writer::create(&self.spill)?;
-        let mut drain = SpillDrain::of_runs(&mut self.runs)?;
-        while drain.next(&mut chunk, MERGED_KEYS_MAX, MERGED_BYTES_MAX)? {
-            chunk.drain_by_key().try_for_each(|drained| run.write(drained))?;
+        let mut drain = SpillDrain::of_runs(&mut self.runs, self.memory.like())?;
+        while let Some(drained) = drain.next(Documents::Reduced)? {
+            run.write(drained)?;
         }
         self.runs.push(run.finish()?);
         Ok(())
@@ -118,15 +116,12 @@ impl SpillingCombiner {
     /// Takes all documents, in the order of their keys.
     pub fn drain(&mut self) -> Result<SpillDrain<'_>, CombineError> {
         if self.runs.is_empty() {
-            return Ok(SpillDrain {
-                memory: Box::new(self.memory.drain_by_key()),
-                runs: Vec::new(),
-                arena: Arena::new(),
-            });
+            let reducer = self.memory.like();
+            return Ok(SpillDrain { memory: Box::new(self.memory.drain_by_key()), ..SpillDrain::empty(reducer) });
         }
         self.spill_memory()?;
         self.memory = self.memory.like();
-        SpillDrain::of_runs(&mut self.runs)
+        SpillDrain::of_runs(&mut self.runs, self.memory.like())
     }
 
     fn spill_memory(&mut self) -> Result<(), CombineError> {
@@ -140,46 +135,95 @@ impl SpillingCombiner {
     }
 }
 
+/// How documents of one key come out of several runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Documents {
+    /// As one, unless they are kept apart.
+    Reduced,
+    /// As they are, for whoever reduces them into what is stored.
+    AsTheyAre,
+}
+
 /// The documents of a [`SpillingCombiner`], from the first key to the last.
 pub struct SpillDrain<'c> {
     /// Entries of different keys; none where there are runs.
     memory: Box<dyn Iterator<Item = Drained<'c>> + 'c>,
     runs: Vec<Cursor>,
+    /// Reduces documents of one key; empty in between.
+    reducer: Combiner,
     arena: Arena,
+    /// What was handed out last.
+    entry: Entry,
+}
+
+/// The documents of a key, out of one run or several.
+#[derive(Default)]
+struct Entry {
+    key: Vec<u8>,
+    text: Vec<u8>,
+    apart: bool,
+}
+
+impl Entry {
+    fn drained(&self) -> Drained<'_> {
+        Drained { key: &self.key, text: &self.text, apart: self.apart }
+    }
 }
 
 impl SpillDrain<'_> {
-    fn of_runs(runs: &mut Vec<Run>) -> Result<Self, CombineError> {
-        let mut cursors = Vec::with_capacity(runs.len());
-        for run in runs.drain(..) {
-            cursors.extend(Cursor::open(run)?);
-        }
-        Ok(Self { memory: Box::new(std::iter::empty()), runs: cursors, arena: Arena::new() })
+    fn empty(reducer: Combiner) -> Self {
+        let (runs, arena, entry) = (Vec::new(), Arena::new(), Entry::default());
+        Self { memory: Box::new(std::iter::empty()), runs, reducer, arena, entry }
     }
 
-    /// Fills `chunk`, a combiner of the same schema and key, with all documents of the next keys: about so many bytes or keys
-    /// at most, at least one key if there is any. Returns whether there was.
-    pub fn next(&mut self, chunk: &mut Combiner, keys_max: usize, bytes_max: usize) -> Result<bool, CombineError> {
-        chunk.clear();
-        loop {
-            let has_room = chunk.is_empty() || chunk.len() < keys_max && chunk.bytes() < bytes_max;
-            // Of equal keys the first is least, and it is of the oldest run.
-            let least = (0..self.runs.len()).min_by_key(|&at| &self.runs[at].key);
-            if let Some(at) = least {
-                if !has_room && !chunk.contains(&self.runs[at].key) {
-                    return Ok(true);
-                }
-                self.arena.reset();
-                chunk.combine_drained(&self.arena, self.runs[at].drained())?;
-                if !self.runs[at].advance()? {
-                    self.runs.remove(at);
-                }
-            } else if has_room && let Some(drained) = self.memory.next() {
-                chunk.combine_drained(&self.arena, drained)?;
-            } else {
-                return Ok(!chunk.is_empty());
-            }
+    fn of_runs(runs: &mut Vec<Run>, reducer: Combiner) -> Result<Self, CombineError> {
+        let mut drain = Self::empty(reducer);
+        for run in runs.drain(..) {
+            drain.runs.extend(Cursor::open(run)?);
         }
+        Ok(drain)
+    }
+
+    /// All documents of the next key. Those of several runs are handed out as they are only where that makes no difference to
+    /// what is stored in the end, and there are few.
+    pub fn next(&mut self, documents: Documents) -> Result<Option<Drained<'_>>, CombineError> {
+        let Some(first) = self.least() else { return Ok(self.memory.next()) };
+        std::mem::swap(&mut self.entry, &mut self.runs[first].entry);
+        self.advance(first)?;
+        // Where something is deleted it matters whether documents were reduced into each other before.
+        let is_left_apart = documents == Documents::AsTheyAre && !self.reducer.schema.prunes();
+        while let Some(at) = self.least().filter(|&at| self.runs[at].entry.key == self.entry.key) {
+            let next = &self.runs[at].entry;
+            if is_left_apart && self.entry.text.len() + next.text.len() < APART_BYTES_MAX {
+                self.entry.text.push(b'\n');
+                self.entry.text.extend_from_slice(&next.text);
+                self.entry.apart = true;
+            } else {
+                self.arena.reset();
+                self.reducer.clear();
+                self.reducer.combine_drained(&self.arena, self.entry.drained())?;
+                self.reducer.combine_drained(&self.arena, next.drained())?;
+                for Drained { text, apart, .. } in self.reducer.drain_by_arrival() {
+                    self.entry.text.clear();
+                    self.entry.text.extend_from_slice(text);
+                    self.entry.apart = apart;
+                }
+            }
+            self.advance(at)?;
+        }
+        Ok(Some(self.entry.drained()))
+    }
+
+    /// The run with the least key. Of equal keys the first is least, and it is of the oldest run.
+    fn least(&self) -> Option<usize> {
+        (0..self.runs.len()).min_by_key(|&at| &self.runs[at].entry.key)
+    }
+
+    fn advance(&mut self, at: usize) -> Result<(), CombineError> {
+        if !self.runs[at].advance()? {
+            self.runs.remove(at);
+        }
+        Ok(())
     }
 }
 
@@ -221,9 +265,7 @@ struct Cursor {
     left: u64,
     /// Length of the whole run.
     bytes: u64,
-    key: Vec<u8>,
-    text: Vec<u8>,
-    apart: bool,
+    entry: Entry,
 }
 
 impl Cursor {
@@ -232,12 +274,8 @@ impl Cursor {
         run.file.seek(SeekFrom::Start(0)).map_err(failure)?;
         let file = BufReader::with_capacity(BUFFER_BYTES, run.file);
         let (left, bytes) = (run.entries, run.bytes);
-        let mut cursor = Self { file, left, bytes, key: Vec::new(), text: Vec::new(), apart: false };
+        let mut cursor = Self { file, left, bytes, entry: Entry::default() };
         Ok(cursor.advance()?.then_some(cursor))
-    }
-
-    fn drained(&self) -> Drained<'_> {
-        Drained { key: &self.key, text: &self.text, apart: self.apart }
     }
 
     /// Goes to the next entry; whether there is one.
@@ -255,15 +293,16 @@ impl Cursor {
         self.file.read_exact(&mut header)?;
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "what was read back is not what was written");
         let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|n| header[at + n]));
-        for (part, len) in [(&mut self.key, number(0)), (&mut self.text, number(8))] {
+        let Entry { key, text, apart } = &mut self.entry;
+        for (part, len) in [(&mut *key, number(0)), (&mut *text, number(8))] {
             if len > self.bytes {
                 return Err(damaged());
             }
             part.resize(usize::try_from(len).map_err(|_| damaged())?, 0);
             self.file.read_exact(part)?;
         }
-        self.apart = header[16] != 0;
-        if check(&self.key, &self.text, self.apart) == number(17) { Ok(()) } else { Err(damaged()) }
+        *apart = header[16] != 0;
+        if check(key, text, *apart) == number(17) { Ok(()) } else { Err(damaged()) }
     }
 }
 

@@ -13,7 +13,7 @@ mod spilling;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use doc::{Arena, CombineError, Combiner, Node, Pointer, Schema, SchemaError};
+use doc::{Arena, CombineError, Combiner, Drained, Node, Pointer, Schema, SchemaError};
 use serde_json::Value;
 use url::Url;
 
@@ -43,16 +43,18 @@ fn pointers<const N: usize>(pointers: [&str; N]) -> Arc<[Pointer]> {
 
 /// What the documents of each key `k` become, in the order of keys, behind what is stored of them.
 fn finished(schema: &Schema, combiner: &mut Combiner, stored: &[Value]) -> Vec<Result<String, CombineError>> {
+    combiner.drain_by_key().map(|drained| finished_key(schema, drained, stored)).collect()
+}
+
+/// The same of one key.
+fn finished_key(schema: &Schema, drained: Drained<'_>, stored: &[Value]) -> Result<String, CombineError> {
     let arena = Arena::new();
-    let reduced = combiner.drain_by_key().map(|drained| {
-        let parse = |text| doc::parse(&arena, arena.alloc_slice_copy(text)).unwrap();
-        let documents: Vec<Node<'_>> = drained.documents().map(parse).collect();
-        let stored = stored.iter().map(|stored| node(&arena, stored));
-        let stored = stored.into_iter().find(|stored| stored.get("k") == documents[0].get("k"));
-        let reduced = schema.reduce_all(&arena, stored, &documents)?;
-        Ok(reduced.map_or_else(|| "deleted".to_owned(), Node::to_json))
-    });
-    reduced.collect()
+    let parse = |text| doc::parse(&arena, arena.alloc_slice_copy(text)).unwrap();
+    let documents: Vec<Node<'_>> = drained.documents().map(parse).collect();
+    let stored = stored.iter().map(|stored| node(&arena, stored));
+    let stored = stored.into_iter().find(|stored| stored.get("k") == documents[0].get("k"));
+    let reduced = schema.reduce_all(&arena, stored, &documents)?;
+    Ok(reduced.map_or_else(|| "deleted".to_owned(), Node::to_json))
 }
 
 /// Says how many cases a file holds.

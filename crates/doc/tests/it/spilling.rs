@@ -3,11 +3,11 @@
 use std::io::{self, Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use doc::{Arena, CombineError, Combiner, Schema, Spill, SpillFile, SpillingCombiner};
+use doc::{Arena, CombineError, Combiner, Documents, Schema, Spill, SpillFile, SpillingCombiner};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{finished, node, pointers, schema};
+use crate::{finished, finished_key, node, pointers, schema};
 
 fn in_memory() -> Spill {
     Arc::new(|| Ok(Box::new(Cursor::new(Vec::new()))))
@@ -17,24 +17,12 @@ fn combiner(schema: &Arc<Schema>) -> Combiner {
     Combiner::new(Arc::clone(schema), pointers(["/k"]))
 }
 
-/// What becomes of the documents of a chunk behind what is stored.
-fn finish(schema: &Schema, chunk: &mut Combiner, stored: &[Value]) -> Vec<String> {
-    finished(schema, chunk, stored).into_iter().map(Result::unwrap).collect()
-}
-
-/// Everything drained in chunks of so many keys or bytes.
-fn drain(
-    spilling: &mut SpillingCombiner,
-    schema: &Arc<Schema>,
-    stored: &[Value],
-    (keys_max, bytes_max): (usize, usize),
-) -> Vec<String> {
-    let mut chunk = combiner(schema);
+/// What becomes of everything that is drained behind what is stored.
+fn drain(spilling: &mut SpillingCombiner, schema: &Arc<Schema>, stored: &[Value], documents: Documents) -> Vec<String> {
     let mut drain = spilling.drain().unwrap();
     let mut found = Vec::new();
-    while drain.next(&mut chunk, keys_max, bytes_max).unwrap() {
-        assert!(chunk.len() <= keys_max);
-        found.extend(finish(schema, &mut chunk, stored));
+    while let Some(drained) = drain.next(documents).unwrap() {
+        found.push(finished_key(schema, drained, stored).unwrap());
     }
     found
 }
@@ -50,6 +38,25 @@ fn every_strategy() -> Arc<Schema> {
             "most": {"reduce": {"strategy": "maximize"}},
             "log": {"reduce": {"strategy": "append"}},
             "set": {"reduce": {"strategy": "set"}, "additionalProperties": {"additionalProperties": {"reduce": {"strategy": "sum"}}}},
+            "apart": {"reduce": {"strategy": "lastWriteWins", "associative": false}},
+            "tags": {"type": "array", "reduce": {"strategy": "merge", "key": ["/t"]}, "items": {
+                "type": "object",
+                "reduce": {"strategy": "merge"},
+                "properties": {"n": {"reduce": {"strategy": "sum"}}},
+            }},
+        },
+    })))
+}
+
+/// Those of them that never take anything away: documents of several runs are left apart.
+fn keeping() -> Arc<Schema> {
+    Arc::new(schema(json!({
+        "reduce": {"strategy": "merge"},
+        "properties": {
+            "sum": {"type": "integer", "reduce": {"strategy": "sum"}},
+            "first": {"reduce": {"strategy": "firstWriteWins"}},
+            "least": {"reduce": {"strategy": "minimize"}},
+            "log": {"reduce": {"strategy": "append"}},
             "apart": {"reduce": {"strategy": "lastWriteWins", "associative": false}},
             "tags": {"type": "array", "reduce": {"strategy": "merge", "key": ["/t"]}, "items": {
                 "type": "object",
@@ -114,9 +121,9 @@ proptest! {
         documents in prop::collection::vec((0u8..12, any::<u16>(), 0i64..9), 1..60),
         stored in prop::collection::btree_map(0u8..12, (any::<u16>(), 0i64..7), 0..12),
         bytes_max in prop_oneof![1usize..400, 400usize..8_000],
-        chunk in (1usize..6, prop_oneof![1usize..300, Just(usize::MAX)]),
+        documents_are in prop::sample::select(vec![Documents::Reduced, Documents::AsTheyAre]),
         merged in prop::collection::vec(prop::bool::weighted(0.1), 60),
-        schema in prop::sample::select(std::iter::once(every_strategy()).chain(deletes()).collect::<Vec<_>>()),
+        schema in prop::sample::select([every_strategy(), keeping()].into_iter().chain(deletes()).collect::<Vec<_>>()),
     ) {
         let stored: Vec<Value> = stored.into_iter().map(|(k, (fields, at))| document(0, k, fields, at)).collect();
         let (mut plain, mut spilling) = (combiner(&schema), SpillingCombiner::new(combiner(&schema), in_memory()));
@@ -133,11 +140,11 @@ proptest! {
                 spilling.merge().unwrap();
             }
         }
-        prop_assert_eq!(drain(&mut spilling, &schema, &stored, chunk), finish(&schema, &mut plain, &stored));
+        prop_assert_eq!(drain(&mut spilling, &schema, &stored, documents_are), finished(&schema, &mut plain, &stored).into_iter().map(Result::unwrap).collect::<Vec<_>>());
         prop_assert!(spilling.is_empty() && spilling.spilled_bytes() == 0);
         // And again, with the same combiner.
         spilling.combine_right(&Arena::new(), node(&Arena::new(), &document(1, 1, 1, 1))).unwrap();
-        prop_assert_eq!(drain(&mut spilling, &schema, &[], chunk), [r#"{"k":"key 1","sum":1}"#]);
+        prop_assert_eq!(drain(&mut spilling, &schema, &[], documents_are), [r#"{"k":"key 1","sum":1}"#]);
     }
 }
 
@@ -155,7 +162,7 @@ fn what_is_spilled_follows_what_is_unique() {
         most = most.max(spilling.spilled_bytes());
     }
     assert!(most < 100_000, "{most} bytes for a hundred keys");
-    let found = drain(&mut spilling, &schema, &[], (7, usize::MAX));
+    let found = drain(&mut spilling, &schema, &[], Documents::Reduced);
     assert_eq!((found.len(), found[99].as_str()), (100, r#"{"k":99,"sum":50}"#));
 }
 
@@ -171,7 +178,7 @@ fn errors_of_spilled_documents_come_out_of_the_drain() {
         spilling.combine_right(&Arena::new(), node(&Arena::new(), &json!({"k": 1, "n": 60}))).unwrap();
         spilling.spill().unwrap();
     }
-    let error = spilling.drain().unwrap().next(&mut combiner(&schema), 10, 1_000).unwrap_err();
+    let error = spilling.drain().unwrap().next(Documents::Reduced).map(drop).unwrap_err();
     assert!(matches!(error, CombineError::CombinedInvalid(_)), "{error}");
     assert!(spilling.is_empty());
 }
@@ -232,7 +239,10 @@ fn a_full_or_damaged_disk_is_an_error() {
     let bytes = spilled(poor(u64::MAX, u64::MAX)).unwrap().spilled_bytes();
     for flipped in 0..bytes {
         let mut spilling = spilled(poor(u64::MAX, flipped)).unwrap();
-        let error = spilling.drain().and_then(|mut drain| drain.next(&mut combiner(&schema), 10, 1_000));
+        let error = spilling.drain().and_then(|mut drain| {
+            while drain.next(Documents::Reduced)?.is_some() {}
+            Ok(())
+        });
         assert!(matches!(error, Err(CombineError::Spill(_))), "the bit at {flipped}: {error:?}");
     }
 }

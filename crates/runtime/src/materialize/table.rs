@@ -12,8 +12,8 @@
 use std::sync::Arc;
 use std::thread;
 
-use catalog::{Binding, Collection, Materialization};
-use doc::{Arena, Combiner, Node, Pointer, Schema, SpillDrain};
+use catalog::{Binding, Collection, Materialization, Projection};
+use doc::{Arena, Documents, Node, Pointer, Schema, SpillDrain, Types};
 use journal::KeyRange;
 use journal::failpoint::defect;
 
@@ -25,7 +25,7 @@ use crate::shard::{Context, Failure};
 use crate::status::Counters;
 
 /// Rows that are loaded, reduced and stored at once …
-const ROWS_MAX: usize = 1_000;
+const ROWS_MAX: usize = 4_000;
 /// … and how long the documents of a transaction that become them may be, together; one may be longer.
 const CHUNK_BYTES_MAX: usize = 2 << 20;
 /// Where the stored documents of a chunk were longer than this, together, the next one has fewer rows.
@@ -38,6 +38,8 @@ struct Bound {
     schema: Arc<Schema>,
     keys: Vec<Pointer>,
     values: Vec<Pointer>,
+    /// The values that are whole properties of a document and may be long, by the property's name.
+    properties: Vec<(usize, String)>,
     delta_updates: bool,
 }
 
@@ -45,8 +47,6 @@ struct Bound {
 struct Known {
     /// The keys of all rows there are; `None` where there may be others.
     stored: Option<Seen>,
-    /// The documents of the chunk that is being read.
-    chunk: Combiner,
     /// How many keys the next chunk may have.
     keys_max: usize,
 }
@@ -65,6 +65,8 @@ pub(super) struct TableFinisher {
 struct Document<'a> {
     text: &'a [u8],
     node: Node<'a>,
+    /// The text of its values, where it is known.
+    texts: &'a [Option<&'a str>],
     /// Whether it deletes the row, for its reduction did.
     is_deleted: bool,
 }
@@ -136,7 +138,7 @@ impl TableFinisher {
         let bindings = materialization.bindings.iter().zip(collections);
         let seen_bytes = stored.is_none().then(|| context.memory_bytes / STORED_PARTS / bindings.len().max(1));
         let position = Position::decode(range, &stored.unwrap_or_default())?;
-        let bindings = bindings.map(|(b, c)| (Bound::new(b, c), Known::new(b, c, seen_bytes))).collect();
+        let bindings = bindings.map(|(b, c)| (Bound::new(b, c), Known::new(b, seen_bytes))).collect();
         let counters = Arc::clone(&context.counters);
         let mut finisher = Self { table, bindings, counters, arenas: Default::default() };
         finisher.tell();
@@ -153,13 +155,19 @@ impl TableFinisher {
 
 impl Bound {
     fn new(binding: &Binding, collection: &Collection) -> Self {
-        let pointers = |names: &[String]| {
-            names.iter().filter_map(|name| collection.projection(name)).map(|p| p.pointer.clone()).collect()
-        };
+        let projections = |names: &[String]| names.iter().filter_map(|name| collection.projection(name)).collect();
+        let pointers = |projections: &[&Projection]| projections.iter().map(|p| p.pointer.clone()).collect();
+        let (keys, values): (Vec<_>, Vec<_>) = (projections(&binding.fields.keys), projections(&binding.fields.values));
+        let is_long = |p: &Projection| p.types.without(Types::ARRAY.union(Types::OBJECT)) != p.types;
+        let properties = values.iter().enumerate().filter(|(_, p)| is_long(p)).filter_map(|(nth, p)| {
+            let mut tokens = p.pointer.tokens();
+            tokens.next().filter(|_| tokens.next().is_none()).map(|name| (nth, name.to_owned()))
+        });
         Self {
             schema: Arc::clone(&collection.read_schema),
-            keys: pointers(&binding.fields.keys),
-            values: pointers(&binding.fields.values),
+            properties: properties.collect(),
+            keys: pointers(&keys),
+            values: pointers(&values),
             delta_updates: binding.delta_updates,
         }
     }
@@ -167,12 +175,8 @@ impl Bound {
 
 impl Known {
     /// `seen_bytes`: what a binding whose table has no rows yet may remember of them.
-    fn new(binding: &Binding, collection: &Collection, seen_bytes: Option<usize>) -> Self {
-        Self {
-            stored: seen_bytes.filter(|_| !binding.delta_updates).map(Seen::new),
-            chunk: Combiner::new(Arc::clone(&collection.read_schema), Arc::clone(&collection.key)),
-            keys_max: ROWS_MAX,
-        }
+    fn new(binding: &Binding, seen_bytes: Option<usize>) -> Self {
+        Self { stored: seen_bytes.filter(|_| !binding.delta_updates).map(Seen::new), keys_max: ROWS_MAX }
     }
 }
 
@@ -254,14 +258,15 @@ impl<'p> Side<'p> {
     fn read<'n>(&mut self, arena: &'n mut Arena) -> Result<Option<Chunk<'n>>, Failure> {
         arena.reset();
         let arena: &Arena = arena;
-        let Known { stored, chunk, keys_max } = &mut *self.known;
-        if !self.drain.next(chunk, *keys_max, CHUNK_BYTES_MAX).map_err(reducing)? {
-            return Ok(None);
-        }
-        let mut documents = Vec::with_capacity(chunk.len());
-        let mut ends = Vec::with_capacity(chunk.len());
-        let mut sought = Vec::with_capacity(chunk.len());
-        for drained in chunk.drain_by_key() {
+        let Known { stored, keys_max } = &mut *self.known;
+        // What is reduced into a row can be so in one go.
+        let are = if self.bound.delta_updates { Documents::Reduced } else { Documents::AsTheyAre };
+        let (mut documents, mut ends, mut sought) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = 0;
+        while ends.len() < *keys_max
+            && bytes < CHUNK_BYTES_MAX
+            && let Some(drained) = self.drain.next(are).map_err(reducing)?
+        {
             if stored.as_ref().is_none_or(|stored| stored.may_contain(drained.key)) {
                 sought.push(ends.len());
             }
@@ -269,10 +274,14 @@ impl<'p> Side<'p> {
                 stored.insert(drained.key);
             }
             for text in drained.documents() {
+                bytes += text.len();
                 let text = arena.alloc_slice_copy(text);
-                documents.push(Document { text, node: parse(arena, text)?, is_deleted: false });
+                documents.push(Document { text, node: parse(arena, text)?, texts: &[], is_deleted: false });
             }
             ends.push(documents.len());
+        }
+        if ends.is_empty() {
+            return Ok(None);
         }
         Ok(Some(Chunk { arena, documents, ends, sought }))
     }
@@ -283,12 +292,12 @@ impl<'p> Side<'p> {
         'p: 'c,
     {
         let Chunk { arena, mut documents, ends, .. } = chunk;
-        let Bound { schema, keys, values, delta_updates } = self.bound;
+        let Bound { keys, values, delta_updates, .. } = self.bound;
         if !delta_updates {
             let mut begin = 0;
             let reduced = ends.iter().zip(stored).map(|(end, stored)| {
                 let stored = stored.map(|text| parse(arena, text)).transpose()?;
-                let reduced = reduce(schema, arena, stored, &documents[begin..*end])?;
+                let reduced = reduce(self.bound, arena, stored, &documents[begin..*end])?;
                 begin = *end;
                 self.taken.updated_bytes += stored.map_or(0, |_| reduced.text.len() as u64);
                 Ok(reduced)
@@ -300,6 +309,7 @@ impl<'p> Side<'p> {
         let row = |document: &Document<'c>| Row {
             key: fields(arena, document.node, keys),
             values: fields(arena, document.node, values),
+            texts: document.texts,
             document: std::str::from_utf8(document.text).expect("documents are written as UTF-8"),
             delete: document.is_deleted,
         };
@@ -318,12 +328,13 @@ fn reducing(error: doc::CombineError) -> Failure {
 
 /// Reduces the documents of a key into the one that is stored, or, where none is, as all there is.
 fn reduce<'a>(
-    schema: &Schema,
+    bound: &Bound,
     arena: &'a Arena,
     stored: Option<Node<'a>>,
     documents: &[Document<'a>],
 ) -> Result<Document<'a>, Failure> {
     let last = documents[documents.len() - 1];
+    let Bound { schema, values, properties, .. } = bound;
     if stored.is_none() && documents.len() == 1 && !schema.prunes() {
         return Ok(last);
     }
@@ -334,8 +345,16 @@ fn reduce<'a>(
     })?;
     let Some(node) = reduced else { return Ok(Document { is_deleted: true, ..last }) };
     let mut text = Vec::with_capacity(last.text.len());
-    doc::write(node, &mut text);
-    Ok(Document { text: arena.alloc_slice_copy(&text), node, is_deleted: false })
+    let mut places = Vec::with_capacity(properties.len());
+    doc::write_fields(node, &mut text, |name, place| {
+        places.extend(properties.iter().filter(|(_, property)| property == name).map(|(nth, _)| (*nth, place.clone())));
+    });
+    let text: &'a [u8] = arena.alloc_slice_copy(&text);
+    let texts = arena.alloc_slice_fill_copy(if places.is_empty() { 0 } else { values.len() }, None);
+    for (nth, place) in places {
+        texts[nth] = std::str::from_utf8(&text[place]).ok();
+    }
+    Ok(Document { text, node, texts, is_deleted: false })
 }
 
 fn parse<'a>(arena: &'a Arena, text: &'a [u8]) -> Result<Node<'a>, Failure> {
@@ -351,7 +370,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Mutex;
 
-    use doc::SpillingCombiner;
+    use doc::{Combiner, SpillingCombiner};
 
     use super::*;
     use crate::connector::{ConnectorError, Fault};
@@ -390,6 +409,7 @@ mod tests {
             }
             assert!(rows.len() <= ROWS_MAX);
             for row in rows {
+                assert!(row.texts.is_empty() || row.texts == [Some(&*row.values[0].to_json())]);
                 assert_eq!(
                     row.values[0].to_json(),
                     row.document.split_once("\"sum\":").unwrap().1.trim_end_matches('}')
@@ -419,9 +439,10 @@ mod tests {
             schema: Arc::clone(&schema),
             keys: vec!["/key".parse().unwrap()],
             values: vec!["/sum".parse().unwrap()],
+            properties: vec![(0, "sum".to_owned())],
             delta_updates: false,
         };
-        let known = Known { stored: None, chunk: combiner(), keys_max: ROWS_MAX };
+        let known = Known { stored: None, keys_max: ROWS_MAX };
         let mut finisher = TableFinisher {
             table: Box::new(fake.clone()),
             bindings: vec![(bound, known)],
@@ -441,7 +462,7 @@ mod tests {
     #[test]
     fn chunks_of_a_transaction_are_stored_once_each_whatever_there_was() {
         // As many chunks as there are arenas, fewer and more; whole ones, and ones of a single key.
-        for count in [1, 999, 1_000, 1_001, 2_000, 3_000, 3_001, 4_500, 7_000] {
+        for count in [1, 3_999, 4_000, 4_001, 8_000, 12_000, 12_001, 18_000, 28_000] {
             let fake = Fake::default();
             add(&fake, 0..count).unwrap();
             let taken = add(&fake, (0..2 * count).filter(|key| key % 3 == 0)).unwrap();
@@ -460,7 +481,7 @@ mod tests {
     fn a_chunk_that_cannot_be_stored_fails_its_transaction() {
         for nth in 1..=5 {
             let fake = Fake(Arc::default(), Some(nth));
-            let failed = add(&fake, 0..4_500).unwrap_err();
+            let failed = add(&fake, 0..18_000).unwrap_err();
             assert!(failed.why.contains("the disk is full"), "{}", failed.why);
             let (committed, _, stores) = &*fake.0.lock().unwrap();
             assert!(committed.is_empty() && *stores == nth, "{stores} of {nth}");

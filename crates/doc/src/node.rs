@@ -192,12 +192,20 @@ pub(crate) fn field<'s, 'a>(fields: &'s [Field<'a>], name: &str) -> Option<&'s F
         let at = fields.binary_search_by(|field| order(field.name, name)).ok()?;
         return fields.get(at);
     }
-    // Length and first byte tell most names apart, and comparing them is no call.
-    let (len, first) = (name.len(), name.as_bytes().first());
-    let is_it = |field: &&Field<'_>| {
-        field.name.len() == len && field.name.as_bytes().first() == first && field.name.as_bytes() == name.as_bytes()
-    };
-    fields.iter().find(is_it)
+    fields.iter().find(|field| is_same(field.name, name))
+}
+
+/// Whether two names are the same. Most differ in length; and to compare short ones is no call.
+#[inline]
+fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    match a.len() {
+        len if len != b.len() => false,
+        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        4..=7 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
+        0..=3 => a.iter().eq(b),
+        _ => a == b,
+    }
 }
 
 /// The order of names, which is that of their bytes. The first byte mostly decides, without a call.
@@ -274,6 +282,20 @@ mod tests {
         let field = |name, value| Field { name, value: Node::U64(value) };
         let node = Node::object(&arena, vec![field("b", 1), field("a", 2), field("b", 3), field("b", 4)]);
         assert_eq!(node.to_json(), r#"{"a":2,"b":4}"#);
+    }
+
+    #[test]
+    fn names_are_the_same_where_every_byte_is() {
+        for len in 0..20 {
+            let name = "abcdefghijklmnopqrst"[..len].to_owned();
+            assert!(is_same(&name, &name.clone()));
+            assert!(!is_same(&name, &format!("{name}x")) && !is_same(&format!("{name}x"), &name));
+            for at in 0..len {
+                let mut other = name.clone();
+                other.replace_range(at..=at, "-");
+                assert!(!is_same(&name, &other), "{name} {other}");
+            }
+        }
     }
 
     #[test]

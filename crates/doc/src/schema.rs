@@ -12,10 +12,12 @@ use crate::{Arena, Node, ReduceError, Shape, Types};
 pub(crate) mod annotations;
 mod circles;
 pub(crate) mod documents;
+mod plain;
 pub(crate) mod validate;
 
 use annotations::{Strategy, nearest};
 use documents::{Documents, Loaded};
+use plain::Plain;
 pub use validate::Formats;
 use validate::{Bundle, Validator};
 
@@ -51,6 +53,7 @@ pub struct Invalid {
 /// keywords mean nothing, nor do `dependencies`.
 pub struct Schema {
     documents: Documents,
+    plain: Plain,
     validator: Validator,
     shape: Shape,
     plan: Plan,
@@ -83,7 +86,8 @@ impl Schema {
         doubts.extend(circles::circles(&documents));
         let shape = Shape::infer(&documents, &place);
         let plan = Plan::compile(&documents, &bundle, &place)?;
-        Ok(Schema { documents, validator, shape, plan, doubts })
+        let plain = Plain::compile(&documents, &place, formats);
+        Ok(Schema { documents, plain, validator, shape, plan, doubts })
     }
 
     /// Checks a document.
@@ -97,7 +101,9 @@ impl Schema {
 
     /// Whether a document is valid.
     pub fn is_valid(&self, document: Node<'_>) -> bool {
-        self.validator.is_valid(&document)
+        let is_proven = self.plain.proves(document);
+        debug_assert!(!is_proven || self.validator.is_valid(&document), "what is proven is valid");
+        is_proven || self.validator.is_valid(&document)
     }
 
     /// What the schema proves about its documents.

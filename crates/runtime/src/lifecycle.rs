@@ -144,7 +144,7 @@ impl Lifecycle {
 
     /// When the open transaction has grown for long enough; `None` where it need not.
     fn rested_us(&self) -> Option<u64> {
-        let quiet_us = self.read_us.saturating_add(2 * self.limits.age_us_max);
+        let quiet_us = self.read_us.saturating_add(self.limits.age_us_max / 2);
         (!self.ending && self.rests_until_us > 0).then(|| self.rests_until_us.min(quiet_us))
     }
 
@@ -292,11 +292,11 @@ mod tests {
         let before = [(0, read(10, false)), (0, Closed), (10, rests)];
         type Case<'c> = (&'c str, &'c [(u64, Event)], u64, Action);
         let cases: &[Case<'_>] = &[
-            ("not before it is rested", &[(9, read(9, false))], 1_500, Action::Wait { until_us: Some(2_009) }),
-            ("though it is large and old", &[(9, read(500, true))], 2_000, Read),
-            ("for as long as something comes", &[(9, read(9, true)), (4_000, read(9, true))], 4_500, Read),
-            ("but not longer", &[(9, read(9, true)), (4_000, read(9, true))], 5_010, Close),
-            ("nothing came for a while", &[(9, read(9, false))], 2_009, Close),
+            ("not before it is rested", &[(9, read(9, false))], 500, Action::Wait { until_us: Some(509) }),
+            ("though it is large and old", &[(9, read(500, true)), (1_900, read(500, true))], 2_000, Read),
+            ("for as long as something comes", &[(9, read(9, true)), (4_000, read(9, true))], 4_499, Read),
+            ("but not longer", &[(9, read(9, true)), (4_900, read(9, true))], 5_010, Close),
+            ("nothing came for a while", &[(9, read(9, false))], 509, Close),
             ("it is full", &[(9, FULL)], 10, Close),
             ("asked to stop", &[(9, read(9, true)), (10, StopAsked)], 10, Close),
             (

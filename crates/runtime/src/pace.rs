@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::status::Counters;
 
 /// A capture waits while a derivation has more bytes than this before it …
-const AHEAD_BYTES_MAX: u64 = 8 << 20;
+const AHEAD_BYTES_MAX: u64 = 4 << 20;
 /// … and has read some within this time.
 const STILL_US: u64 = 1_000_000;
 /// How often the capture looks again.

@@ -40,8 +40,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 struct Journals {
     partitions: Partitions,
-    /// Their names, and the open append of each while one is being made.
-    met: Vec<(String, Option<usize>)>,
+    met: Vec<Met>,
     /// How many of them something was published to.
     published: usize,
     /// Where in `met` a name is.
@@ -52,6 +51,22 @@ struct Journals {
     /// that the collection had once.
     only: Option<usize>,
     packed: Vec<u8>,
+}
+
+/// A journal that is known.
+#[derive(Debug)]
+struct Met {
+    name: String,
+    /// The append to it, while one is being made.
+    append: Option<usize>,
+    /// How long the last one was.
+    bytes: usize,
+}
+
+impl Met {
+    fn new(name: String) -> Self {
+        Self { name, append: None, bytes: 0 }
+    }
 }
 
 /// Where a document goes to.
@@ -132,9 +147,10 @@ impl Target {
                         }
                     }
                 };
-                let (name, at) = &mut self.journals.met[place];
-                let at = *at.get_or_insert_with(|| {
-                    appends.push(Append { journal: name.clone(), documents: Vec::with_capacity(bytes) });
+                let met = &mut self.journals.met[place];
+                let at = *met.append.get_or_insert_with(|| {
+                    let documents = Vec::with_capacity(bytes.max(met.bytes));
+                    appends.push(Append { journal: met.name.clone(), documents });
                     appends.len() - 1
                 });
                 let uuid = stamper.next(now_us);
@@ -146,7 +162,8 @@ impl Target {
             }
         }
         for append in &appends[begin..] {
-            self.journals.met[self.journals.by_name[&append.journal]].1 = None;
+            let met = &mut self.journals.met[self.journals.by_name[&append.journal]];
+            (met.append, met.bytes) = (None, append.documents.len());
         }
         self.journals.published = self.journals.met.len();
         Ok(count)
@@ -156,10 +173,10 @@ impl Target {
 impl Journals {
     fn new(collection: &Collection, log: &dyn Log) -> Self {
         let heads = log.heads(&prefix(&collection.name));
-        let met: Vec<_> = heads.into_iter().map(|head| (head.journal.to_string(), None)).collect();
+        let met: Vec<_> = heads.into_iter().map(|head| Met::new(head.journal.to_string())).collect();
         Self {
             partitions: Partitions::of(collection),
-            by_name: met.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect(),
+            by_name: met.iter().enumerate().map(|(at, met)| (met.name.clone(), at)).collect(),
             by_values: HashMap::default(),
             only: None,
             published: met.len(),
@@ -197,7 +214,7 @@ impl Journals {
         };
         let next = self.met.len();
         let at = *self.by_name.entry(name).or_insert_with_key(|name| {
-            self.met.push((name.clone(), None));
+            self.met.push(Met::new(name.clone()));
             next
         });
         if self.partitions.is_single() {
@@ -213,10 +230,10 @@ impl Journals {
 
     /// Forgets the journals that nothing was published to.
     fn forget(&mut self) {
-        for (name, _) in self.met.drain(self.published..) {
-            self.by_name.remove(&name);
+        for met in self.met.drain(self.published..) {
+            self.by_name.remove(&met.name);
         }
-        self.met.iter_mut().for_each(|(_, append)| *append = None);
+        self.met.iter_mut().for_each(|met| met.append = None);
         self.by_values.retain(|_, at| *at < self.published);
         self.only = self.only.filter(|at| *at < self.published);
     }

@@ -124,7 +124,7 @@ impl<'a> Value<'a> {
     pub(super) fn property(self, name: &str) -> Result<Value<'a>, GiveUp> {
         let missing = || if is_inherited(name) { Err(GiveUp) } else { Ok(Value::Undefined) };
         match self {
-            Value::Fields(fields) => field(fields, name).map_or_else(missing, |node| Ok(node.into())),
+            Value::Fields(fields) => Node::Object(fields).get(name).map_or_else(missing, |node| Ok(node.into())),
             Value::Object(properties) => {
                 let at = properties.binary_search_by(|p| p.name.cmp(name));
                 at.map_or_else(|_| missing(), |at| Ok(properties[at].value))
@@ -166,7 +166,7 @@ impl<'a> Value<'a> {
     /// Whether an object has a property of its own; `Err` for anything else.
     pub(super) fn has_own(self, name: &str) -> Result<bool, GiveUp> {
         match self {
-            Value::Fields(fields) => Ok(field(fields, name).is_some()),
+            Value::Fields(fields) => Ok(Node::Object(fields).get(name).is_some()),
             Value::Object(properties) => Ok(properties.binary_search_by(|p| p.name.cmp(name)).is_ok()),
             _ => Err(GiveUp),
         }
@@ -239,16 +239,6 @@ impl<'a> Value<'a> {
             _ => Ok(self.to_number()?.partial_cmp(&other.to_number()?)),
         }
     }
-}
-
-/// How many fields are looked at one after another.
-const SCAN_MAX: usize = 8;
-
-fn field<'a>(fields: &'a [Field<'a>], name: &str) -> Option<Node<'a>> {
-    if fields.len() <= SCAN_MAX {
-        return fields.iter().find(|f| f.name == name).map(|f| f.value);
-    }
-    fields.binary_search_by(|f| f.name.cmp(name)).ok().map(|at| fields[at].value)
 }
 
 /// Whether every object has a property of this name from `Object.prototype`.

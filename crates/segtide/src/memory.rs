@@ -81,18 +81,18 @@ pub fn share(bytes: u64, tasks: Tasks) -> Shares {
         bodies: 6 * part,
         // There is room for three quarters of all bodies in large ones.
         body: 4 * part,
-        requests: 5 * part,
+        requests: 3 * part,
         // One is open while another is in flight.
         transaction: each(8, 2 * tasks.growing).clamp(TRANSACTION_BYTES.0, TRANSACTION_BYTES.1),
         commit_queue: 2 * part,
         tasks: 10 * part,
         reading: 3 * part,
-        live_cache: 4 * part,
+        live_cache: 8 * part,
         read_cache: 4 * part,
         fragment: (2 * part).min(FRAGMENT_BYTES_MAX),
-        store: 14 * part,
-        pages: each(2, tasks.materializations),
-        engine: each(6, tasks.derivations).clamp(ENGINE_BYTES.0, ENGINE_BYTES.1),
+        store: 12 * part,
+        pages: each(4, tasks.materializations),
+        engine: each(4, tasks.derivations).clamp(ENGINE_BYTES.0, ENGINE_BYTES.1),
     }
 }
 

@@ -34,8 +34,7 @@ const SPILLED_BYTES_MAX: u64 = 1 << 30;
 
 /// A destination rests only after a transaction that took longer than this …
 const TOOK_US_MIN: u64 = 1_000_000;
-/// … for so many times as long as it took if all its rows were there, for less if fewer of their bytes were, …
-const RESTS_MAX: f64 = 2.0;
+/// … for as long as it took if all its rows were there, for less if fewer of their bytes were, …
 /// … but not longer than this.
 const REST_US_MAX: u64 = 5_000_000;
 
@@ -256,7 +255,7 @@ fn rest_us(took_us: u64, taken: Taken) -> u64 {
         return 0;
     }
     let updated = taken.updated_bytes as f64 / taken.bytes.max(1) as f64;
-    ((took_us as f64 * RESTS_MAX * updated) as u64).min(REST_US_MAX)
+    ((took_us as f64 * updated) as u64).min(REST_US_MAX)
 }
 
 /// The destination's thread.
@@ -329,8 +328,8 @@ mod tests {
         for (took_us, bytes, updated_bytes, expected) in [
             (999_999, 100, 100, 0),
             (2_000_000, 100, 0, 0),
-            (2_000_000, 100, 25, 1_000_000),
-            (2_000_000, 100, 100, 4_000_000),
+            (2_000_000, 100, 25, 500_000),
+            (2_000_000, 100, 100, 2_000_000),
             (60_000_000, 100, 100, 5_000_000),
             (2_000_000, 0, 0, 0),
         ] {

@@ -3,6 +3,7 @@
 //! Two threads run behind it: [`commit`] makes deltas durable in groups, [`writer`] turns tails into fragments. Readers of
 //! the present are served from memory, of the recent past from the store, of the rest from fragments.
 
+mod block;
 mod cache;
 mod commit;
 mod expiry;
@@ -33,8 +34,9 @@ use crate::fragment::{Codec, FragmentInfo};
 use crate::keys::KeyRange;
 use crate::log::{Block, Clock, Commit, Delta, Head, Log, LogError, Opened};
 use crate::template::{Policies, Policy, Template};
+use block::{pack, run_len};
 use cache::Cache;
-use commit::{Committer, Queue, Request, Ticket, pack, run_len, stopped};
+use commit::{Committer, Queue, Request, Ticket, stopped};
 use fragments::Files;
 pub use fragments::Fragments;
 use journals::{Journal, Journals, Place, TailBlock, with_prefix};

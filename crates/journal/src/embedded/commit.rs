@@ -16,25 +16,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use rustc_hash::FxHashMap;
-use sha1::{Digest, Sha1};
 
+use super::block::{Packed, Sums, blocks};
 use super::journals::{Changes, Journal, TailBlock};
 use super::layout::{BlockKey, JournalRecord, TaskRecord};
 use super::store::Batch;
 use super::{Shared, recover};
 use crate::directory::OpenError;
 use crate::failpoint::durable_point;
-use crate::fragment::{self, Codec, FragmentInfo, Sum};
+use crate::fragment::{self, FragmentInfo};
 use crate::keys::{KeyRange, Part, take_over};
 use crate::log::{Append, Commit, Delta, LogError, Opened};
-use crate::template::{Policies, Policy};
 
 /// What one batch takes from the queue before it is synced, except that a single larger delta goes alone.
 const GROUP_BYTES_MAX: usize = 16 << 20;
-/// Appends are cut into blocks of about this size, so that readers never take much more into memory than they want.
-const BLOCK_BYTES_MAX: usize = 4 << 20;
-/// Smaller blocks are not packed before their fragment is made.
-const PACKED_BYTES_MIN: usize = 64 << 10;
 /// The longest append, register, position and outbox entry.
 const VALUE_BYTES_MAX: usize = 1 << 30;
 /// The longest name of a task and the longest key of a register; the store's keys end at 64 KiB.
@@ -47,15 +42,6 @@ const OPERATION_BYTES: usize = 64;
 
 /// The answer to a submitted delta.
 pub(crate) type Committed = Result<Vec<u64>, LogError>;
-
-/// The sum of a journal's documents from where a fragment begins, in all likelihood.
-struct Summed {
-    begin: u64,
-    end: u64,
-    /// When its first documents were appended.
-    first_us: u64,
-    sum: Sha1,
-}
 
 /// Work for the commit thread.
 pub(crate) enum Request {
@@ -209,35 +195,11 @@ impl Request {
     }
 }
 
-/// The documents of a block as they are stored.
-pub(crate) struct Packed {
-    codec: Codec,
-    /// `None` where they are as they were appended.
-    stored: Option<Vec<u8>>,
-}
-
-/// Packs the blocks of a delta, on the thread that submits it: so they are packed once, written packed to the log and the store's
-/// tables, and copied from there into their fragment. Small ones are packed with their fragment, better and in one go.
-pub(crate) fn pack(delta: &Delta, policies: &Policies) -> Vec<Packed> {
-    let mut packed = Vec::new();
-    for Append { journal, documents } in &delta.appends {
-        let codec = policies.of(journal).codec;
-        packed.extend(blocks(documents).map(|block| match codec {
-            Codec::Gzip | Codec::Zstandard if block.len() >= PACKED_BYTES_MIN => {
-                Packed { codec, stored: Some(fragment::pack(block, codec)) }
-            }
-            _ => Packed { codec: Codec::None, stored: None },
-        }));
-    }
-    packed
-}
-
 /// The commit thread's own state.
 pub(crate) struct Committer {
     shared: Arc<Shared>,
     tasks: FxHashMap<String, Task>,
-    /// What is known of the documents that the next fragment of each journal will begin with.
-    sums: FxHashMap<u64, Summed>,
+    sums: Sums,
     next_journal: u64,
     next_task: u64,
     /// Set once a write failed: nothing is committed, until the store was opened again.
@@ -284,7 +246,7 @@ struct Group {
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>) -> Result<Committer, OpenError> {
         let tasks = FxHashMap::default();
-        let sums = FxHashMap::default();
+        let sums = Sums::default();
         let mut committer =
             Committer { shared, tasks, sums, next_journal: 0, next_task: 0, poison: None, reopened: None };
         committer.load(None)?;
@@ -447,7 +409,7 @@ impl Committer {
                 let stored = stored.as_deref().unwrap_or(block);
                 let key = BlockKey::of(record.id, record.end, block.len(), delta.time_us, codec, stored);
                 batch.put_block(&key, stored);
-                let sum = Some(sum(&mut self.sums, policy, &key, block));
+                let sum = Some(self.sums.add(policy, &key, block));
                 changes.appended.push((name.clone(), TailBlock { key, arrived_us, sum }));
                 live.push((record.id, record.end, documents.slice_ref(block)));
                 *bytes += u64::from(key.len);
@@ -501,10 +463,7 @@ impl Committer {
             let _ = done.send(Err(error));
             return;
         }
-        // What follows is of the next fragment.
-        if self.sums.get(&id).is_some_and(|summed| summed.begin != end) {
-            self.sums.remove(&id);
-        }
+        self.sums.plan(id, end);
         group.batch(&self.shared).plan_fragment(id, end);
         group.changes.planned.push((journal, end));
         group.fragments.push(done);
@@ -666,52 +625,4 @@ fn refusal(delta: &Delta, range: KeyRange) -> Option<LogError> {
         return refused(&delta.task, format!("its position is for the keys {pieces}, and its range is {range}"));
     }
     None
-}
-
-/// Sums a block that is appended: from where to its end, and the sum. A fragment that is cut by its size begins there; where one
-/// was cut otherwise, [`Committer::add_plan`] has it begin anew.
-fn sum(sums: &mut FxHashMap<u64, Summed>, policy: &Policy, block: &BlockKey, documents: &[u8]) -> (u64, Sum) {
-    let begin = || Summed { begin: block.begin, end: block.begin, first_us: block.time_us, sum: Sha1::new() };
-    let summed = sums.entry(block.journal).or_insert_with(begin);
-    if summed.end != block.begin || !policy.has_room(summed.first_us, summed.end - summed.begin, block) {
-        *summed = begin();
-    }
-    summed.sum.update(documents);
-    summed.end = block.end();
-    (summed.begin, summed.sum.clone().finalize().into())
-}
-
-/// Cuts documents into blocks between documents.
-fn blocks(mut documents: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let len = run_len(documents, BLOCK_BYTES_MAX);
-        let (block, rest) = documents.split_at(len);
-        documents = rest;
-        (len > 0).then_some(block)
-    })
-}
-
-/// The length of the longest run of whole documents within `bytes_max`, but of one at least.
-pub(crate) fn run_len(documents: &[u8], bytes_max: usize) -> usize {
-    if documents.len() <= bytes_max {
-        return documents.len();
-    }
-    let (within, beyond) = documents.split_at(bytes_max);
-    match memchr::memrchr(b'\n', within) {
-        Some(at) => at + 1,
-        None => memchr::memchr(b'\n', beyond).map_or(documents.len(), |at| bytes_max + at + 1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_end_between_documents() {
-        let documents = b"aa\nbbbb\nc\n";
-        let lens: Vec<_> = (0..12).map(|max| run_len(documents, max)).collect();
-        assert_eq!(lens, [3, 3, 3, 3, 3, 3, 3, 3, 8, 8, 10, 10]);
-        assert_eq!(run_len(b"", 5), 0);
-    }
 }

@@ -15,18 +15,12 @@ pub fn write(node: Node<'_>, out: &mut Vec<u8>) {
 /// tell.
 pub fn write_fields(node: Node<'_>, out: &mut Vec<u8>, mut told: impl FnMut(&str, Range<usize>)) {
     let Node::Object(fields) = node else { return write(node, out) };
-    out.push(b'{');
-    for (at, field) in fields.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        string(field.name, out);
-        out.push(b':');
+    object(fields, out, |field, out| {
         let begin = out.len();
         write(field.value, out);
         told(field.name, begin..out.len());
-    }
-    out.push(b'}');
+        true
+    });
 }
 
 /// The same as [`write`], unless more than so many arrays and objects stand within each other; then what was written is worth nothing.
@@ -53,20 +47,27 @@ pub(crate) fn write_within(node: Node<'_>, depth_max: usize, out: &mut Vec<u8>) 
             out.push(b']');
         }
         Node::Object(fields) => {
-            out.push(b'{');
-            for (at, field) in fields.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                string(field.name, out);
-                out.push(b':');
-                if !write_within(field.value, depth_max - 1, out) {
-                    return false;
-                }
-            }
-            out.push(b'}');
+            return object(fields, out, |field, out| write_within(field.value, depth_max - 1, out));
         }
     }
+    true
+}
+
+/// Appends an object whose values `value` appends, until it says that one cannot be.
+#[inline]
+fn object(fields: &[Field<'_>], out: &mut Vec<u8>, mut value: impl FnMut(&Field<'_>, &mut Vec<u8>) -> bool) -> bool {
+    out.push(b'{');
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        string(field.name, out);
+        out.push(b':');
+        if !value(field, out) {
+            return false;
+        }
+    }
+    out.push(b'}');
     true
 }
 

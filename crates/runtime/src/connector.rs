@@ -215,7 +215,7 @@ pub struct Row<'a> {
     pub key: &'a [Node<'a>],
     /// Values of the further fields; null where the document has none.
     pub values: &'a [Node<'a>],
-    /// Their JSON text, of those of which it is known: it is a part of the document's.
+    /// Their JSON text, of those of which it is known: it is a part of the document's. Empty where it is known of none.
     pub texts: &'a [Option<&'a str>],
     /// The whole document as JSON text.
     pub document: &'a str,

@@ -5,7 +5,7 @@
 //! also has the words for it. So it may give up anywhere, but never say yes where the validator says no.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
@@ -19,6 +19,9 @@ use crate::{Field, Node, Types};
 const DEMANDS_MAX: usize = 1_000;
 /// How often a schema that depends on a property may lead to another one for the same object.
 const DEPENDENTS_MAX: u8 = 4;
+
+const ANY_NUMBER: RangeInclusive<i128> = i128::MIN..=i128::MAX;
+const ANY_LENGTH: RangeInclusive<u64> = 0..=u64::MAX;
 
 /// Keywords that demand nothing.
 const SILENT: [&str; 14] = [
@@ -48,9 +51,9 @@ struct Demand {
     /// The scalars it may be one of.
     scalars: Option<Vec<Scalar>>,
     /// Of a number: at least and at most.
-    range: Option<RangeInclusive<i128>>,
+    range: RangeInclusive<i128>,
     /// Of a string: how many characters.
-    chars: Option<RangeInclusive<u64>>,
+    chars: RangeInclusive<u64>,
     /// Of an object: properties that are spoken of, in the order of their names …
     named: Vec<Named>,
     /// … how many of them it must have …
@@ -119,12 +122,11 @@ impl Plain {
             Node::U64(value) => demand.number(i128::from(value)),
             Node::I64(value) => demand.number(i128::from(value)),
             // Whether it is an integer, and how it compares with one, is a matter of its own.
-            Node::F64(_) => demand.types.contains(Types::NUMBER) && demand.range.is_none(),
+            Node::F64(_) => demand.types.contains(Types::NUMBER) && demand.range == ANY_NUMBER,
             Node::Str(text) => {
                 // A character takes one to four bytes.
                 let (least, most) = ((text.len() as u64).div_ceil(4), text.len() as u64);
-                demand.types.contains(Types::STRING)
-                    && demand.chars.as_ref().is_none_or(|chars| chars.contains(&least) && chars.contains(&most))
+                demand.types.contains(Types::STRING) && demand.chars.contains(&least) && demand.chars.contains(&most)
             }
             Node::Array(items) => {
                 demand.types.contains(Types::ARRAY)
@@ -175,8 +177,8 @@ impl Demand {
         Demand {
             types: Types::ANY,
             scalars: None,
-            range: None,
-            chars: None,
+            range: ANY_NUMBER,
+            chars: ANY_LENGTH,
             named: Vec::new(),
             required: 0,
             others: None,
@@ -188,32 +190,12 @@ impl Demand {
     fn is_blank(&self) -> bool {
         let Demand { types, scalars, range, chars, named, required: _, others, dependents, items } = self;
         *types == Types::ANY
-            && (scalars.is_none() && range.is_none() && chars.is_none())
+            && (scalars.is_none() && *range == ANY_NUMBER && *chars == ANY_LENGTH)
             && (named.is_empty() && others.is_none() && dependents.is_empty() && items.is_none())
     }
 
     fn number(&self, value: i128) -> bool {
-        self.types.contains(Types::INTEGER) && self.range.as_ref().is_none_or(|range| range.contains(&value))
-    }
-
-    fn at_least(&mut self, least: i128) {
-        let (begin, end) = self.range.take().map_or((i128::MIN, i128::MAX), RangeInclusive::into_inner);
-        self.range = Some(begin.max(least)..=end);
-    }
-
-    fn at_most(&mut self, most: i128) {
-        let (begin, end) = self.range.take().map_or((i128::MIN, i128::MAX), RangeInclusive::into_inner);
-        self.range = Some(begin..=end.min(most));
-    }
-
-    fn longer(&mut self, least: u64) {
-        let (begin, end) = self.chars.take().map_or((0, u64::MAX), RangeInclusive::into_inner);
-        self.chars = Some(begin.max(least)..=end);
-    }
-
-    fn shorter(&mut self, most: u64) {
-        let (begin, end) = self.chars.take().map_or((0, u64::MAX), RangeInclusive::into_inner);
-        self.chars = Some(begin..=end.min(most));
+        self.types.contains(Types::INTEGER) && self.range.contains(&value)
     }
 
     fn one_of(&mut self, scalars: Vec<Scalar>) {
@@ -289,10 +271,14 @@ impl Demands<'_> {
                     "items" if !value.is_array() && schema.get("prefixItems").is_none() => {
                         items.push(place.child(&["items"]));
                     }
-                    "minimum" if schema.get("exclusiveMinimum").is_none() => demand.at_least(integer(value)?),
-                    "maximum" if schema.get("exclusiveMaximum").is_none() => demand.at_most(integer(value)?),
-                    "minLength" => demand.longer(value.as_u64()?),
-                    "maxLength" => demand.shorter(value.as_u64()?),
+                    "minimum" if schema.get("exclusiveMinimum").is_none() => {
+                        narrow(&mut demand.range, integer(value)?..=i128::MAX);
+                    }
+                    "maximum" if schema.get("exclusiveMaximum").is_none() => {
+                        narrow(&mut demand.range, i128::MIN..=integer(value)?);
+                    }
+                    "minLength" => narrow(&mut demand.chars, value.as_u64()?..=u64::MAX),
+                    "maxLength" => narrow(&mut demand.chars, 0..=value.as_u64()?),
                     "const" => demand.one_of(vec![Scalar::read(value)?]),
                     "enum" => demand.one_of(value.as_array()?.iter().map(Scalar::read).collect::<Option<_>>()?),
                     "dependentSchemas" => {
@@ -313,25 +299,21 @@ impl Demands<'_> {
         demand.items = (!items.is_empty()).then(|| self.id(items));
         demand.required = required.len();
         names.extend(required.iter().cloned());
+        let documents = self.documents;
         let others = |place: &Place| {
-            let has = self.documents.schema(place).get("additionalProperties").is_some();
+            let has = documents.schema(place).get("additionalProperties").is_some();
             has.then(|| place.child(&["additionalProperties"]))
         };
-        let of_others: Vec<Place> = schemas.iter().filter_map(others).collect();
-        let mut named = BTreeMap::new();
         for name in names {
             let of_name = |place: &Place| {
-                let has = self.documents.schema(place).get("properties").is_some_and(|map| map.get(&name).is_some());
+                let has = documents.schema(place).get("properties").is_some_and(|map| map.get(&name).is_some());
                 if has { Some(place.child(&["properties", &name])) } else { others(place) }
             };
             let places: Vec<Place> = schemas.iter().filter_map(of_name).collect();
-            named.insert(name, places);
-        }
-        for (name, places) in named {
-            let is_required = required.contains(&name);
             let demand_of_it = (!places.is_empty()).then(|| self.id(places));
-            demand.named.push(Named { name: name.into(), is_required, demand: demand_of_it });
+            demand.named.push(Named { is_required: required.contains(&name), name: name.into(), demand: demand_of_it });
         }
+        let of_others: Vec<Place> = schemas.iter().filter_map(others).collect();
         demand.others = (!of_others.is_empty()).then(|| self.id(of_others));
         Some(demand)
     }
@@ -355,6 +337,11 @@ fn types(value: &Value) -> Option<Types> {
         Value::Array(names) => names.iter().try_fold(Types::NONE, |all, name| Some(all.union(types(name)?))),
         name => Types::named(name.as_str()?),
     }
+}
+
+/// Leaves what is within both.
+fn narrow<T: Ord + Copy>(range: &mut RangeInclusive<T>, by: RangeInclusive<T>) {
+    *range = *range.start().max(by.start())..=*range.end().min(by.end());
 }
 
 fn integer(value: &Value) -> Option<i128> {

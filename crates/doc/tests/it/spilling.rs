@@ -121,9 +121,9 @@ fn one_by_one(schema: &Schema, documents: &[(u8, u16, i64)], stored: &[Value]) -
     let arena = Arena::new();
     let mut rows = BTreeMap::new();
     for (n, (k, fields, at)) in documents.iter().enumerate() {
-        let document = node(&arena, &document(n, *k, *fields, *at));
-        let key = document.get("k").unwrap().to_json();
-        let stored = stored.iter().find(|stored| stored["k"].to_string() == key).map(|stored| node(&arena, stored));
+        let document = document(n, *k, *fields, *at);
+        let stored = stored.iter().find(|stored| stored["k"] == document["k"]).map(|stored| node(&arena, stored));
+        let (key, document) = (document["k"].to_string(), node(&arena, &document));
         let before = rows.get(&key).copied().or(stored);
         rows.insert(key, schema.reduce(&arena, before, document, true).unwrap().unwrap());
     }
